@@ -1,0 +1,1 @@
+"""Turnlock: AWS Secrets Manager on one's own machines."""

@@ -1,0 +1,73 @@
+"""Who asks for what: the one value that every action receives beside its request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from turnlock.core.arn import AccountId, Region
+
+
+class PrincipalKind(Enum):
+    """The `type` of CloudTrail's userIdentity element."""
+
+    ROOT = "Root"
+    """The account's root user."""
+    ASSUMED_ROLE = "AssumedRole"
+    """Temporary credentials of a role, such as a rotation function's."""
+    SERVICE = "AWSService"
+    """Turnlock itself, acting for a service (the scheduler, a background job)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whose authority a call carries."""
+
+    kind: PrincipalKind
+    arn: str
+    account_id: AccountId
+    principal_id: str
+    """The stable id: the account id for root, `AROA…:session-name` for a role session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The fencing number that temporary credentials carry: they are good for changes only while it is current."""
+
+    account_id: AccountId
+    region: Region
+    lease: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """How the principal came here."""
+
+    access_key_id: str = ""
+    created_at: datetime | None = None
+    """When temporary credentials were issued (UTC); None for long-term keys."""
+    mfa_authenticated: bool = False
+    policy: str | None = None
+    """The session policy (JSON) that narrows temporary credentials; None when nothing narrows them."""
+    fence: Fence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated request: made from SigV4, a console session or a role by the scheduler, and nowhere else."""
+
+    principal: Principal
+    session: Session = field(default_factory=Session)
+    account_id: AccountId
+    region: Region
+    service: str
+    """The signing name, such as `secretsmanager`."""
+    action: str
+    """The operation's name in the service model, such as `GetSecretValue`."""
+    request_id: str
+    source_ip: str
+    user_agent: str
+    at: datetime
+    """When the request was received (UTC)."""

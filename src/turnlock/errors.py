@@ -1,0 +1,162 @@
+"""Every error that Turnlock raises, in one tree.
+
+    TurnlockError
+    ├── ApiError                          goes to the caller in AWS's form: a code, a status, a sentence
+    │   ├── ResourceNotFoundException … (the services' own codes)
+    │   ├── AccessDeniedException … (codes that every service has)
+    │   └── InternalServiceError          the only fault: says nothing about its cause
+    ├── ConfigurationError                what the operator asked for cannot be done; ends the process with its sentence
+    │   └── SchemaTooNew
+    ├── StoreError                        the store could not do its work
+    │   ├── CommitFailed
+    │   └── StaleFence
+    ├── SealBroken                        stored bytes are not what was sealed: an alarm, never another value
+    └── FunctionError                     a function ended in an error, a time-out or not at all
+
+An error's docstring is its default message. An ApiError is turned into wire bytes in one place, `wire`; whatever is not
+an ApiError reaches the caller as InternalServiceError and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TurnlockError(Exception):
+    """Something in Turnlock went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message if message is not None else (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class ApiError(TurnlockError):
+    """The request could not be carried out."""
+
+    status: ClassVar[int] = 400
+
+    @property
+    def code(self) -> str:
+        """The error code on the wire, such as `ResourceNotFoundException`."""
+        return type(self).__name__
+
+
+# Secrets Manager's own codes (its service model).
+
+
+class DecryptionFailure(ApiError):
+    """Secrets Manager can't decrypt the protected secret text using the provided KMS key."""
+
+
+class EncryptionFailure(ApiError):
+    """Secrets Manager can't encrypt the protected secret text using the provided KMS key. Check that the KMS key is available, enabled, and not in an invalid state."""
+
+
+class InvalidNextTokenException(ApiError):
+    """The NextToken value is invalid."""
+
+
+class InvalidParameterException(ApiError):
+    """The parameter name or value is invalid."""
+
+
+class InvalidRequestException(ApiError):
+    """A parameter value is not valid for the current state of the resource."""
+
+
+class LimitExceededException(ApiError):
+    """The request failed because it would exceed one of the Secrets Manager quotas."""
+
+
+class ResourceExistsException(ApiError):
+    """A resource with the ID you requested already exists."""
+
+
+class ResourceNotFoundException(ApiError):
+    """Secrets Manager can't find the specified secret."""
+
+
+# Codes that every AWS service has (its "Common Errors" page).
+
+
+class AccessDeniedException(ApiError):
+    """You do not have sufficient access to perform this action."""
+
+
+class ExpiredTokenException(ApiError):
+    """The security token included in the request is expired"""
+
+
+class IncompleteSignatureException(ApiError):
+    """The request signature does not conform to AWS standards."""
+
+
+class InvalidSignatureException(ApiError):
+    """The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."""
+
+
+class MissingAuthenticationTokenException(ApiError):
+    """Missing Authentication Token"""
+
+
+class RequestEntityTooLargeException(ApiError):
+    """The request is larger than this service accepts."""
+
+    status: ClassVar[int] = 413
+
+
+class SerializationException(ApiError):
+    """The request body could not be read."""
+
+
+class ThrottlingException(ApiError):
+    """Rate exceeded"""
+
+
+class UnknownOperationException(ApiError):
+    """The requested operation is not known to this service."""
+
+
+class UnrecognizedClientException(ApiError):
+    """The security token included in the request is invalid."""
+
+
+class ValidationException(ApiError):
+    """The input fails to satisfy the constraints specified by the service."""
+
+
+class InternalServiceError(ApiError):
+    """An error occurred on the server side."""
+
+    status: ClassVar[int] = 500
+
+
+# Errors that stay inside.
+
+
+class ConfigurationError(TurnlockError):
+    """The configuration cannot be used."""
+
+
+class SchemaTooNew(ConfigurationError):
+    """The store was migrated by a newer Turnlock than this one; run that version or newer."""
+
+
+class StoreError(TurnlockError):
+    """The store could not do its work."""
+
+
+class CommitFailed(StoreError):
+    """The commit failed: nothing of the unit of work was kept."""
+
+
+class StaleFence(StoreError):
+    """The lease was lost: another holder has a higher fencing number."""
+
+
+class SealBroken(TurnlockError):
+    """Stored bytes are not what was sealed under this name: altered, moved or sealed under another key."""
+
+
+class FunctionError(TurnlockError):
+    """The function did not answer."""
