@@ -11,6 +11,7 @@
     │   ├── CommitFailed
     │   └── StaleFence
     ├── SealBroken                        stored bytes are not what was sealed: an alarm, never another value
+    ├── AnswerMismatch                    an action's answer does not fit its service model: a bug of ours
     └── FunctionError                     a function ended in an error, a time-out or not at all
 
 An error's docstring is its default message. An ApiError is turned into wire bytes in one place, `wire`; whatever is not
@@ -156,6 +157,10 @@ class StaleFence(StoreError):
 
 class SealBroken(TurnlockError):
     """Stored bytes are not what was sealed under this name: altered, moved or sealed under another key."""
+
+
+class AnswerMismatch(TurnlockError):
+    """The answer does not fit its service model."""
 
 
 class FunctionError(TurnlockError):

@@ -33,7 +33,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """The fencing number that temporary credentials carry: they are good for changes only while it is current."""
+    """The fencing number that temporary credentials carry: they are good only while it is the newest."""
 
     account_id: AccountId
     region: Region

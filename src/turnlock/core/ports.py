@@ -24,6 +24,22 @@ class Entropy(Protocol):
         ...
 
 
+class RootKeyring(Protocol):
+    """Seals under the root key, and authenticates. What the `keys` room builds everything else on."""
+
+    def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:
+        """Seal a short plaintext (a key) under the newest root key, bound to `context`."""
+        ...
+
+    def unwrap(self, sealed: bytes, *, context: bytes) -> bytes:
+        """Open what `wrap` sealed for the same context; SealBroken otherwise."""
+        ...
+
+    def mac(self, purpose: str, message: bytes) -> bytes:
+        """Return a 32-byte MAC of `message` under a key derived from the root key for this purpose alone."""
+        ...
+
+
 class SystemClock:
     """The machine's clock."""
 

@@ -1,0 +1,41 @@
+# `make run` and `make test` are the two commands of the README; every other target is one step of the daily work.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test quick check bench lock clean
+
+run: $(STAMP)
+	$(BIN)/turnlock demo
+
+test: $(STAMP)
+	$(BIN)/pytest -q
+
+quick: $(STAMP)
+	$(BIN)/pytest -q -m "not slow" --timeout 60
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/sizes.py
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+# What is installed is what the lock file names, by hash; the project itself is added without looking further.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+lock: pyproject.toml
+	$(BIN)/pip-compile --quiet --extra demo --extra dev --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --resolver backtracking \
+	  --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

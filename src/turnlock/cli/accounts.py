@@ -1,0 +1,26 @@
+"""`turnlock accounts`: further accounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from turnlock.cli import options
+from turnlock.core.arn import AccountId
+
+
+@click.group()
+def accounts() -> None:
+    """Accounts of this deployment."""
+
+
+@accounts.command()
+@click.option("--account-id", metavar="N", callback=options.read_account_id, help="Twelve digits.")
+@options.data_dir
+@options.database
+def create(account_id: AccountId, data_dir: Path, database: str | None) -> None:
+    """Create an account and print its root credentials as an AWS shared-credentials file."""
+    from turnlock import app  # noqa: PLC0415 (heavy)
+
+    click.echo(app.create_account(data_dir, database, account_id), nl=False)

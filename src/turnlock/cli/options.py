@@ -1,0 +1,30 @@
+"""Options that several verbs take, and how they become a Config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from turnlock.config import DEFAULT_ACCOUNT, DEFAULT_LISTEN
+from turnlock.core.arn import AccountId
+from turnlock.core.arn import account_id as as_account_id
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where the store, the root key and the credentials file live; made at the first start.",
+)
+listen = click.option("--listen", default=DEFAULT_LISTEN, show_default=True, metavar="HOST:PORT")
+database = click.option(
+    "--database", metavar="URL", help="A postgresql:// URL; without it, SQLite inside the data directory."
+)
+
+
+def read_account_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> AccountId:
+    """Check an --account-id."""
+    try:
+        return as_account_id(value) if value is not None else DEFAULT_ACCOUNT
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

@@ -1,0 +1,61 @@
+"""`turnlock serve`: run the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from turnlock import logs
+from turnlock.cli import options
+from turnlock.config import Config, parse_listen, parse_regions
+from turnlock.core.arn import AccountId
+
+
+@click.command()
+@options.data_dir
+@options.listen
+@options.database
+@click.option(
+    "--account-id",
+    metavar="N",
+    callback=options.read_account_id,
+    help="The account that the first start makes.  [default: 123456789012]",
+)
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve."
+)
+@click.option("--regions", metavar="R,…", help="The Regions served.  [default: all of the aws partition]")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--insecure-plaintext", is_flag=True, help="Allow addresses other than loopback without TLS.")
+def serve(
+    data_dir: Path,
+    listen: str,
+    database: str | None,
+    account_id: AccountId,
+    workers: int,
+    regions: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure_plaintext: bool,
+) -> None:
+    """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
+    from turnlock import app, server  # noqa: PLC0415 (heavy; other verbs start without it)
+
+    logs.configure()
+    host, port = parse_listen(listen)
+    config = Config(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        account_id=account_id,
+        database=database,
+        workers=workers,
+        regions=parse_regions(regions),
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+        insecure_plaintext=insecure_plaintext,
+    )
+    app.initialise(config)
+    server.serve(config)

@@ -1,0 +1,100 @@
+"""What an operator decides when starting a server, checked once and never changed after."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from botocore.session import Session
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.errors import ConfigurationError
+
+DEFAULT_LISTEN = "127.0.0.1:7768"
+DEFAULT_ACCOUNT = AccountId("123456789012")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One server's configuration."""
+
+    data_dir: Path
+    host: str
+    port: int
+    account_id: AccountId = DEFAULT_ACCOUNT
+    """The account that the first start makes."""
+    database: str | None = field(default=None, repr=False)
+    """A postgresql:// URL (it may hold a password), or None for SQLite inside the data directory."""
+    workers: int = 1
+    regions: frozenset[Region]
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    insecure_plaintext: bool = False
+    lease_seconds: float = 15.0
+    """How long a node may be silent before another takes up its rotations; the database's clock counts."""
+    rotations_at_once: int = 4
+    """Rotations that one worker process runs at the same time."""
+    rotations_per_host: int = 2
+    """Rotations that run against one database host at the same time, over all nodes."""
+
+    def __post_init__(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("--tls-cert and --tls-key go together.")
+        if not (self.secure or self.insecure_plaintext or is_loopback(self.host)):
+            raise ConfigurationError(
+                f"Without TLS the server listens on loopback only, and {self.host} is not loopback: give --tls-cert and"
+                " --tls-key, or say --insecure-plaintext."
+            )
+        if self.workers < 1:
+            raise ConfigurationError("--workers must be at least 1.")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the port speaks TLS."""
+        return self.tls_certificate is not None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL at which a process on this machine reaches the server."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.host in {"0.0.0.0", "::"}:  # noqa: S104 (compared, not bound)
+            host = "127.0.0.1"
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read HOST:PORT; ConfigurationError when it is neither a name nor an address with a port."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65_536 or not host:
+        raise ConfigurationError(f"--listen must be HOST:PORT, not {text!r}.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether every address of a host is a loopback address."""
+    try:
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
+
+
+def every_region() -> frozenset[Region]:
+    """Return every Region of the aws partition that botocore knows for Secrets Manager."""
+    return frozenset(Region(name) for name in Session().get_available_regions("secretsmanager"))
+
+
+def parse_regions(text: str | None) -> frozenset[Region]:
+    """Read a comma-separated list of Regions; all of them when there is none."""
+    if text is None:
+        return every_region()
+    regions = frozenset(Region(name.strip()) for name in text.split(",") if name.strip())
+    if unknown := regions - every_region():
+        raise ConfigurationError(
+            f"--regions: not a Region of the aws partition: {', '.join(sorted(unknown))}."
+        )
+    if not regions:
+        raise ConfigurationError("--regions names no Region.")
+    return regions

@@ -1,0 +1,348 @@
+"""A real PostgreSQL server as a child of this process."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import pq, sql
+from psycopg.conninfo import make_conninfo
+
+from turnlock.databases import cluster
+from turnlock.databases.cluster import SUPERUSER, Layout
+from turnlock.databases.process import start_bound
+from turnlock.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_HOST = "127.0.0.1"
+_PATIENCE = 30.0
+"""Seconds to wait for a server to start or to stop."""
+_TICK = 0.02
+_IPC_RMID = 0
+
+_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": _HOST,
+    "password_encryption": "scram-sha-256",
+    "shared_buffers": "16MB",
+    "max_connections": "50",
+    "huge_pages": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+}
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL cluster in one directory, and the server that runs it.
+
+    Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the superuser's `password`
+    (None: a new random one; needed for a cluster that exists), `port` (None: one that the system gives at the first
+    start, then kept), `tls` (offer TLS beside plain connections), `fsync` (False only where data may be lost),
+    further server `settings` by name, and the directory of PostgreSQL's `programs` (None: the wheel's, or the system's
+    where TLS is asked for, which the wheel's are built without). As root, the server runs as the user `pgserver` and
+    the directories above its own are made passable for everyone. ConfigurationError when it cannot be had.
+
+    Use it as a context manager, or call `start` and `stop`. One thread at a time.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        password: str | None = None,
+        port: int | None = None,
+        tls: bool = False,
+        fsync: bool = True,
+        settings: Mapping[str, str] | None = None,
+        programs: Path | None = None,
+    ) -> None:
+        self._programs = programs or (cluster.system_programs() if tls else cluster.bundled_programs())
+        self._temporary = directory is None
+        self._directory = directory
+        self._password = password
+        self._port = port
+        self._tls = tls
+        self._fsync = fsync
+        self._settings = dict(settings or {})
+        self._layout: Layout | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What it is.
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return _HOST
+
+    @property
+    def port(self) -> int:
+        """The TCP port; it stays the same over restarts."""
+        return _known(self._port, "port")
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return _known(self._process, "process").pid
+
+    @property
+    def running(self) -> bool:
+        """True while the server's process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def password(self) -> str:
+        """The superuser's password, to be stored by whoever keeps the directory."""
+        return _known(self._password, "password")
+
+    @property
+    def socket_directory(self) -> Path:
+        """Where the unix socket is: libpq's `host` for it."""
+        return self._laid_out.socket
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self._laid_out.log
+
+    @property
+    def ssl_ca_path(self) -> Path | None:
+        """The certificate to verify the server with; None when it offers no TLS."""
+        return self._laid_out.ca if self._tls else None
+
+    def conninfo(self, user: str, password: str, dbname: str = "postgres") -> str:
+        """Return libpq's connection string over TCP; with TLS, verified, when the server offers it."""
+        return make_conninfo(
+            "", host=_HOST, port=self.port, user=user, password=password, dbname=dbname, **self._tls_options()
+        )
+
+    def dsn(self, user: str, password: str, dbname: str = "postgres", *, driver: str | None = None) -> str:
+        """Return the same as a URL, `postgresql://…`, or `postgresql+<driver>://…` for SQLAlchemy."""
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        options = f"?{urlencode(self._tls_options())}" if self._tls else ""
+        return f"{scheme}://{login}@{_HOST}:{self.port}/{quote(dbname, safe='')}{options}"
+
+    def admin_url(self, dbname: str = "postgres", *, driver: str | None = "psycopg") -> str:
+        """Return the superuser's URL; `driver=None` for the plain form."""
+        return self.dsn(SUPERUSER, self.password, dbname, driver=driver)
+
+    # What it does.
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; ConfigurationError with its own words when it does not."""
+        if self.running:
+            return
+        self._prepare()
+        free_choice = self._port is None
+        for attempts_left in (2, 1, 0) if free_choice else (0,):
+            if free_choice:
+                self._port = _free_port()
+            try:
+                self._launch()
+            except ConfigurationError:
+                if not attempts_left:
+                    raise
+            else:
+                return
+
+    def stop(self) -> None:
+        """End the server in good order (its fast shutdown) and remove a temporary directory."""
+        self._shut_down()
+        if self._layout and self._layout.socket.parent != self._layout.root:
+            shutil.rmtree(self._layout.socket, ignore_errors=True)
+            self._layout = None
+        if self._temporary and self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = self._layout = None
+
+    def restart(self) -> None:
+        """Stop in good order and start again on the same port."""
+        self._shut_down()
+        self.start()
+
+    def kill(self) -> None:
+        """End the server as a crash would (SIGKILL), wait until nothing of it runs, and clear what it left behind.
+
+        The next `start` goes through crash recovery.
+        """
+        process = _known(self._process, "process")
+        segment = _shared_memory_id(self._laid_out)
+        process.kill()
+        process.wait(_PATIENCE)
+        if segment is not None:
+            # Its children hold the memory until they have noticed; only then may a new server touch the files.
+            _wait_until(lambda: _attached(segment) == 0, "the killed server's children stay")
+            ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
+        self._laid_out.pid_file.unlink(missing_ok=True)
+        for left_over in self._laid_out.socket.glob(".s.PGSQL.*"):
+            left_over.unlink(missing_ok=True)
+        self._process = None
+
+    def create_login(self, name: str, password: str, *, database: str | None = None) -> None:
+        """Make a role that may log in, and a `database` that it owns; only a SCRAM verifier goes to the server."""
+        with psycopg.connect(self.conninfo(SUPERUSER, self.password), autocommit=True) as connection:
+            verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
+            role = sql.Identifier(name)
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(verifier.decode()))
+            )
+            if database:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), role)
+                )
+
+    # How.
+
+    @property
+    def _laid_out(self) -> Layout:
+        return _known(self._layout, "directory")
+
+    def _tls_options(self) -> dict[str, str]:
+        authority = self.ssl_ca_path
+        return {"sslmode": "verify-full", "sslrootcert": str(authority)} if authority else {}
+
+    def _prepare(self) -> None:
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="turnlock-pg-"))
+        account = cluster.server_account()
+        if account:
+            cluster.let_through(self._programs / "postgres")
+        self._layout = cluster.lay_out(self._directory, account)
+        if self._layout.initialised:
+            if self._password is None:
+                raise ConfigurationError(f"The cluster in {self._directory} exists; its password is needed.")
+            _wait_until(lambda: not _held(self._laid_out), "another server holds the cluster")
+        else:
+            self._password = self._password or secrets.token_urlsafe(24)
+            cluster.initialise(
+                self._layout, self._programs, account, password=self._password, durable=self._fsync
+            )
+
+    def _launch(self) -> None:
+        account, layout = cluster.server_account(), self._laid_out
+        cluster.write_access_rules(layout, account)
+        settings = {
+            **_SETTINGS,
+            "port": str(self.port),
+            "unix_socket_directories": str(layout.socket),
+            "fsync": "on" if self._fsync else "off",
+        }
+        if self._tls:
+            certificate, key = cluster.write_certificates(layout, account)
+            settings |= {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
+        settings |= self._settings
+        program = [str(self._programs / "postgres"), "-D", str(layout.data)]
+        for name, value in settings.items():
+            program += ["-c", f"{name}={value}"]
+        log_start = layout.log.stat().st_size if layout.log.exists() else 0
+        try:
+            self._process = start_bound(program, account=account, log=layout.log)
+        except OSError as error:
+            raise ConfigurationError("The embedded PostgreSQL could not be started.") from error
+        self._await_answer(self._process, log_start)
+
+    def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
+        target = make_conninfo("", host=_HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
+        deadline = time.monotonic() + _PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            # A stranger on our port could answer too; the process's own state decides about that.
+            if pq.PGconn.ping(target) == pq.Ping.OK and _state(self._laid_out) == "ready":
+                return
+            time.sleep(_TICK)
+        self._shut_down()
+        words = self._laid_out.log.read_bytes()[log_start:].decode(errors="replace")
+        raise ConfigurationError(f"The embedded PostgreSQL did not start: {words[-2000:].strip()}")
+
+    def _shut_down(self) -> None:
+        if self._process is None:
+            return
+        for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            self._process.send_signal(request)
+            try:
+                self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        self._process = None
+
+
+def _known(value: T | None, what: str) -> T:
+    if value is None:
+        raise ConfigurationError(f"The embedded PostgreSQL has no {what} before its first start.")
+    return value
+
+
+def _wait_until(done: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"The embedded PostgreSQL cannot go on: {complaint}.")
+        time.sleep(_TICK)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _lock_file_lines(layout: Layout) -> list[str]:
+    try:
+        return [line.strip() for line in layout.pid_file.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def _held(layout: Layout) -> bool:
+    """True while the process named in the lock file is a PostgreSQL server."""
+    lines = _lock_file_lines(layout)
+    try:
+        return bool(lines) and Path(f"/proc/{int(lines[0])}/comm").read_text().strip() == "postgres"
+    except OSError:
+        return False
+
+
+def _state(layout: Layout) -> str:
+    lines = _lock_file_lines(layout)
+    return lines[7] if len(lines) > 7 else ""
+
+
+def _shared_memory_id(layout: Layout) -> int | None:
+    lines = _lock_file_lines(layout)
+    return int(lines[6].split()[1]) if len(lines) > 6 and lines[6] else None
+
+
+def _attached(segment: int) -> int:
+    """Return how many processes hold a System V shared memory segment; 0 when it is gone (proc(5), sysvipc/shm)."""
+    for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+        fields = row.split()
+        if int(fields[1]) == segment:
+            return int(fields[6])
+    return 0

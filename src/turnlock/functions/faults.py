@@ -1,0 +1,92 @@
+"""Pure: what a process said or did, in the words of Lambda's own errors."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from turnlock.functions.model import Fault, FaultKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The body that the function answered with, unparsed."""
+
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The error that the function or its runtime reported, not yet redacted."""
+
+    error_type: str = field(repr=False)
+    message: str = field(repr=False)
+
+
+ABORTED: Final = Fault(
+    kind=FaultKind.ABORTED,
+    error_type="Turnlock.Aborted",
+    message="The invocation was aborted and its process killed",
+)
+
+
+def timed_out(seconds: float) -> Fault:
+    """Return the fault of an invocation that passed its deadline of `seconds`."""
+    sentence = f"Task timed out after {seconds:.2f} seconds"
+    return Fault(kind=FaultKind.TIMEOUT, error_type="Sandbox.Timedout", message=sentence)
+
+
+def start_timed_out(seconds: float) -> Fault:
+    """Return the fault of a process that asked for no event within `seconds`."""
+    sentence = f"Init timed out after {seconds:.2f} seconds"
+    return Fault(kind=FaultKind.INIT, error_type="Sandbox.Timedout", message=sentence)
+
+
+def exited(kind: FaultKind, status: int | None) -> Fault:
+    """Return the fault of a process that ended with `status`: negative for a signal, None when nobody knows."""
+    return Fault(kind=kind, error_type="Runtime.ExitError", message=_exit_sentence(status))
+
+
+def _exit_sentence(status: int | None) -> str:
+    if not status:
+        return "Runtime exited without providing a reason"
+    if status > 0:
+        return f"Runtime exited with error: exit status {status}"
+    try:
+        return f"Runtime exited with error: signal: {signal.Signals(-status).name}"
+    except ValueError:
+        return f"Runtime exited with error: signal: {-status}"
+
+
+def reported(kind: FaultKind, failure: Failure) -> Fault:
+    """Return the fault that the process itself reported; not yet redacted."""
+    return Fault(kind=kind, error_type=failure.error_type, message=failure.message)
+
+
+def read_failure(body: bytes, header: str) -> Failure:
+    """Read an error report; what is not one becomes a failure of type `header`, or `Unhandled`, without a message."""
+    try:
+        report = json.loads(body)
+    except (ValueError, RecursionError):
+        report = None
+    report = report if isinstance(report, dict) else {}
+    error_type, message = report.get("errorType"), report.get("errorMessage")
+    return Failure(
+        error_type=error_type if isinstance(error_type, str) and error_type else header or "Unhandled",
+        message=message if isinstance(message, str) else "",
+    )
+
+
+def read_answer(body: bytes) -> tuple[Any, Fault | None]:
+    """Parse an answer: (its value, None), or (None, the fault) for what is not strict JSON."""
+    try:
+        return json.loads(body, parse_constant=_refuse_constant), None
+    except (ValueError, RecursionError):
+        sentence = "The function's response is not JSON"
+        return None, Fault(kind=FaultKind.FUNCTION, error_type="Runtime.InvalidResponse", message=sentence)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,245 @@
+"""One process of one function: started confined, given one event at a time, killed with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from turnlock.core.credentials import TemporaryCredentials
+from turnlock.functions.faults import Answer, Failure
+from turnlock.functions.launcher import Orders
+from turnlock.functions.logs import FunctionOutput
+from turnlock.functions.runtime_api import Delivery, Phase, RuntimeApi
+
+OPEN_FILES: Final = 1024
+"""Lambda's quota of file descriptors."""
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_TICK_SECONDS = 0.05
+"""How often an abort and a silent death are looked for; everything else wakes the waiter at once."""
+_SETTLE_SECONDS = 1.0
+_REAP_SECONDS = 5.0
+_BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "TZ": ":UTC",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessKey:
+    """What two invocations must have in common to be served by the same process."""
+
+    function_arn: str
+    secret_arn: str
+    memory_bytes: int
+    environment: frozenset[tuple[str, str]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """How to start a process."""
+
+    key: ProcessKey
+    handler: str
+    task_root: Path
+    environment: Mapping[str, str] = field(repr=False)
+    """The function's environment, but for what the process adds: the API's address, HOME and TMPDIR."""
+    credentials: TemporaryCredentials
+
+
+class Wait(Enum):
+    """How waiting for a process ended."""
+
+    REACHED = "reached"
+    """What was waited for has happened."""
+    DEADLINE = "deadline"
+    """Time is up."""
+    ABORTED = "aborted"
+    """The caller does not want the answer any more."""
+    DIED = "died"
+    """The process is gone, and what was waited for cannot happen any more."""
+
+
+class FunctionProcess:
+    """A running function.
+
+    Constructing starts it; OSError when the machine refuses. The thread that constructs must live as long as the
+    process may: the kernel kills the process when that thread ends. All methods but `kill` belong to whoever holds
+    the process, one thread at a time.
+    """
+
+    def __init__(self, spec: ProcessSpec) -> None:
+        self.key = spec.key
+        self.credentials = spec.credentials
+        self.forgotten = False
+        """True when it must not serve again."""
+        self.idle_since = 0.0
+        """`time.monotonic()` of its last release."""
+        self._reaping = threading.Lock()
+        self._exit_status: int | None = None
+        self._home = tempfile.mkdtemp(prefix="turnlock-function-")
+        self.api = RuntimeApi()
+        try:
+            self._popen = self._start(spec)
+        except OSError:
+            self.api.close()
+            shutil.rmtree(self._home, ignore_errors=True)
+            raise
+        assert self._popen.stdout is not None
+        self._pipe = self._popen.stdout
+        self.output = FunctionOutput(self._pipe.fileno())
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its process group's and its session's."""
+        return self._popen.pid
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What the process was given and no log may show."""
+        return frozenset(
+            (self.credentials.secret_access_key, self.credentials.session_token, self.api.prefix[1:])
+        )
+
+    @property
+    def exited(self) -> bool:
+        """True when it has ended by itself or was killed."""
+        with self._reaping:
+            if self._exit_status is not None:
+                return True
+            # Without reaping: as long as the zombie holds the number, the group's id cannot name anybody else.
+            try:
+                return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            except ChildProcessError:
+                return True
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status, or the negative number of the signal that ended it; None before `end`."""
+        return self._exit_status
+
+    def await_start(self, seconds: float, abort: threading.Event) -> Wait:
+        """Wait until it takes events or says that it cannot."""
+        return self._wait(lambda: self.api.phase in (Phase.READY, Phase.FAILED), seconds, abort)
+
+    def run(self, delivery: Delivery, seconds: float, abort: threading.Event) -> Wait:
+        """Hand over one event and wait for its outcome, which is then in `outcome`."""
+        if not self.api.offer(delivery):
+            return Wait.DIED
+        return self._wait(lambda: self.outcome is not None, seconds, abort)
+
+    @property
+    def outcome(self) -> Answer | Failure | None:
+        """What it said last."""
+        return self.api.outcome
+
+    def settle(self, abort: threading.Event) -> bool:
+        """Wait, shortly, until it asks for the next event; False when it does not, and so cannot serve again."""
+        return self._wait(lambda: self.api.phase is Phase.READY, _SETTLE_SECONDS, abort) is Wait.REACHED
+
+    def kill(self) -> None:
+        """Kill it and its process group; may be called by any thread, at any time."""
+        with self._reaping:
+            if self._exit_status is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it, reap it, and give back everything it held; safe to call twice."""
+        self.kill()
+        with self._reaping:
+            if self._exit_status is not None:
+                return
+            self._exit_status = self._reap()
+        self.output.pump()
+        self.api.close()
+        self._pipe.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _reap(self) -> int:
+        try:
+            return self._popen.wait(_REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            # It hangs in the kernel and dies when that lets go of it; `subprocess` reaps such children later.
+            return -signal.SIGKILL
+
+    def _start(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
+        orders = os.memfd_create("orders", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(orders), "wb") as target:
+                target.write(json.dumps(self._orders(spec)).encode())
+            os.lseek(orders, 0, os.SEEK_SET)
+            return subprocess.Popen(  # noqa: S603 -- our own interpreter and our own file
+                [sys.executable, "-I", "-B", str(_LAUNCHER)],
+                stdin=orders,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                cwd=self._home,
+                env=_BASE_ENVIRONMENT,
+                start_new_session=True,
+            )
+        finally:
+            os.close(orders)
+
+    def _orders(self, spec: ProcessSpec) -> Orders:
+        added = {
+            "AWS_LAMBDA_RUNTIME_API": self.api.address + self.api.prefix,
+            # Else libpq and botocore would read the dot files of the server's own user.
+            "HOME": self._home,
+            "TMPDIR": self._home,
+        }
+        return Orders(
+            owner_pid=os.getpid(),
+            handler=spec.handler,
+            task_root=str(spec.task_root),
+            api_address=self.api.address,
+            api_prefix=self.api.prefix,
+            environment={**spec.environment, **_BASE_ENVIRONMENT, **added},
+            memory_bytes=spec.key.memory_bytes,
+            open_files=OPEN_FILES,
+        )
+
+    def _wait(self, reached: Callable[[], bool], seconds: float, abort: threading.Event) -> Wait:
+        """Wait for `reached`, keeping the pipe empty so that the function never blocks on its own output."""
+        until = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.api.wake_fd, selectors.EVENT_READ)
+            if not self.output.ended:
+                selector.register(self._pipe, selectors.EVENT_READ)
+            while True:
+                died = self.exited
+                self.api.clear_wake()
+                self.output.pump()
+                # Looked at after `died`, for an answer may have come with the last breath.
+                if reached():
+                    return Wait.REACHED
+                if died:
+                    return Wait.DIED
+                if abort.is_set():
+                    return Wait.ABORTED
+                left = until - time.monotonic()
+                if left <= 0:
+                    return Wait.DEADLINE
+                self._sleep(selector, min(left, _TICK_SECONDS))
+
+    def _sleep(self, selector: selectors.BaseSelector, seconds: float) -> None:
+        """Sleep until something happens. A pipe at its end is always readable and is no longer listened to."""
+        if self.output.ended and len(selector.get_map()) > 1:
+            selector.unregister(self._pipe)
+        selector.select(seconds)

@@ -1,0 +1,109 @@
+"""The one gate: every action is authorised here, carried out, and recorded; no record, no answer.
+
+    1  temporary credentials that carry a fencing number are good only while it is the newest
+    2  the subject is found, and `identity.decide` says whether the principal may
+    3  the handler runs, inside a savepoint where it may write: what fails leaves nothing behind
+    4  the record is made from what was asked and answered, by the model's redaction, and joins the unit
+
+The store makes the record durable with the change (or the journal does, for reads); only then may the answer leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from turnlock import identity
+from turnlock.core.action import Action, Answer, Request
+from turnlock.core.call import Call
+from turnlock.core.record import TrailEntry
+from turnlock.errors import AccessDeniedException, ApiError, ExpiredTokenException, StaleFence, StoreError
+from turnlock.storage import Unit
+from turnlock.storage.leases import require_current
+from turnlock.trail import ApiEvent, api_event
+from turnlock.wire import Operation, as_api_error
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """One operation with the action that carries it out."""
+
+    action: Action
+    operation: Operation
+
+
+Passages = Mapping[tuple[str, str], Passage]
+"""By (signing name, operation name)."""
+
+
+def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> Answer | ApiError:
+    """Return the action's answer, or the error that the caller gets; the unit then holds the record.
+
+    Raises only what keeps the whole unit from committing: errors of the store.
+    """
+    outcome: Answer | ApiError
+    try:
+        _check_fence(call, unit)
+        _authorise(passage.action, call, request, unit)
+        outcome = _act(passage.action, call, request, unit)
+    except ApiError as error:
+        outcome = error
+    except (DBAPIError, StoreError):
+        raise
+    except Exception as error:
+        log.exception(
+            "an action failed", action="action_failed", operation=call.action, request_id=call.request_id
+        )
+        outcome = as_api_error(error)
+    unit.record(_record(passage, call, request, unit, outcome))
+    return outcome
+
+
+def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) -> None:
+    """Record a call whose input could not be read: authenticated, refused, and never carried out."""
+    event = ApiEvent(
+        call=call, request=None, response=None, error=error, read_only=not passage.action.mutates
+    )
+    unit.record(api_event(event, unit.entropy.bytes(16)))
+
+
+def _check_fence(call: Call, unit: Unit) -> None:
+    if call.session.fence is None:
+        return
+    try:
+        require_current(unit, call.session.fence)
+    except StaleFence:
+        raise ExpiredTokenException from None
+
+
+def _authorise(action: Action, call: Call, request: Request, unit: Unit) -> None:
+    decision = identity.decide(call, action, action.subject(call, request, unit))
+    if isinstance(decision, identity.Denied):
+        raise AccessDeniedException(decision.reason)
+
+
+def _act(action: Action, call: Call, request: Request, unit: Unit) -> Answer:
+    if not action.mutates:
+        return action.handler(call, request, unit)
+    with unit.savepoint():
+        return action.handler(call, request, unit)
+
+
+def _record(
+    passage: Passage, call: Call, request: Request, unit: Unit, outcome: Answer | ApiError
+) -> TrailEntry:
+    error = outcome if isinstance(outcome, ApiError) else None
+    answer = None if isinstance(outcome, ApiError) or not passage.action.mutates else outcome
+    event = ApiEvent(
+        call=call,
+        request=passage.operation.redact_request(request) or None,
+        response=None if answer is None else passage.operation.redact_answer(answer) or None,
+        error=error,
+        read_only=not passage.action.mutates,
+    )
+    return api_event(event, unit.entropy.bytes(16))

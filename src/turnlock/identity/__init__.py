@@ -1,0 +1,56 @@
+"""IAM and STS: who asks, and what they may do.
+
+What it does: makes accounts and their root access keys, issues and ends the temporary credentials of roles, finds whose
+authority a request claims, keeps signing keys while they are in use, and decides over every call.
+
+What it trusts: `keys` for sealing, and the store's rows only as far as their secrets open: each secret is sealed for what
+its row says. What wire has verified, it does not verify again.
+
+What it must never do: keep or log a secret access key or a session token, let a key count that was changed or deleted
+before the request began, allow what it does not understand, or tell a caller of a resource that it may not describe.
+"""
+
+from turnlock.core.credentials import TemporaryCredentials
+from turnlock.identity.credentials import (
+    accounts,
+    create_account,
+    end_session,
+    find_credential,
+    issue_session,
+    purge_expired,
+    refence,
+)
+from turnlock.identity.credentials_file import profile_text, write_credentials
+from turnlock.identity.model import (
+    Allowed,
+    Credential,
+    Decision,
+    Denied,
+    NewCredentials,
+    decide,
+    root_principal,
+    rotation_policy,
+)
+from turnlock.identity.signing import SigningKeys
+
+__all__ = [
+    "Allowed",
+    "Credential",
+    "Decision",
+    "Denied",
+    "NewCredentials",
+    "SigningKeys",
+    "TemporaryCredentials",
+    "accounts",
+    "create_account",
+    "decide",
+    "end_session",
+    "find_credential",
+    "issue_session",
+    "profile_text",
+    "purge_expired",
+    "refence",
+    "root_principal",
+    "rotation_policy",
+    "write_credentials",
+]

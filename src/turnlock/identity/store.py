@@ -1,0 +1,236 @@
+"""The tables of accounts, access keys and role sessions, and the queries on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.core.call import Fence
+from turnlock.storage import HotQuery, Moment, Unit, metadata, moment
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("created_at", Moment, nullable=False),
+)
+
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("access_key_id", String(32), primary_key=True, unique=True),
+    Column("principal_arn", Text, nullable=False),
+    Column("principal_id", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("access_key_id", String(32), primary_key=True, unique=True),
+    Column("principal_arn", Text, nullable=False),
+    Column("principal_id", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("token_digest", LargeBinary, nullable=False),
+    Column("policy", Text),
+    Column("issued_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    Column("fence_region", String(32)),
+    Column("fence_lease", Text),
+    Column("fence_number", BigInteger),
+)
+
+_ACCESS_KEY = HotQuery(
+    select(
+        access_keys.c.account_id,
+        access_keys.c.principal_arn,
+        access_keys.c.principal_id,
+        access_keys.c.active,
+        access_keys.c.sealed_secret,
+    ).where(access_keys.c.access_key_id == bindparam("access_key_id"))
+)
+
+_SESSION = HotQuery(
+    select(
+        sessions.c.account_id,
+        sessions.c.principal_arn,
+        sessions.c.principal_id,
+        sessions.c.sealed_secret,
+        sessions.c.token_digest,
+        sessions.c.policy,
+        sessions.c.issued_at,
+        sessions.c.expires_at,
+        sessions.c.fence_region,
+        sessions.c.fence_lease,
+        sessions.c.fence_number,
+    ).where(sessions.c.access_key_id == bindparam("access_key_id"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKeyRow:
+    """One long-term access key."""
+
+    account_id: AccountId
+    access_key_id: str
+    principal_arn: str
+    principal_id: str
+    active: bool
+    sealed_secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """One role session."""
+
+    account_id: AccountId
+    access_key_id: str
+    principal_arn: str
+    principal_id: str
+    sealed_secret: bytes = field(default=b"", repr=False)
+    token_digest: bytes = field(repr=False)
+    """SHA-256 of the session token, which itself is kept nowhere."""
+    policy: str | None
+    issued_at: datetime
+    expires_at: datetime
+    fence: Fence | None
+
+
+def find_access_key(unit: Unit, access_key_id: str) -> AccessKeyRow | None:
+    """Return a long-term access key, active or not, or None."""
+    for row in _ACCESS_KEY.rows(unit, {"access_key_id": access_key_id}):
+        return AccessKeyRow(
+            account_id=row[0],
+            access_key_id=access_key_id,
+            principal_arn=row[1],
+            principal_id=row[2],
+            active=bool(row[3]),
+            sealed_secret=row[4],
+        )
+    return None
+
+
+def find_session(unit: Unit, access_key_id: str) -> SessionRow | None:
+    """Return a role session, expired or not, or None."""
+    for row in _SESSION.rows(unit, {"access_key_id": access_key_id}):
+        return SessionRow(
+            account_id=row[0],
+            access_key_id=access_key_id,
+            principal_arn=row[1],
+            principal_id=row[2],
+            sealed_secret=row[3],
+            token_digest=row[4],
+            policy=row[5],
+            issued_at=moment(row[6]),
+            expires_at=moment(row[7]),
+            fence=_fence(row[0], row[8], row[9], row[10]),
+        )
+    return None
+
+
+def insert_account(unit: Unit, account_id: AccountId) -> bool:
+    """Insert an account; False when it is there already."""
+    dialect_insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
+    statement = (
+        dialect_insert(accounts)
+        .values(account_id=account_id, created_at=unit.now)
+        .on_conflict_do_nothing()
+        .returning(accounts.c.account_id)
+    )
+    return unit.connection.execute(statement).first() is not None
+
+
+def account_ids(unit: Unit) -> list[AccountId]:
+    """Return the ids of all accounts, sorted."""
+    return list(
+        unit.connection.execute(select(accounts.c.account_id).order_by(accounts.c.account_id)).scalars()
+    )
+
+
+def insert_access_key(unit: Unit, row: AccessKeyRow) -> None:
+    """Insert a long-term access key."""
+    unit.connection.execute(
+        insert(access_keys).values(
+            account_id=row.account_id,
+            access_key_id=row.access_key_id,
+            principal_arn=row.principal_arn,
+            principal_id=row.principal_id,
+            active=row.active,
+            sealed_secret=row.sealed_secret,
+            created_at=unit.now,
+        )
+    )
+
+
+def insert_session(unit: Unit, row: SessionRow) -> None:
+    """Insert a role session."""
+    unit.connection.execute(
+        insert(sessions).values(
+            account_id=row.account_id,
+            access_key_id=row.access_key_id,
+            principal_arn=row.principal_arn,
+            principal_id=row.principal_id,
+            sealed_secret=row.sealed_secret,
+            token_digest=row.token_digest,
+            policy=row.policy,
+            issued_at=row.issued_at,
+            expires_at=row.expires_at,
+            **_fence_columns(row.fence),
+        )
+    )
+
+
+def update_fence(unit: Unit, access_key_id: str, fence: Fence) -> bool:
+    """Give a session another fence of its own account; False when there is no such session."""
+    statement = (
+        update(sessions)
+        .where(sessions.c.access_key_id == access_key_id, sessions.c.account_id == fence.account_id)
+        .values(**_fence_columns(fence))
+    )
+    return unit.connection.execute(statement).rowcount == 1
+
+
+def delete_session(unit: Unit, access_key_id: str) -> None:
+    """Delete a session, if it is there."""
+    unit.connection.execute(delete(sessions).where(sessions.c.access_key_id == access_key_id))
+
+
+def delete_sessions_expired_by(unit: Unit, at: datetime) -> int:
+    """Delete the sessions that expired at or before `at`; return how many."""
+    return unit.connection.execute(delete(sessions).where(sessions.c.expires_at <= at)).rowcount
+
+
+def _fence(account_id: AccountId, region: str | None, lease: str | None, number: int | None) -> Fence | None:
+    if region is None or lease is None or number is None:
+        return None
+    return Fence(account_id=account_id, region=Region(region), lease=lease, number=number)
+
+
+def _fence_columns(fence: Fence | None) -> dict[str, Any]:
+    return {
+        "fence_region": fence.region if fence else None,
+        "fence_lease": fence.lease if fence else None,
+        "fence_number": fence.number if fence else None,
+    }

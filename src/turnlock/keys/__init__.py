@@ -1,0 +1,52 @@
+"""KMS: keys and envelope encryption.
+
+What it does: makes the keys that seal secret values and Turnlock's own fields, and seals and opens with them. A value
+lies under a data key of its own, that under a KMS key's material, that under the root key; each is bound to its place, so
+that nothing in the store can be exchanged for anything else unseen.
+
+What it trusts: the root-key provider, the kernel's randomness, and AES-256-GCM, HKDF and HMAC as `cryptography` has them.
+
+What it must never do: use a primitive of its own, keep a data key or a value after the call, hand out a key's material, or
+answer with anything but SealBroken when bytes are not what was sealed.
+"""
+
+from turnlock.keys.keyring import Keyring, NoKeyring, RootKey, draw_root_key
+from turnlock.keys.model import MANAGED_ALIAS, KeyOwner, KeyState, KmsKey, associated_data
+from turnlock.keys.private_file import write_private
+from turnlock.keys.recent import Recent
+from turnlock.keys.root import FileRootKey, RootKeyProvider, open_root_key
+from turnlock.keys.sealing import (
+    check_root_key,
+    holds_keys,
+    managed_key,
+    resolve_key,
+    seal,
+    seal_field,
+    unseal,
+    unseal_field,
+)
+
+__all__ = [
+    "MANAGED_ALIAS",
+    "FileRootKey",
+    "KeyOwner",
+    "KeyState",
+    "Keyring",
+    "KmsKey",
+    "NoKeyring",
+    "Recent",
+    "RootKey",
+    "RootKeyProvider",
+    "associated_data",
+    "check_root_key",
+    "draw_root_key",
+    "holds_keys",
+    "managed_key",
+    "open_root_key",
+    "resolve_key",
+    "seal",
+    "seal_field",
+    "unseal",
+    "unseal_field",
+    "write_private",
+]

@@ -1,0 +1,103 @@
+"""The bytes of sealed blobs: how they are laid out, and nothing of how they are encrypted.
+
+Both formats begin with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing is
+strict: each length is exact and nothing may follow, so that one envelope has one spelling.
+
+    Envelope   "TLKE" 1 | length of key id (1) | key id (ASCII) | material id (4) | wrapped data key (60) | body (≥ 28)
+    RootSealed "TLKR" 1 | root key id (8)      | body (≥ 28)
+
+A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from turnlock.errors import SealBroken
+
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+DATA_KEY_BYTES: Final = 32
+WRAPPED_KEY_BYTES: Final = NONCE_BYTES + DATA_KEY_BYTES + TAG_BYTES
+ROOT_KEY_ID_BYTES: Final = 8
+
+ENVELOPE_MARKER: Final = b"TLKE\x01"
+ROOT_MARKER: Final = b"TLKR\x01"
+
+_MATERIAL_ID_BYTES = 4
+_SHORTEST_BODY = NONCE_BYTES + TAG_BYTES
+_SHORTEST_ENVELOPE = len(ENVELOPE_MARKER) + 1 + _MATERIAL_ID_BYTES + WRAPPED_KEY_BYTES + _SHORTEST_BODY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A value under its own data key, and that under one material of a KMS key."""
+
+    key_id: str
+    """1 to 255 ASCII characters."""
+    material_id: int
+    """Below 2^32."""
+    wrapped_key: bytes = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def header(self) -> bytes:
+        """Everything before the body, as it stands in the blob."""
+        return envelope_header(self.key_id, self.material_id) + self.wrapped_key
+
+    def pack(self) -> bytes:
+        """Return the blob; ValueError when a part does not fit the format."""
+        if len(self.wrapped_key) != WRAPPED_KEY_BYTES or len(self.body) < _SHORTEST_BODY:
+            raise ValueError("the wrapped key or the body does not have the length of its format")
+        return self.header + self.body
+
+    @classmethod
+    def parse(cls, blob: bytes) -> Envelope:
+        """Take a blob apart; SealBroken unless it is exactly one envelope of this version."""
+        if len(blob) < _SHORTEST_ENVELOPE or not blob.startswith(ENVELOPE_MARKER):
+            raise SealBroken
+        start = len(ENVELOPE_MARKER) + 1
+        material = start + blob[start - 1]
+        wrapped = material + _MATERIAL_ID_BYTES
+        body = wrapped + WRAPPED_KEY_BYTES
+        key_id = blob[start:material]
+        if not key_id or not key_id.isascii() or len(blob) - body < _SHORTEST_BODY:
+            raise SealBroken
+        return cls(
+            key_id=key_id.decode("ascii"),
+            material_id=int.from_bytes(blob[material:wrapped]),
+            wrapped_key=blob[wrapped:body],
+            body=blob[body:],
+        )
+
+
+def envelope_header(key_id: str, material_id: int) -> bytes:
+    """Return the start of an envelope up to its wrapped key; ValueError when a part does not fit the format."""
+    if not 1 <= len(key_id) <= 255 or not key_id.isascii() or not 0 <= material_id < 2**32:
+        raise ValueError("the key id or the material id does not fit the format")
+    encoded = key_id.encode("ascii")
+    return b"%b%c%b%b" % (ENVELOPE_MARKER, len(encoded), encoded, material_id.to_bytes(_MATERIAL_ID_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootSealed:
+    """A key under a root key."""
+
+    root_key_id: bytes
+    """8 bytes."""
+    body: bytes = field(repr=False)
+
+    def pack(self) -> bytes:
+        """Return the blob; ValueError when a part does not fit the format."""
+        if len(self.root_key_id) != ROOT_KEY_ID_BYTES or len(self.body) < _SHORTEST_BODY:
+            raise ValueError("the root key id or the body does not have the length of its format")
+        return ROOT_MARKER + self.root_key_id + self.body
+
+    @classmethod
+    def parse(cls, blob: bytes) -> RootSealed:
+        """Take a blob apart; SealBroken unless it is exactly one of this version."""
+        body = len(ROOT_MARKER) + ROOT_KEY_ID_BYTES
+        if not blob.startswith(ROOT_MARKER) or len(blob) - body < _SHORTEST_BODY:
+            raise SealBroken
+        return cls(root_key_id=blob[len(ROOT_MARKER) : body], body=blob[body:])

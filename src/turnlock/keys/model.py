@@ -1,0 +1,137 @@
+"""KMS keys as values, the ways to name one, and what a ciphertext is bound to.
+
+Pure: no store, no clock, no randomness, no cipher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from turnlock.core.arn import AccountId, Arn, Region, partition_of
+from turnlock.errors import InvalidParameterException, ResourceNotFoundException
+
+MANAGED_ALIAS: Final = "alias/aws/secretsmanager"
+"""The AWS managed key of Secrets Manager: one for each account and Region, made on first use."""
+
+SERVICE_ALIAS: Final = "alias/aws/turnlock"
+"""The key that Turnlock seals its own fields under, such as access-key secrets. Callers cannot name it."""
+
+SERVICE_REGION: Final = Region("aws-global")
+"""Where that key lives: no Region that is served, so that no request can reach it."""
+
+
+class KeyState(Enum):
+    """The KeyState of KMS's DescribeKey."""
+
+    ENABLED = "Enabled"
+    """It encrypts and decrypts."""
+    DISABLED = "Disabled"
+    """It does neither until it is enabled again."""
+    PENDING_DELETION = "PendingDeletion"
+    """It does neither and will be gone for good when its waiting period ends."""
+    UNAVAILABLE = "Unavailable"
+    """It does neither: its state is none that this release knows."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> KeyState:  # noqa: ARG003 (enum calls it with the value)
+        return cls.UNAVAILABLE
+
+
+class KeyOwner(Enum):
+    """The KeyManager of KMS's DescribeKey: who decides about the key."""
+
+    AWS = "AWS"
+    """This server: an AWS managed key. Nobody can disable or delete it."""
+    CUSTOMER = "CUSTOMER"
+    """The account that made it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsKey:
+    """One KMS key's metadata; its materials never leave `keys`."""
+
+    account_id: AccountId
+    region: Region
+    key_id: str
+    """A UUID."""
+    state: KeyState
+    owner: KeyOwner
+
+    @property
+    def arn(self) -> str:
+        """The key ARN, `arn:aws:kms:REGION:ACCOUNT:key/KEY-ID`."""
+        return kms_arn(self.account_id, self.region, f"key/{self.key_id}")
+
+
+def kms_arn(account_id: AccountId, region: Region, resource: str) -> str:
+    """Return the ARN of a key (`key/ID`) or an alias (`alias/NAME`)."""
+    return f"arn:{partition_of(region)}:kms:{region}:{account_id}:{resource}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyReference:
+    """A KmsKeyId as a caller wrote it, read in the caller's account and Region. Exactly one of the two is set."""
+
+    key_id: str | None = None
+    alias_name: str | None = None
+    """With its prefix `alias/`."""
+
+
+def parse_kms_key_id(text: str | None, account_id: AccountId, region: Region) -> KeyReference:
+    """Read a key id, a key ARN, an alias name or an alias ARN (Secrets Manager API reference, "KmsKeyId").
+
+    None and the empty text mean the managed key. Raises InvalidParameterException for a malformed ARN, and
+    ResourceNotFoundException for an ARN of another account or Region: the answer for a key that is not there, because
+    no key can be used from outside its account yet and never from outside its Region.
+    """
+    resource = text or MANAGED_ALIAS
+    if resource.startswith("arn:"):
+        resource = _local_resource(resource, account_id, region)
+        if resource.startswith("key/"):
+            return KeyReference(key_id=resource.removeprefix("key/"))
+    if resource.startswith("alias/"):
+        return KeyReference(alias_name=resource)
+    return KeyReference(key_id=resource)
+
+
+def _local_resource(text: str, account_id: AccountId, region: Region) -> str:
+    try:
+        arn = Arn.parse(text)
+    except ValueError:
+        raise InvalidParameterException("Invalid ARN.") from None
+    if arn.service != "kms" or not arn.resource.startswith(("key/", "alias/")):
+        raise InvalidParameterException("Invalid ARN.")
+    if text != kms_arn(account_id, region, arn.resource):
+        raise key_not_found(text)
+    return arn.resource
+
+
+def key_not_found(arn: str) -> ResourceNotFoundException:
+    """Return the error for a key or alias that is not there, in the words that KMS has for it."""
+    if ":alias/" in arn:
+        return ResourceNotFoundException(f"Alias {arn} is not found.")
+    return ResourceNotFoundException(f"Key '{arn}' does not exist")
+
+
+def associated_data(*parts: str | bytes) -> bytes:
+    """Join parts into bytes that only these parts, in this order, give: each is preceded by its length."""
+    joined = bytearray()
+    for part in parts:
+        encoded = part if isinstance(part, bytes) else part.encode()
+        joined += len(encoded).to_bytes(4) + encoded
+    return bytes(joined)
+
+
+def encryption_context(owner: str, part: str) -> bytes:
+    """Return the canonical form of {"SecretARN": owner, "SecretVersionId": part}, the pairs in the order of their keys.
+
+    The names are those that Secrets Manager gives KMS (user guide, "Secret encryption and decryption").
+    """
+    return associated_data("SecretARN", owner, "SecretVersionId", part)
+
+
+def material_context(account_id: AccountId, region: Region, key_id: str, material_id: int) -> bytes:
+    """Return what a key material is bound to: the one row that it may stand in."""
+    return associated_data("kms-material", account_id, region, key_id, str(material_id))

@@ -1,0 +1,23 @@
+"""Rotation: when a secret's credential is replaced, and how that goes on until the database agrees.
+
+What it does: reads schedules, keeps a plan for each rotation, and carries plans out by invoking rotation functions. What
+it trusts: what the database answers to `probe`, and the labels as `secrets` has verified them; never the memory of a
+process. What it must never do: move a label on a guess, run one rotation twice at the same time, or let an error's text
+show a value.
+"""
+
+from turnlock.rotation.api import ACTIONS
+from turnlock.rotation.follow import SUBSCRIBERS
+from turnlock.rotation.plans import PlanBegun
+from turnlock.rotation.scheduler import Limits, Observer, RunFunction, Scheduler, unobserved
+
+__all__ = [
+    "ACTIONS",
+    "SUBSCRIBERS",
+    "Limits",
+    "Observer",
+    "PlanBegun",
+    "RunFunction",
+    "Scheduler",
+    "unobserved",
+]

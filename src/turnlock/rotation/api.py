@@ -1,0 +1,141 @@
+"""RotateSecret and CancelRotateSecret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from turnlock import functions
+from turnlock.core.action import Action, Answer, Request
+from turnlock.core.call import Call
+from turnlock.errors import AccessDeniedException, InvalidParameterException, InvalidRequestException
+from turnlock.rotation.model import PlanState, Purpose, cancel
+from turnlock.rotation.plans import begin_plan, schedule_of, scheduled
+from turnlock.rotation.schedule import RotationRules, immediate_window, parse
+from turnlock.rotation.store import find_unfinished, last_plan, save_plan
+from turnlock.secrets import (
+    AWSCURRENT,
+    AWSPENDING,
+    Rotation,
+    Secret,
+    drop_version,
+    find_version,
+    require_living,
+    require_token,
+    secret_subject,
+    update_secret,
+)
+from turnlock.storage import Unit
+
+
+def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
+    """RotateSecret: store the configuration that is given, then rotate now or check the configuration.
+
+    Answers at once; the scheduler of any node carries the rotation out. A repeated ClientRequestToken begins nothing.
+    """
+    secret = require_living(call, request, unit)
+    token = require_token(request)
+    _refuse_external(request)
+    if _begun_before(unit, secret, token):
+        return _answer(secret, token)
+    _refuse_unfinished(unit, secret)
+    if find_version(unit, secret, token) is not None and secret.labels.get(AWSPENDING) != token:
+        raise InvalidParameterException(
+            f"The ClientRequestToken {token} is the id of a version of this secret."
+        )
+    configured = _configure(unit, secret, request)
+    immediately = request.get("RotateImmediately", True)
+    begin_plan(
+        unit,
+        configured,
+        token=token,
+        purpose=Purpose.ROTATE if immediately else Purpose.TEST,
+        window=immediate_window(schedule_of(configured.rotation), now=unit.now),
+        starts_at=unit.now,
+    )
+    return _answer(secret, token)
+
+
+def cancel_rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
+    """CancelRotateSecret: no rotation any more; one in progress ends where it is, and AWSPENDING stays there.
+
+    Works on a secret without rotation too, which then stays as it is.
+    """
+    secret = require_living(call, request, unit)
+    row = find_unfinished(unit, secret)
+    if secret.rotation.enabled is not None:
+        kept = Rotation(enabled=False, function_arn=secret.rotation.function_arn, rules=secret.rotation.rules)
+        secret = secret.evolve(rotation=kept, last_changed_at=unit.now)
+        update_secret(unit, secret)
+    if row is None:
+        return _answer(secret, None)
+    plan = cancel(row.plan)
+    save_plan(unit, row, plan, look_at=plan.next_attempt_at)
+    if plan.drops_pending and secret.labels.get(AWSPENDING) == plan.token:
+        drop_version(unit, secret, plan.token)
+    return _answer(secret, plan.token)
+
+
+ACTIONS = (
+    Action(name="CancelRotateSecret", handler=cancel_rotate_secret, subject=secret_subject, mutates=True),
+    Action(name="RotateSecret", handler=rotate_secret, subject=secret_subject, mutates=True),
+)
+
+
+def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
+    """Return the secret with rotation on, by what the request gives and, where it gives nothing, by what is stored."""
+    function_arn = request.get("RotationLambdaARN") or secret.rotation.function_arn
+    if function_arn is None:
+        raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
+    _check_function(secret, function_arn)
+    rules = _rules(secret, request.get("RotationRules"))
+    rotation = replace(secret.rotation, enabled=True, function_arn=function_arn, rules=rules)
+    configured = secret.evolve(rotation=rotation, last_changed_at=unit.now)
+    return scheduled(unit, configured, last=unit.now, now=unit.now)
+
+
+def _rules(secret: Secret, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if not given:
+        return secret.rotation.rules
+    rules = RotationRules.from_request(given)
+    parse(rules)
+    return rules.as_answer()
+
+
+def _check_function(secret: Secret, function_arn: str) -> None:
+    """Raise AccessDeniedException unless the function is there and may be called by Secrets Manager for this secret.
+
+    Hosted functions may; others cannot be made yet. Absent and forbidden get the same sentence, as on AWS.
+    """
+    hosted = functions.find_hosted(function_arn)
+    home = f":lambda:{secret.region}:{secret.account_id}:"
+    if hosted is None or home not in function_arn:
+        raise AccessDeniedException(
+            "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access"
+            " to the principal secretsmanager.amazonaws.com."
+        )
+
+
+def _begun_before(unit: Unit, secret: Secret, token: str) -> bool:
+    """Tell whether this token's rotation runs or is done: a client that repeats its request gets the same answer."""
+    row = last_plan(unit, secret, token)
+    return row is not None and (not row.plan.finished or row.plan.state is PlanState.SUCCEEDED)
+
+
+def _refuse_unfinished(unit: Unit, secret: Secret) -> None:
+    pending = secret.labels.get(AWSPENDING)
+    stuck = pending is not None and pending != secret.labels.get(AWSCURRENT)
+    if stuck or find_unfinished(unit, secret) is not None:
+        raise InvalidRequestException(
+            "A previous rotation isn't complete. That rotation will be reattempted."
+        )
+
+
+def _refuse_external(request: Request) -> None:
+    if "ExternalSecretRotationMetadata" in request or "ExternalSecretRotationRoleArn" in request:
+        raise InvalidRequestException("Managed external secrets can't be rotated by this server.")
+
+
+def _answer(secret: Secret, token: str | None) -> Answer:
+    return {"ARN": secret.arn, "Name": secret.name, "VersionId": token}

@@ -1,0 +1,70 @@
+"""Beginning rotations whose turn has come, and opening the next window for those that lost theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from turnlock import secrets
+from turnlock.rotation.model import Plan, PlanState, Purpose, reopen
+from turnlock.rotation.plans import begin_plan, counted_from, new_token, next_turn, scheduled
+from turnlock.rotation.schedule import Window
+from turnlock.rotation.store import find_unfinished
+from turnlock.secrets import AWSCURRENT, AWSPENDING, Secret
+from turnlock.storage import Unit
+
+BATCH: Final = 50
+"""Rotations begun in one transaction: short enough that nobody waits for it."""
+
+
+def begin_soon(unit: Unit) -> bool:
+    """Tell whether a secret's turn has come: what every tick asks, so it is one indexed row."""
+    return bool(secrets.due_for_rotation(unit, unit.now, 1))
+
+
+def begin_due(unit: Unit) -> int:
+    """Begin the rotations whose turn has come; return how many."""
+    return sum(_begin(unit, secret) for secret in secrets.due_for_rotation(unit, unit.now, BATCH))
+
+
+def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]:
+    """Give a plan that lost its window the next one, when its turn there has come."""
+    if plan.state is not PlanState.FAILED or plan.finished:
+        return secret, plan
+    starts_at, closes_at = next_turn(unit, secret, plan)
+    if unit.now >= closes_at:  # the server slept through that window too
+        secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=unit.now)
+        secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
+        secrets.update_secret(unit, secret)
+        starts_at, closes_at = next_turn(unit, secret, plan)
+    if unit.now < starts_at:
+        return secret, plan
+    return secret, reopen(plan, starts_at=starts_at, window_closes_at=closes_at)
+
+
+def _begin(unit: Unit, secret: Secret) -> bool:
+    """Begin one; False when it cannot begin now, and then its turn is set anew so that it is not asked again at once."""
+    if find_unfinished(unit, secret) is not None:
+        secrets.update_secret(unit, secret.evolve(rotation=replace(secret.rotation, starts_at=None)))
+        return False
+    rotation = secret.rotation
+    if rotation.opens_at is None or rotation.next_rotation_at is None:
+        return False
+    window = Window(opens_at=rotation.opens_at, closes_at=rotation.next_rotation_at + timedelta(seconds=1))
+    if unit.now >= window.closes_at:
+        last = rotation.last_rotated_at or secret.created_at
+        secrets.update_secret(unit, scheduled(unit, secret, last=last, now=unit.now))
+        return False
+    begin_plan(
+        unit, secret, token=_token(unit, secret), purpose=Purpose.ROTATE, window=window, starts_at=unit.now
+    )
+    return True
+
+
+def _token(unit: Unit, secret: Secret) -> str:
+    """Return the new version's id; a version that was left under AWSPENDING is taken up again ("will be reattempted")."""
+    pending = secret.labels.get(AWSPENDING)
+    if pending is not None and pending != secret.labels.get(AWSCURRENT):
+        return pending
+    return new_token(unit)

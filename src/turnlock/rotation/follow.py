@@ -1,0 +1,69 @@
+"""What rotation does when a secret changes under it: domain events of the `secrets` room, in their own transactions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from turnlock.errors import InvalidRequestException
+from turnlock.rotation.model import Woken, cancel, decide
+from turnlock.rotation.plans import apply_decision, facts_of, scheduled
+from turnlock.rotation.store import PlanRow, find_unfinished, save_plan
+from turnlock.rotation.token import is_current
+from turnlock.secrets import (
+    AWSCURRENT,
+    LabelsChanged,
+    RotationTokenPresented,
+    Secret,
+    SecretDoomed,
+    update_secret,
+)
+from turnlock.storage import Unit
+from turnlock.storage.unit import Subscribers
+
+
+def labels_changed(unit: Unit, event: LabelsChanged) -> None:
+    """Abandon a plan that lost its AWSPENDING; count a new value put by hand as a rotation (API reference)."""
+    secret = event.secret
+    if secret.rotation.enabled is None:
+        return
+    row = find_unfinished(unit, secret)
+    if row is not None:
+        facts = facts_of(unit, secret, row)
+        if not (facts.token_is_current or facts.pending_labelled):
+            apply_decision(unit, secret, row, decide(row.plan, Woken(), facts, now=unit.now))
+            row = None
+    current = secret.labels.get(AWSCURRENT)
+    if current != event.before.get(AWSCURRENT) and (row is None or row.plan.token != current):
+        _count_from_now(unit, secret, row)
+
+
+def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
+    """End the plan of a secret that is going; nobody rotates what is scheduled for deletion."""
+    row = find_unfinished(unit, event.secret)
+    if row is not None:
+        plan = cancel(row.plan)
+        save_plan(unit, row, plan, look_at=plan.next_attempt_at)
+
+
+def token_presented(unit: Unit, event: RotationTokenPresented) -> None:
+    """Refuse a RotationToken that is not the one of the running step, or whose lease was taken over."""
+    row = find_unfinished(unit, event.secret)
+    if row is None or not is_current(unit, row, event.version_id, event.rotation_token):
+        raise InvalidRequestException(
+            "The RotationToken is not valid for a rotation in progress of this secret."
+        )
+
+
+def _count_from_now(unit: Unit, secret: Secret, row: PlanRow | None) -> None:
+    changed = scheduled(unit, secret, last=unit.now, now=unit.now)
+    if row is not None:
+        changed = changed.evolve(rotation=replace(changed.rotation, starts_at=None))
+    update_secret(unit, changed)
+
+
+SUBSCRIBERS: Subscribers = {
+    LabelsChanged: (labels_changed,),
+    RotationTokenPresented: (token_presented,),
+    SecretDoomed: (secret_doomed,),
+}
+"""What this room wants to hear of; joined to the store in `app`."""

@@ -1,0 +1,399 @@
+"""The rotation plan: what to do next for one rotation, decided from what is known and from nothing else.
+
+A plan is a row. It is written, `in_flight` set, *before* its step runs; whoever finds such a row knows that the step may
+have run, wholly, partly or not at all. `decide` is the one transition, `(plan, outcome, facts, now) -> decision`; the
+scheduler writes the decision's plan and its events in the transaction that read the facts, and only then acts:
+
+    createSecret -> setSecret -> testSecret -> finishSecret -> success
+    any of them failed or interrupted: probe (or createSecret again, where the function answers no probe)
+
+After a probe the plan follows the database. Of the versions, in this order, the first one that is not refused decides:
+
+    the token is pending:     pending accepted -> testSecret;  current, then previous accepted -> setSecret
+    the token is AWSCURRENT:  current accepted -> success;     previous accepted -> setSecret, then probe again
+    no value under the token: createSecret, whatever the answers are
+    unreachable: wait and probe again; nothing is known, so nothing changes
+    all refused: a failed attempt
+
+The second row is a database that lost a finished change (restored from a backup). It asks this of a hosted function:
+`setSecret` for a token that holds AWSCURRENT makes that version's value valid, logging in with AWSPREVIOUS.
+
+While AWSCURRENT may be refused by the database (`exposed`: setSecret was begun, and no probe has shown otherwise since),
+the window's end reports the failure but does not stop a hosted function: applications are locked out until the plan has
+converged, so it goes on, spaced by the back-off, until a label that can log in is AWSCURRENT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+FIRST_DELAY: Final = timedelta(seconds=30)
+"""The longest wait after the first failed attempt; it doubles with each further one."""
+
+LONGEST_DELAY: Final = timedelta(hours=1)
+"""Where the doubling ends. A window of 1 hour has room for 7 attempts, a whole day for MOST_ATTEMPTS."""
+
+MOST_ATTEMPTS: Final = 30
+"""Failed attempts in one window; AWS says "multiple times" and no number (user guide, "Rotation windows")."""
+
+
+class Step(Enum):
+    """What a rotation function is asked to do, as the event spells it."""
+
+    CREATE = "createSecret"
+    """Put a new value under the token, unless it has one."""
+    SET = "setSecret"
+    """Make the database accept the token's value."""
+    TEST = "testSecret"
+    """Log in with the token's value."""
+    FINISH = "finishSecret"
+    """Move AWSCURRENT to the token."""
+    PROBE = "probe"
+    """Say which versions the database accepts, changing nothing; hosted functions only."""
+
+
+class Login(Enum):
+    """What the database made of one version's credential."""
+
+    ACCEPTED = "accepted"
+    """It logged in."""
+    REFUSED = "refused"
+    """The database judged the credential and said no."""
+    UNREACHABLE = "unreachable"
+    """Nobody judged it: no answer, no TLS, starting up, no free connection."""
+    ABSENT = "absent"
+    """There is no such version, or it has no value."""
+
+
+class Purpose(Enum):
+    """What a plan is for."""
+
+    ROTATE = "rotate"
+    """Replace the credential."""
+    TEST = "test"
+    """RotateImmediately=false: testSecret alone, on a copy of the current value under AWSPENDING."""
+
+
+class PlanState(Enum):
+    """How far a plan has come."""
+
+    RUNNING = "running"
+    """It is carried out, or waits for its next attempt in this window."""
+    SUCCEEDED = "succeeded"
+    """The token holds AWSCURRENT (a test: testSecret passed)."""
+    FAILED = "failed"
+    """No success in this window; a rotation is tried again in the next one, a test is over."""
+    CANCELLED = "cancelled"
+    """CancelRotateSecret ended it."""
+    ABANDONED = "abandoned"
+    """A version made by hand, or a label moved by hand, took AWSPENDING from the token."""
+
+
+class EventName(Enum):
+    """The service events of a rotation (CloudTrail, AwsServiceEvent)."""
+
+    ROTATION_STARTED = "RotationStarted"
+    """Once for each plan, however many windows it takes."""
+    ROTATION_SUCCEEDED = "RotationSucceeded"
+    """Once; it may follow a failed window."""
+    ROTATION_FAILED = "RotationFailed"
+    """Once for each window without success, never for a single attempt."""
+    ROTATION_ABANDONED = "RotationAbandoned"
+    """Once, when AWSPENDING was taken away."""
+    TEST_STARTED = "TestRotationStarted"
+    """Once for each configuration check."""
+    TEST_SUCCEEDED = "TestRotationSucceeded"
+    """testSecret passed."""
+    TEST_FAILED = "TestRotationFailed"
+    """testSecret failed, its window ended, or AWSPENDING was taken away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEvent:
+    """One event to record in the transaction that writes the plan."""
+
+    name: EventName
+    error_message: str | None = None
+    """Redacted; only for failures."""
+
+
+Events = tuple[ServiceEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSucceeded:
+    """The function ended `step` without an error."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed:
+    """The function failed in `step`, or could not be run."""
+
+    step: Step
+    message: str
+    """Already redacted: it is stored, shown and put into events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The function answered `probe`: what the database accepts."""
+
+    pending: Login
+    """The token's version."""
+    current: Login
+    previous: Login
+    step: ClassVar[Step] = Step.PROBE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """A holder of the plan's lease looks at the row and runs nothing: a step in flight was interrupted."""
+
+
+Outcome = StepSucceeded | StepFailed | ProbeResult | Woken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is true of the secret, read in the transaction that will write the decision."""
+
+    pending_labelled: bool
+    """The token's version carries AWSPENDING."""
+    pending_has_value: bool
+    """The token's version has a value."""
+    token_is_current: bool
+    """The token's version carries AWSCURRENT; AWSPENDING beside it does not matter."""
+    rotation_enabled: bool
+    can_probe: bool
+    """The function is a hosted one, which answers `probe`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One rotation (or configuration check) of one secret; its token is the id of the new version."""
+
+    token: str
+    purpose: Purpose
+    state: PlanState = PlanState.RUNNING
+    step: Step
+    """The step in flight or about to run; `probe` also stands for "find out where we are"."""
+    in_flight: bool = False
+    """The row was written for a step whose outcome is not known."""
+    exposed: bool = False
+    """The database may refuse AWSCURRENT."""
+    attempts: int = 0
+    """Failed attempts in this window; an interruption is none."""
+    next_attempt_at: datetime
+    window_closes_at: datetime
+    started_at: datetime
+    last_error: str | None = None
+    """Redacted text of the last failed attempt."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing will ever run for it again."""
+        over = self.state is PlanState.FAILED and self.purpose is Purpose.TEST
+        return over or self.state not in (PlanState.RUNNING, PlanState.FAILED)
+
+    @property
+    def drops_pending(self) -> bool:
+        """The token's version is to be removed: it was the copy that a finished configuration check used."""
+        return self.finished and self.purpose is Purpose.TEST
+
+    def evolve(self, **changes: Any) -> Plan:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows; the plan and the events are written together before anything is done."""
+
+    plan: Plan
+    events: Events = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Decision):
+    """Invoke the function with `step`, then decide again with its outcome."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait(Decision):
+    """Decide again, Woken, not before `until`."""
+
+    until: datetime
+
+
+class Succeed(Decision):
+    """The plan succeeded: set LastRotatedDate and the next window."""
+
+
+class Fail(Decision):
+    """The window is lost: choose the next one, and decide again, Woken, for a repair that cannot wait for it."""
+
+
+class Abandon(Decision):
+    """The plan is over because somebody took AWSPENDING away."""
+
+
+class Stop(Decision):
+    """Nothing to do for this caller: finished, cancelled, failed until `reopen`, or an outcome that came too late."""
+
+
+_STEPS: Final[Mapping[Purpose, tuple[Step, ...]]] = {
+    Purpose.ROTATE: (Step.CREATE, Step.SET, Step.TEST, Step.FINISH),
+    Purpose.TEST: (Step.TEST,),
+}
+_RECOVERY: Final = {Purpose.ROTATE: Step.PROBE, Purpose.TEST: Step.TEST}
+_ATTEMPTS: Final = {Purpose.ROTATE: MOST_ATTEMPTS, Purpose.TEST: 1}
+_EVENTS: Final[Mapping[tuple[Purpose, PlanState], EventName]] = {
+    (Purpose.ROTATE, PlanState.RUNNING): EventName.ROTATION_STARTED,
+    (Purpose.ROTATE, PlanState.SUCCEEDED): EventName.ROTATION_SUCCEEDED,
+    (Purpose.ROTATE, PlanState.FAILED): EventName.ROTATION_FAILED,
+    (Purpose.ROTATE, PlanState.ABANDONED): EventName.ROTATION_ABANDONED,
+    (Purpose.TEST, PlanState.RUNNING): EventName.TEST_STARTED,
+    (Purpose.TEST, PlanState.SUCCEEDED): EventName.TEST_SUCCEEDED,
+    (Purpose.TEST, PlanState.FAILED): EventName.TEST_FAILED,
+    (Purpose.TEST, PlanState.ABANDONED): EventName.TEST_FAILED,
+}
+
+
+def begin(
+    *, token: str, purpose: Purpose, now: datetime, starts_at: datetime, window_closes_at: datetime
+) -> tuple[Plan, Events]:
+    """Return a new plan whose first step may run from `starts_at` on, and the event that says so."""
+    plan = Plan(
+        token=token,
+        purpose=purpose,
+        step=_STEPS[purpose][0],
+        next_attempt_at=starts_at,
+        window_closes_at=window_closes_at,
+        started_at=now,
+    )
+    return plan, (ServiceEvent(name=_EVENTS[purpose, plan.state]),)
+
+
+def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Plan:
+    """Return a failed rotation as running in a new window, with the same token; any other plan unchanged.
+
+    To be called when the window has opened, not before: until then a failed plan may still be repairing. A repair in
+    flight stays in flight, and its outcome counts in the new window.
+    """
+    if plan.finished or plan.state is not PlanState.FAILED:
+        return plan
+    reopened = plan.evolve(state=PlanState.RUNNING, attempts=0, window_closes_at=window_closes_at)
+    return reopened if plan.in_flight else reopened.evolve(step=Step.PROBE, next_attempt_at=starts_at)
+
+
+def cancel(plan: Plan) -> Plan:
+    """Return the plan after CancelRotateSecret: over at once, even with a step in flight; a finished one unchanged."""
+    return plan if plan.finished else plan.evolve(state=PlanState.CANCELLED, in_flight=False)
+
+
+def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter: float = 0.0) -> Decision:
+    """Say what follows from `outcome`. Total: each outcome in each state has an answer, and none raises.
+
+    `jitter`, in [0, 1), shortens a wait by up to half. Outcomes for a finished plan, or of another step than the one in
+    flight, change nothing.
+    """
+    if plan.finished:
+        return Stop(plan=plan)
+    if not facts.rotation_enabled:
+        return Stop(plan=cancel(plan))
+    if not (facts.token_is_current or facts.pending_labelled):
+        message = "The staging label AWSPENDING was taken from the new version."
+        return _end(Abandon, plan, PlanState.ABANDONED, message)
+    if not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step):
+        return Stop(plan=plan)
+    if plan.in_flight:
+        plan = _record(plan.evolve(in_flight=False), outcome, facts, now, jitter)
+    return _continue(plan, facts, now)
+
+
+def read_probe(answer: Any) -> ProbeResult | StepFailed:
+    """Read a function's answer to `probe`, parsed JSON; a failed step, which does not repeat it, when it is not three Logins."""
+    try:
+        return ProbeResult(**{name: Login(answer[name]) for name in ("pending", "current", "previous")})
+    except (KeyError, TypeError, ValueError):
+        return StepFailed(step=Step.PROBE, message="The function's answer to probe could not be read.")
+
+
+def _record(plan: Plan, outcome: Outcome, facts: Facts, now: datetime, jitter: float) -> Plan:
+    """Return the plan with the outcome of its step taken in."""
+    steps = _STEPS[plan.purpose]
+    if isinstance(outcome, Woken):
+        return plan.evolve(step=_RECOVERY[plan.purpose], next_attempt_at=now)
+    if isinstance(outcome, StepFailed):
+        return _missed(plan, outcome.message, now, jitter)
+    if isinstance(outcome, ProbeResult):
+        return _believe(plan, outcome, facts, now, jitter)
+    if plan.step not in steps:
+        return _missed(plan, "The function gave no answer to probe.", now, jitter)
+    if plan.step is Step.SET and facts.token_is_current and facts.can_probe:
+        return plan.evolve(step=Step.PROBE, next_attempt_at=now)
+    if plan.step is not steps[-1]:
+        return plan.evolve(step=steps[steps.index(plan.step) + 1], next_attempt_at=now)
+    if plan.purpose is Purpose.ROTATE and not facts.token_is_current:
+        return _missed(plan, "finishSecret ended, but AWSCURRENT is not on the new version.", now, jitter)
+    return plan.evolve(state=PlanState.SUCCEEDED)
+
+
+def _believe(plan: Plan, result: ProbeResult, facts: Facts, now: datetime, jitter: float) -> Plan:
+    """Return the plan that fits what the database accepts (the table at the top)."""
+    exposed = {Login.ACCEPTED: False, Login.REFUSED: True}.get(result.current, plan.exposed)
+    plan = plan.evolve(exposed=exposed, next_attempt_at=now)
+    test, repeat = plan.evolve(step=Step.TEST), plan.evolve(step=Step.SET)
+    clues = [(result.pending, test), (result.current, repeat), (result.previous, repeat)]
+    if facts.token_is_current:
+        clues = [(result.current, plan.evolve(state=PlanState.SUCCEEDED)), (result.previous, repeat)]
+    elif not facts.pending_has_value:
+        return plan.evolve(step=Step.CREATE)
+    for login, follows in clues:
+        if login is Login.ACCEPTED:
+            return follows
+        if login is Login.UNREACHABLE:
+            return _missed(plan, "The database could not be reached.", now, jitter)
+    return _missed(plan, "The database refuses the pending, current and previous versions.", now, jitter)
+
+
+def _missed(plan: Plan, message: str, now: datetime, jitter: float) -> Plan:
+    """Return the plan after a failed attempt: later, find out where we are."""
+    attempts = plan.attempts + 1
+    # The exponent is bounded first: a repair may go on for as long as the database is away.
+    delay = min(FIRST_DELAY * 2 ** min(attempts - 1, 12), LONGEST_DELAY) * (1 - jitter / 2)
+    recovery = _RECOVERY[plan.purpose]
+    return plan.evolve(step=recovery, attempts=attempts, next_attempt_at=now + delay, last_error=message)
+
+
+def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
+    """Say what follows for a plan with nothing in flight."""
+    unprobed = plan.step is Step.PROBE and not facts.can_probe
+    if plan.state is PlanState.SUCCEEDED or (unprobed and facts.token_is_current):
+        return _end(Succeed, plan.evolve(exposed=False), PlanState.SUCCEEDED, None)
+    step = Step.CREATE if unprobed else plan.step
+    due = plan.next_attempt_at <= now
+    urgent = plan.exposed and (facts.can_probe or step in (Step.TEST, Step.FINISH))
+    if plan.state is PlanState.FAILED and not urgent:
+        return Stop(plan=plan)
+    late = max(now, plan.next_attempt_at) >= plan.window_closes_at or plan.attempts >= _ATTEMPTS[plan.purpose]
+    if plan.state is PlanState.RUNNING and late and not (urgent and due):
+        message = plan.last_error or "The rotation window ended before the rotation was complete."
+        return _end(Fail, plan, PlanState.FAILED, message)
+    if not due:
+        return Wait(plan=plan, until=plan.next_attempt_at)
+    exposed = plan.exposed or step is Step.SET
+    return Run(plan=plan.evolve(step=step, in_flight=True, exposed=exposed), step=step)
+
+
+def _end(kind: type[Decision], plan: Plan, state: PlanState, message: str | None) -> Decision:
+    event = ServiceEvent(name=_EVENTS[plan.purpose, state], error_message=message)
+    return kind(plan=plan.evolve(state=state, in_flight=False, last_error=message), events=(event,))

@@ -1,0 +1,209 @@
+"""Plans of real secrets: beginning them, and carrying their decisions into the secret's own fields, labels and the trail."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+
+from turnlock import functions, secrets, trail
+from turnlock.errors import ApiError
+from turnlock.rotation.model import (
+    Decision,
+    Events,
+    Facts,
+    Fail,
+    Plan,
+    PlanState,
+    Purpose,
+    Succeed,
+    Wait,
+    begin,
+)
+from turnlock.rotation.schedule import (
+    RotationRules,
+    Schedule,
+    Window,
+    days_between,
+    next_rotation_date,
+    next_window,
+    parse,
+    start_at,
+)
+from turnlock.rotation.store import PlanRow, insert_plan, save_plan
+from turnlock.secrets import AWSCURRENT, AWSPENDING, Rotation, Secret
+from turnlock.storage import Unit, micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanBegun:
+    """A plan was written whose first step can run."""
+
+    secret_arn: str
+
+
+def schedule_of(rotation: Rotation) -> Schedule | None:
+    """Return the schedule of a secret's rules; None for one that rotates only when asked."""
+    if not rotation.rules:
+        return None
+    rules = RotationRules.from_request(rotation.rules)
+    if rules.schedule_expression is not None:
+        # AutomaticallyAfterDays beside an expression is what was derived from it for DescribeSecret.
+        rules = replace(rules, automatically_after_days=None)
+    return (
+        None if rules.automatically_after_days is None and rules.schedule_expression is None else parse(rules)
+    )
+
+
+def scheduled(unit: Unit, secret: Secret, *, last: datetime, now: datetime) -> Secret:
+    """Return the secret with its first window not over at `now`, counted from `last`; written by the caller."""
+    schedule = schedule_of(secret.rotation)
+    if schedule is None or not secret.rotation.enabled:
+        return secret.evolve(
+            rotation=replace(secret.rotation, next_rotation_at=None, opens_at=None, starts_at=None)
+        )
+    window = next_window(schedule, last=last, now=now)
+    return secret.evolve(
+        rotation=replace(
+            secret.rotation,
+            rules=_with_days(secret.rotation.rules or {}, last, window),
+            next_rotation_at=next_rotation_date(window),
+            opens_at=window.opens_at,
+            starts_at=start_at(window, _fraction(unit, secret, window)),
+        )
+    )
+
+
+def begin_plan(
+    unit: Unit, secret: Secret, *, token: str, purpose: Purpose, window: Window, starts_at: datetime
+) -> None:
+    """Put AWSPENDING on `token`, write its plan and RotationStarted; the schedule waits until the plan is over."""
+    current = secret.labels.get(AWSCURRENT)
+    copied = current if purpose is Purpose.TEST else None
+    secret = secrets.put_placeholder(unit, secret, token, copy_of=copied)
+    secrets.update_secret(unit, secret.evolve(rotation=replace(secret.rotation, starts_at=None)))
+    plan, events = begin(
+        token=token, purpose=purpose, now=unit.now, starts_at=starts_at, window_closes_at=window.closes_at
+    )
+    insert_plan(unit, secret, str(secret.rotation.function_arn), plan, _host_key(unit, secret))
+    unit.announce(PlanBegun(secret_arn=secret.arn))
+    record_events(unit, secret, plan, events)
+
+
+def facts_of(unit: Unit, secret: Secret, row: PlanRow) -> Facts:
+    """Read what a decision needs to know."""
+    version = secrets.find_version(unit, secret, row.plan.token)
+    hosted = functions.find_hosted(row.function_arn)
+    return Facts(
+        pending_labelled=secret.labels.get(AWSPENDING) == row.plan.token,
+        pending_has_value=version is not None and version.kind is not None,
+        token_is_current=secret.labels.get(AWSCURRENT) == row.plan.token,
+        rotation_enabled=bool(secret.rotation.enabled),
+        can_probe=hosted is not None and hosted.supports_probe,
+    )
+
+
+def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision) -> None:
+    """Write a decision: the plan, its events, and what its end means for the secret's schedule and labels."""
+    plan = decision.plan
+    if isinstance(decision, Succeed) and plan.purpose is Purpose.ROTATE:
+        rotated = replace(secret.rotation, last_rotated_at=unit.now)
+        secret = secret.evolve(rotation=rotated, last_changed_at=unit.now)
+    look_at = plan.next_attempt_at
+    if plan.finished:
+        secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=unit.now)
+        secrets.update_secret(unit, secret)
+    elif plan.state is PlanState.FAILED:
+        if isinstance(decision, Fail):
+            # The window that was lost does not come again, even where some of it is left.
+            lost = max(unit.now, plan.window_closes_at)
+            secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=lost)
+            secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
+            secrets.update_secret(unit, secret)
+        turn, _ = next_turn(unit, secret, plan)
+        look_at = min(turn, plan.next_attempt_at) if plan.exposed else turn
+    elif isinstance(decision, Wait):
+        look_at = decision.until
+    save_plan(unit, row, plan, look_at=look_at)
+    record_events(unit, secret, plan, decision.events)
+    if plan.drops_pending and secret.labels.get(AWSPENDING) == plan.token:
+        secrets.drop_version(unit, secret, plan.token)
+
+
+def next_turn(unit: Unit, secret: Secret, plan: Plan) -> tuple[datetime, datetime]:
+    """Return when a plan that lost its window may run again, and until when: in the secret's next window.
+
+    A secret without a schedule has no next window; its rotation is taken up again a day at a time.
+    """
+    opens_at, shown = secret.rotation.opens_at, secret.rotation.next_rotation_at
+    if opens_at is None or shown is None:
+        return plan.window_closes_at, max(unit.now, plan.window_closes_at) + timedelta(days=1)
+    window = Window(opens_at=opens_at, closes_at=shown + timedelta(seconds=1))
+    return start_at(window, _fraction(unit, secret, window)), window.closes_at
+
+
+def record_events(unit: Unit, secret: Secret, plan: Plan, events: Events) -> None:
+    """Record service events in the shape of BEHAVIOUR 6.2; their request id names the secret and the version."""
+    for event in events:
+        trail.record_service_event(
+            unit,
+            account_id=secret.account_id,
+            region=secret.region,
+            name=event.name.value,
+            secret_arn=secret.arn,
+            request_id=f"Rotation-{secret.arn}-{plan.token}",
+            error=event.error_message,
+        )
+
+
+def new_token(unit: Unit) -> str:
+    """Return a fresh version id."""
+    return str(uuid.UUID(bytes=unit.entropy.bytes(16), version=4))
+
+
+def counted_from(unit: Unit, secret: Secret, plan: Plan) -> datetime:
+    """Return the moment from which the next rotation is counted: the last one, or a newer value put by hand.
+
+    A configuration check ends with the schedule as it was when rotation was configured.
+    """
+    if plan.purpose is Purpose.TEST:
+        return plan.started_at
+    current = secret.labels.get(AWSCURRENT)
+    version = secrets.find_version(unit, secret, current) if current is not None else None
+    moments = (secret.created_at, secret.rotation.last_rotated_at, version.created_at if version else None)
+    return max(at for at in moments if at is not None)
+
+
+def _with_days(rules: Mapping[str, object], last: datetime, window: Window) -> Mapping[str, object]:
+    """DescribeSecret shows AutomaticallyAfterDays for every schedule (API reference, RotationRulesType)."""
+    if "ScheduleExpression" not in rules:
+        return rules
+    days = days_between(last, window)
+    return {**rules, "AutomaticallyAfterDays": days} if days is not None else rules
+
+
+def _fraction(unit: Unit, secret: Secret, window: Window) -> float:
+    digest = unit.keyring.mac("rotation-stagger", f"{secret.arn}\0{micros(window.opens_at)}".encode())
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _host_key(unit: Unit, secret: Secret) -> bytes | None:
+    """Return a keyed hash of the host in the current value, so that the table does not tell which databases there are."""
+    host = _host(unit, secret)
+    return None if host is None else unit.keyring.mac("rotation-host", host.lower().encode())[:16]
+
+
+def _host(unit: Unit, secret: Secret) -> str | None:
+    current = secret.labels.get(AWSCURRENT)
+    version = secrets.find_version(unit, secret, current) if current is not None else None
+    if version is None:
+        return None
+    try:
+        value = msgspec.json.decode(secrets.open_value(unit, secret, version) or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, ApiError):
+        return None
+    host = value.get("host") if isinstance(value, dict) else None
+    return host if isinstance(host, str) else None

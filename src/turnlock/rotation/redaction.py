@@ -1,0 +1,51 @@
+"""Which texts no log line and no error may show: what stands in a secret's labelled versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from turnlock.secrets import Secret, find_version, open_value
+from turnlock.storage import Unit
+
+_SPEAKING = frozenset(
+    {
+        "engine",
+        "host",
+        "port",
+        "dbname",
+        "username",
+        "ssl",
+        "masterarn",
+        "dbInstanceIdentifier",
+        "dbClusterIdentifier",
+    }
+)
+"""Members of a database secret that an operator may read in an error (BEHAVIOUR 3.8)."""
+
+_SHORTEST = 4
+"""Shorter texts are everywhere; hiding them would hide the error."""
+
+
+def known_values(unit: Unit, secret: Secret) -> frozenset[str]:
+    """Return the values in the secret's labelled versions: the whole texts, and the members that are not for reading."""
+    texts: set[str] = set()
+    for version_id in set(secret.labels.values()):
+        version = find_version(unit, secret, version_id)
+        value = open_value(unit, secret, version) if version is not None else None
+        if value is not None:
+            texts.update(_texts(value))
+    return frozenset(text for text in texts if len(text) >= _SHORTEST)
+
+
+def _texts(value: bytes) -> Iterator[str]:
+    try:
+        yield value.decode()
+        document = msgspec.json.decode(value)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        return
+    if isinstance(document, dict):
+        yield from (
+            member for name, member in document.items() if isinstance(member, str) and name not in _SPEAKING
+        )

@@ -1,0 +1,228 @@
+"""The table of rotations: one row a plan, one unfinished plan a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.rotation.model import Plan, PlanState
+from turnlock.secrets import Secret, SecretReference
+from turnlock.storage import Moment, Unit, metadata
+from turnlock.storage.leases import leases
+from turnlock.storage.schema import database_now
+
+_UNFINISHED = text("state = 'running'")
+
+rotations = Table(
+    "rotations",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("region", String(32), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("token", String(64), primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("secret_arn", Text, nullable=False),
+    Column("function_arn", Text, nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("host_key", LargeBinary),
+    Column("next_attempt_at", Moment, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Index(
+        "uq_rotations_one_running",
+        "account_id",
+        "region",
+        "name",
+        unique=True,
+        sqlite_where=_UNFINISHED,
+        postgresql_where=_UNFINISHED,
+    ),
+    Index("ix_rotations_due", "next_attempt_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """A plan with its place: whose secret, which function, which database host."""
+
+    account_id: AccountId
+    region: Region
+    name: str
+    run: int
+    """Counts the plans of one token: a cancelled rotation may be asked for again."""
+    secret_arn: str
+    function_arn: str
+    plan: Plan
+    host_key: bytes | None = field(default=None, repr=False)
+    """A keyed hash of the database's host, None when the value names none: what limits rotations per host."""
+
+    @property
+    def lease(self) -> str:
+        """The name of the lease under which this secret's rotations run."""
+        return f"rotation/{self.name}"
+
+    @property
+    def reference(self) -> SecretReference:
+        """The secret, by its full ARN: a new secret of the same name is another."""
+        suffix = self.secret_arn[-6:]
+        return SecretReference(account_id=self.account_id, region=self.region, name=self.name, suffix=suffix)
+
+
+def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_key: bytes | None) -> None:
+    """Insert a new plan. The schema refuses a second unfinished one of a secret."""
+    earlier = unit.connection.execute(
+        select(func.max(rotations.c.run)).where(*_owner(secret), rotations.c.token == plan.token)
+    ).scalar()
+    unit.connection.execute(
+        rotations.insert().values(
+            account_id=secret.account_id,
+            region=secret.region,
+            name=secret.name,
+            token=plan.token,
+            run=(earlier or 0) + 1,
+            secret_arn=secret.arn,
+            function_arn=function_arn,
+            host_key=host_key,
+            started_at=plan.started_at,
+            **_columns(unit, plan, plan.next_attempt_at),
+        )
+    )
+
+
+def save_plan(unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime) -> None:
+    """Write a plan as it now is; an unfinished one is looked at again at `look_at`."""
+    unit.connection.execute(
+        update(rotations)
+        .where(
+            rotations.c.account_id == row.account_id,
+            rotations.c.region == row.region,
+            rotations.c.name == row.name,
+            rotations.c.token == row.plan.token,
+            rotations.c.run == row.run,
+        )
+        .values(**_columns(unit, plan, look_at))
+    )
+
+
+def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
+    """Return the secret's unfinished plan, if it has one."""
+    found = unit.connection.execute(
+        select(rotations).where(*_owner(secret), rotations.c.state == "running")
+    ).first()
+    return None if found is None else _row(found)
+
+
+def find_row(unit: Unit, row: PlanRow) -> PlanRow | None:
+    """Read one plan's row again."""
+    found = unit.connection.execute(
+        select(rotations).where(
+            rotations.c.account_id == row.account_id,
+            rotations.c.region == row.region,
+            rotations.c.name == row.name,
+            rotations.c.token == row.plan.token,
+            rotations.c.run == row.run,
+        )
+    ).first()
+    return None if found is None else _row(found)
+
+
+def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
+    """Return the newest plan of a token, finished or not."""
+    found = unit.connection.execute(
+        select(rotations)
+        .where(*_owner(secret), rotations.c.token == token, rotations.c.secret_arn == secret.arn)
+        .order_by(rotations.c.run.desc())
+        .limit(1)
+    ).first()
+    return None if found is None else _row(found)
+
+
+def runnable(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
+    """Return unfinished plans that are due and whose lease nobody holds, the longest due first."""
+    statement = (
+        select(rotations)
+        .select_from(rotations.outerjoin(leases, _leased()))
+        .where(
+            rotations.c.state == "running",
+            rotations.c.next_attempt_at <= now,
+            (leases.c.expires_at.is_(None)) | (leases.c.expires_at <= database_now()),
+        )
+        .order_by(rotations.c.next_attempt_at)
+        .limit(limit)
+    )
+    return [_row(found) for found in unit.connection.execute(statement)]
+
+
+def busy_hosts(unit: Unit) -> dict[bytes, int]:
+    """Return how many rotations are being carried out against each host, on all nodes."""
+    statement = (
+        select(rotations.c.host_key, func.count())
+        .select_from(rotations.join(leases, _leased()))
+        .where(
+            rotations.c.state == "running",
+            rotations.c.host_key.is_not(None),
+            leases.c.expires_at > database_now(),
+        )
+        .group_by(rotations.c.host_key)
+    )
+    return {bytes(host): count for host, count in unit.connection.execute(statement)}
+
+
+def _leased() -> ColumnElement[bool]:
+    return and_(
+        leases.c.account_id == rotations.c.account_id,
+        leases.c.region == rotations.c.region,
+        leases.c.name == "rotation/" + rotations.c.name,
+    )
+
+
+def _owner(secret: Secret) -> tuple[Any, Any, Any]:
+    return (
+        rotations.c.account_id == secret.account_id,
+        rotations.c.region == secret.region,
+        rotations.c.name == secret.name,
+    )
+
+
+def _columns(unit: Unit, plan: Plan, look_at: datetime) -> dict[str, object]:
+    return {
+        "purpose": plan.purpose.value,
+        "state": plan.state.value if plan.finished else PlanState.RUNNING.value,
+        "plan": msgspec.json.encode(plan).decode(),
+        "next_attempt_at": look_at,
+        "finished_at": unit.now if plan.finished else None,
+    }
+
+
+def _row(found: Any) -> PlanRow:
+    return PlanRow(
+        account_id=found.account_id,
+        region=found.region,
+        name=found.name,
+        run=found.run,
+        secret_arn=found.secret_arn,
+        function_arn=found.function_arn,
+        plan=msgspec.json.decode(found.plan, type=Plan),
+        host_key=None if found.host_key is None else bytes(found.host_key),
+    )

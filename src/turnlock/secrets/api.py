@@ -1,0 +1,263 @@
+"""Secrets Manager's actions on secrets, one function each; behaviour by the API reference and BEHAVIOUR notes in docs."""
+
+from __future__ import annotations
+
+from turnlock.core.action import Action, Answer, Request, no_resource
+from turnlock.core.call import Call
+from turnlock.core.drawing import ALPHANUMERICS, draw_text
+from turnlock.errors import (
+    InvalidParameterException,
+    InvalidRequestException,
+    ResourceExistsException,
+    ResourceNotFoundException,
+)
+from turnlock.secrets import model
+from turnlock.secrets.changes import RotationTokenPresented, move_labels
+from turnlock.secrets.deletion import delete_secret
+from turnlock.secrets.listing import describe, list_secrets
+from turnlock.secrets.lookup import new_secret_subject, require_living, require_secret, secret_subject
+from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
+from turnlock.secrets.password import random_password
+from turnlock.secrets.store import (
+    fill_version,
+    find_secret,
+    find_version,
+    insert_secret,
+    insert_version,
+    save_tags,
+    tags_of,
+)
+from turnlock.secrets.values import (
+    answer_member,
+    open_value,
+    require_value,
+    same_value,
+    seal_version,
+    value_in,
+)
+from turnlock.storage import Unit
+
+
+def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
+    """CreateSecret: a new secret, with a first version under AWSCURRENT when a value is given."""
+    model.check_name(request["Name"])
+    check_text("Description", request.get("Description", ""))
+    value = value_in(request)
+    tags = _tags(request)
+    reference = SecretReference(
+        account_id=call.account_id, region=call.region, name=request["Name"], suffix=None
+    )
+    existing = find_secret(unit, reference)
+    if existing is not None:
+        return _created_before(unit, request, existing, value)
+    secret = Secret(
+        account_id=call.account_id,
+        region=call.region,
+        name=request["Name"],
+        suffix=draw_text(unit.entropy, ALPHANUMERICS, 6),
+        description=request.get("Description") or None,
+        kms_key_id=_customer_key(request),
+        created_at=unit.now,
+        last_changed_at=unit.now,
+    )
+    if not insert_secret(unit, secret):
+        raise _name_taken(secret.name)
+    save_tags(unit, secret, tags)
+    version_id = None
+    if value is not None:
+        version_id = require_token(request)
+        insert_version(unit, secret, seal_version(unit, secret, version_id, value))
+        move_labels(unit, secret, {AWSCURRENT: version_id})
+    return {"ARN": secret.arn, "Name": secret.name, "VersionId": version_id}
+
+
+def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetSecretValue: the value of the version that a label (AWSCURRENT by default) or an id names."""
+    secret = require_living(call, request, unit)
+    version = _requested_version(unit, secret, request)
+    plaintext = open_value(unit, secret, version)
+    if plaintext is None:
+        # A placeholder: rotation functions rely on this code to see that createSecret has not run yet.
+        raise _no_value(request)
+    return {
+        "ARN": secret.arn,
+        "Name": secret.name,
+        "VersionId": version.version_id,
+        **answer_member(version, plaintext),
+        "VersionStages": model.stages_of(secret.labels, version.version_id) or None,
+        "CreatedDate": version.created_at,
+    }
+
+
+def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
+    """PutSecretValue: a new version, or the value of a rotation's placeholder; repeating it changes nothing."""
+    secret = require_living(call, request, unit)
+    value = require_value(request)
+    token = require_token(request)
+    stages = request.get("VersionStages")
+    for stage in stages or ():
+        check_text("VersionStages", stage)
+    if "RotationToken" in request:
+        unit.announce(
+            RotationTokenPresented(secret=secret, version_id=token, rotation_token=request["RotationToken"])
+        )
+    existing = find_version(unit, secret, token)
+    if existing is not None and existing.kind is not None:
+        if not same_value(unit, secret, existing, value):
+            raise ResourceExistsException(
+                f"You can't use ClientRequestToken {token} because that value is already in use for a version of"
+                f" secret {secret.arn}."
+            )
+        return _put_answer(secret, token)
+    version = seal_version(unit, secret, token, value)
+    (insert_version if existing is None else fill_version)(unit, secret, version)
+    changed = move_labels(unit, secret, model.put_labels(secret.labels, token, stages))
+    return _put_answer(changed, token)
+
+
+def describe_secret(call: Call, request: Request, unit: Unit) -> Answer:
+    """DescribeSecret: everything but the value; also of a secret that is scheduled for deletion."""
+    secret = require_secret(call, request, unit)
+    tags = tags_of(unit, secret.account_id, secret.region, [secret.name]).get(secret.name, {})
+    return {**describe(secret, tags), "VersionIdsToStages": model.versions_to_stages(secret.labels) or None}
+
+
+def update_secret_version_stage(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateSecretVersionStage: move, add or remove one staging label."""
+    secret = require_living(call, request, unit)
+    stage = request["VersionStage"]
+    check_text("VersionStage", stage)
+    move_to, remove_from = request.get("MoveToVersionId"), request.get("RemoveFromVersionId")
+    for version_id in (move_to, remove_from):
+        if version_id is not None and _find_version(unit, secret, version_id) is None:
+            raise ResourceNotFoundException(
+                f"Secrets Manager can't find the specified secret version: {version_id}."
+            )
+    labels = model.update_labels(secret.labels, stage, move_to=move_to, remove_from=remove_from)
+    if stage == AWSCURRENT and move_to is not None and _is_placeholder(unit, secret, move_to):
+        raise InvalidRequestException("You can't move AWSCURRENT to a version that has no value.")
+    move_labels(unit, secret, labels)
+    return {"ARN": secret.arn, "Name": secret.name}
+
+
+def get_random_password(_call: Call, request: Request, unit: Unit) -> Answer:
+    """GetRandomPassword: nothing is stored."""
+    return {"RandomPassword": random_password(request, unit.entropy)}
+
+
+ACTIONS = (
+    Action(name="CreateSecret", handler=create_secret, subject=new_secret_subject, mutates=True),
+    Action(name="DeleteSecret", handler=delete_secret, subject=secret_subject, mutates=True),
+    Action(name="DescribeSecret", handler=describe_secret, subject=secret_subject, mutates=False),
+    Action(name="GetRandomPassword", handler=get_random_password, subject=no_resource, mutates=False),
+    Action(name="GetSecretValue", handler=get_secret_value, subject=secret_subject, mutates=False),
+    Action(name="ListSecrets", handler=list_secrets, subject=no_resource, mutates=False),
+    Action(name="PutSecretValue", handler=put_secret_value, subject=secret_subject, mutates=True),
+    Action(
+        name="UpdateSecretVersionStage",
+        handler=update_secret_version_stage,
+        subject=secret_subject,
+        mutates=True,
+    ),
+)
+
+
+def _created_before(
+    unit: Unit, request: Request, existing: Secret, value: tuple[str, bytes] | None
+) -> Answer:
+    """Answer a CreateSecret whose name is taken: a repeat of the same request is no error."""
+    if existing.deleted_at is not None:
+        raise InvalidRequestException(
+            "You can't create this secret because a secret with this name is already scheduled for deletion."
+        )
+    token = request.get("ClientRequestToken")
+    version = find_version(unit, existing, token) if value is not None and token is not None else None
+    if value is None or version is None or not same_value(unit, existing, version, value):
+        raise _name_taken(existing.name)
+    return {"ARN": existing.arn, "Name": existing.name, "VersionId": version.version_id}
+
+
+def _name_taken(name: str) -> ResourceExistsException:
+    return ResourceExistsException(f"The operation failed because the secret {name} already exists.")
+
+
+def _customer_key(request: Request) -> str | None:
+    """Return the KMS key that was asked for, None for aws/secretsmanager however it was written."""
+    key = request.get("KmsKeyId")
+    return None if key in (None, "", "alias/aws/secretsmanager", "aws/secretsmanager") else str(key)
+
+
+def require_token(request: Request) -> str:
+    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none."""
+    token = request.get("ClientRequestToken")
+    if token is None:
+        raise InvalidRequestException(
+            "You must provide a ClientRequestToken value. We recommend a UUID-type value."
+        )
+    check_text("ClientRequestToken", token)
+    return str(token)
+
+
+def _tags(request: Request) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for tag in request.get("Tags", ()):
+        key, value = tag.get("Key"), tag.get("Value", "")
+        if key is None:
+            raise InvalidParameterException("A tag must have a Key.")
+        if key in tags:
+            raise InvalidParameterException("Duplicate tag keys are not allowed.")
+        if key.lower().startswith("aws:"):
+            raise InvalidParameterException("Tag keys that start with aws: are reserved.")
+        check_text("Tags", key + value)
+        tags[key] = value
+    if len(tags) > model.MOST_TAGS:
+        raise InvalidParameterException(f"A secret can have at most {model.MOST_TAGS} tags.")
+    return tags
+
+
+def _find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:
+    return None if "\0" in version_id else find_version(unit, secret, version_id)
+
+
+def _is_placeholder(unit: Unit, secret: Secret, version_id: str) -> bool:
+    version = find_version(unit, secret, version_id)
+    return version is not None and version.kind is None
+
+
+def _requested_version(unit: Unit, secret: Secret, request: Request) -> Version:
+    """Return the version that VersionId and VersionStage name together."""
+    version_id, stage = request.get("VersionId"), request.get("VersionStage")
+    if version_id is None:
+        version_id = secret.labels.get(stage if stage is not None else AWSCURRENT)
+        if version_id is None:
+            raise _no_value(request)
+    elif stage is not None and secret.labels.get(stage) != version_id:
+        if _find_version(unit, secret, version_id) is None:
+            raise _no_value(request)
+        raise InvalidRequestException(
+            "You provided a VersionStage that is not associated to the provided VersionId."
+        )
+    version = _find_version(unit, secret, version_id)
+    if version is None:
+        raise _no_value(request)
+    return version
+
+
+def _no_value(request: Request) -> ResourceNotFoundException:
+    if "VersionId" in request:
+        return ResourceNotFoundException(
+            f"Secrets Manager can't find the specified secret value for VersionId: {request['VersionId']}"
+        )
+    stage = request.get("VersionStage", AWSCURRENT)
+    return ResourceNotFoundException(
+        f"Secrets Manager can't find the specified secret value for staging label: {stage}"
+    )
+
+
+def _put_answer(secret: Secret, version_id: str) -> Answer:
+    return {
+        "ARN": secret.arn,
+        "Name": secret.name,
+        "VersionId": version_id,
+        "VersionStages": model.stages_of(secret.labels, version_id) or None,
+    }

@@ -1,0 +1,67 @@
+"""Changes to versions and labels that more than one action makes, each announced to the rooms that follow them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from turnlock.secrets.model import AWSPENDING, Labels, Secret, Version, attach
+from turnlock.secrets.store import delete_version, find_version, insert_version, save_labels, update_secret
+from turnlock.secrets.values import copy_value
+from turnlock.storage import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelsChanged:
+    """A secret's staging labels moved."""
+
+    secret: Secret
+    """As it is now."""
+    before: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDoomed:
+    """A secret was scheduled for deletion, or deleted at once."""
+
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationTokenPresented:
+    """PutSecretValue came with a RotationToken; whoever knows the rotation refuses one that is not its."""
+
+    secret: Secret
+    version_id: str
+    rotation_token: str = field(repr=False)
+
+
+def move_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
+    """Make the secret's labels be `labels`, note the change's time, and announce it."""
+    changed = save_labels(unit, secret, labels).evolve(last_changed_at=unit.now)
+    update_secret(unit, changed)
+    if secret.labels != changed.labels:
+        unit.announce(LabelsChanged(secret=changed, before=secret.labels))
+    return changed
+
+
+def put_placeholder(unit: Unit, secret: Secret, token: str, *, copy_of: str | None = None) -> Secret:
+    """Put AWSPENDING on a version `token` that has no value yet, making it when it is new.
+
+    With `copy_of`, a new version holds that version's value instead: the configuration test of
+    RotateImmediately=false logs in with it.
+    """
+    if find_version(unit, secret, token) is None:
+        version = Version(version_id=token, created_at=unit.now, kind=None, sealed=None)
+        original = find_version(unit, secret, copy_of) if copy_of is not None else None
+        if original is not None:
+            version = copy_value(unit, secret, original, token)
+        insert_version(unit, secret, version)
+    return move_labels(unit, secret, attach(secret.labels, token, [AWSPENDING]))
+
+
+def drop_version(unit: Unit, secret: Secret, version_id: str) -> Secret:
+    """Delete a version and take its labels away."""
+    kept = {label: holder for label, holder in secret.labels.items() if holder != version_id}
+    changed = move_labels(unit, secret, kept)
+    delete_version(unit, secret, version_id)
+    return changed

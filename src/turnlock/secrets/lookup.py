@@ -1,0 +1,44 @@
+"""From a SecretId to the secret: for the gate, which must not fail on what is absent, and for the actions, which must."""
+
+from __future__ import annotations
+
+from turnlock.core.action import Request, Subject
+from turnlock.core.call import Call
+from turnlock.errors import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
+from turnlock.secrets.model import Secret, parse_secret_id
+from turnlock.secrets.store import find_secret
+from turnlock.storage import Unit
+
+
+def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
+    """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote."""
+    named = request["SecretId"]
+    try:
+        secret = find_secret(unit, parse_secret_id(named, call.account_id, call.region))
+    except InvalidParameterException:
+        secret = None
+    return Subject(arn=None if secret is None else secret.arn, named=named)
+
+
+def new_secret_subject(_call: Call, request: Request, _unit: Unit) -> Subject:
+    """Return what CreateSecret is about: a secret that has no ARN yet."""
+    return Subject(arn=None, named=request["Name"])
+
+
+def require_secret(call: Call, request: Request, unit: Unit) -> Secret:
+    """Return the secret that SecretId names, also one scheduled for deletion. Raises ResourceNotFoundException."""
+    reference = parse_secret_id(request["SecretId"], call.account_id, call.region)
+    secret = find_secret(unit, reference)
+    if secret is None or (secret.account_id, secret.region) != (call.account_id, call.region):
+        raise ResourceNotFoundException
+    return secret
+
+
+def require_living(call: Call, request: Request, unit: Unit) -> Secret:
+    """Return the secret that SecretId names; InvalidRequestException when it is scheduled for deletion."""
+    secret = require_secret(call, request, unit)
+    if secret.deleted_at is not None:
+        raise InvalidRequestException(
+            "You can't perform this operation on the secret because it was marked for deletion."
+        )
+    return secret

@@ -1,0 +1,222 @@
+"""Secrets, versions and staging labels as values, and the rules by which labels move.
+
+Pure: no store, no clock, no randomness. The rules are those of the Secrets Manager API reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from turnlock.core.arn import AccountId, Arn, Region, partition_of
+from turnlock.errors import InvalidParameterException, InvalidRequestException, LimitExceededException
+
+AWSCURRENT: Final = "AWSCURRENT"
+AWSPENDING: Final = "AWSPENDING"
+AWSPREVIOUS: Final = "AWSPREVIOUS"
+
+MOST_LABELS: Final = 20
+"""Staging labels over all versions of a secret (AWS quota)."""
+
+MOST_TAGS: Final = 50
+"""Tags of a secret (AWS quota)."""
+
+_NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
+_SUFFIX = re.compile(r"[A-Za-z0-9]{6}")
+
+Labels = Mapping[str, str]
+"""Staging label → id of the one version that carries it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReference:
+    """A SecretId as a caller wrote it, taken apart."""
+
+    account_id: AccountId
+    region: Region
+    name: str
+    suffix: str | None
+    """The six characters that end a full ARN; None for a name or a partial ARN."""
+
+
+def parse_secret_id(secret_id: str, account_id: AccountId, region: Region) -> SecretReference:
+    """Read a name, a full ARN or a partial ARN; a bare name is one of the caller's account and Region.
+
+    An ARN that ends in a hyphen and six alphanumerics is a full one, even where a secret's name happens to end so: AWS
+    reads it that way and advises against such names (API reference, "SecretId").
+    """
+    if not secret_id.startswith("arn:"):
+        return SecretReference(account_id=account_id, region=region, name=secret_id, suffix=None)
+    try:
+        arn = Arn.parse(secret_id)
+    except ValueError:
+        raise InvalidParameterException("Invalid ARN.") from None
+    kind, _, rest = arn.resource.partition(":")
+    if arn.service != "secretsmanager" or kind != "secret" or not rest:
+        raise InvalidParameterException("Invalid ARN.")
+    owner, home = AccountId(arn.account_id), Region(arn.region)
+    if len(rest) > 7 and rest[-7] == "-" and _SUFFIX.fullmatch(rest[-6:]):
+        return SecretReference(account_id=owner, region=home, name=rest[:-7], suffix=rest[-6:])
+    return SecretReference(account_id=owner, region=home, name=rest, suffix=None)
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a secret can have this name at all."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidParameterException unless the name has only the characters AWS allows."""
+    if not is_name(name):
+        raise InvalidParameterException(
+            "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
+        )
+
+
+def check_text(member: str, text: str) -> None:
+    """Raise InvalidParameterException for text that holds U+0000, which not every store can keep."""
+    if "\0" in text:
+        raise InvalidParameterException(f"{member} must not contain the null character.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What a secret says of its rotation; the rules are kept as AWS shows them."""
+
+    enabled: bool | None = None
+    """None when rotation was never configured, False after CancelRotateSecret."""
+    function_arn: str | None = None
+    rules: Mapping[str, Any] | None = None
+    """AutomaticallyAfterDays, Duration, ScheduleExpression, as they were given."""
+    last_rotated_at: datetime | None = None
+    next_rotation_at: datetime | None = None
+    """The latest moment of the next window: what DescribeSecret shows."""
+    opens_at: datetime | None = None
+    """When that window opens."""
+    starts_at: datetime | None = None
+    """When this secret's turn comes inside the window, staggered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """One secret's metadata and staging labels; values live in versions."""
+
+    account_id: AccountId
+    region: Region
+    name: str
+    suffix: str
+    description: str | None = None
+    kms_key_id: str | None = None
+    """As the caller gave it; None for aws/secretsmanager."""
+    created_at: datetime
+    last_changed_at: datetime
+    last_accessed_at: datetime | None = None
+    deleted_at: datetime | None = None
+    """When its deletion was asked for; None for a living secret."""
+    deletion_at: datetime | None = None
+    """When the recovery window ends."""
+    rotation: Rotation = field(default_factory=Rotation)
+    labels: Labels = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """The full ARN, suffix included."""
+        partition = partition_of(self.region)
+        return (
+            f"arn:{partition}:secretsmanager:{self.region}:{self.account_id}:secret:{self.name}-{self.suffix}"
+        )
+
+    def evolve(self, **changes: Any) -> Secret:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version: its content never changes once it has any."""
+
+    version_id: str
+    created_at: datetime
+    kind: str | None
+    """`string`, `binary`, or None for a placeholder that has no value yet."""
+    sealed: bytes | None = field(repr=False)
+
+
+def stages_of(labels: Labels, version_id: str) -> list[str]:
+    """Return the labels that a version carries, sorted."""
+    return sorted(label for label, holder in labels.items() if holder == version_id)
+
+
+def versions_to_stages(labels: Labels) -> dict[str, list[str]]:
+    """Turn label → version around, as DescribeSecret shows it: only versions that carry a label."""
+    stages: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        stages.setdefault(labels[label], []).append(label)
+    return stages
+
+
+def attach(labels: Labels, version_id: str, stages: Iterable[str]) -> dict[str, str]:
+    """Give `stages` to a version, taking each from whichever version has it.
+
+    When AWSCURRENT moves, AWSPREVIOUS goes to the version that lost it, unless the caller gave AWSPREVIOUS away itself.
+    Raises LimitExceededException beyond MOST_LABELS.
+    """
+    wanted = list(dict.fromkeys(stages))
+    moved = {**labels, **dict.fromkeys(wanted, version_id)}
+    loser = labels.get(AWSCURRENT)
+    if AWSCURRENT in wanted and loser not in (None, version_id) and AWSPREVIOUS not in wanted:
+        moved[AWSPREVIOUS] = str(loser)
+    if len(moved) > MOST_LABELS:
+        raise LimitExceededException(f"A secret can have at most {MOST_LABELS} staging labels.")
+    return moved
+
+
+def put_labels(labels: Labels, version_id: str, stages: Iterable[str] | None) -> dict[str, str]:
+    """Return the labels after a new version was put with these stages.
+
+    Without stages, or as the first version, it becomes AWSCURRENT. A new AWSCURRENT takes AWSPENDING off a version that
+    a rotation left it on: that rotation is abandoned (user guide, "Troubleshoot rotation").
+    """
+    wanted = list(stages) if stages is not None else [AWSCURRENT]
+    if AWSCURRENT not in labels and AWSCURRENT not in wanted:
+        wanted.append(AWSCURRENT)
+    moved = attach(labels, version_id, wanted)
+    if AWSCURRENT in wanted and moved.get(AWSPENDING) not in (None, version_id):
+        del moved[AWSPENDING]
+    return moved
+
+
+def update_labels(
+    labels: Labels, stage: str, *, move_to: str | None, remove_from: str | None
+) -> dict[str, str]:
+    """Return the labels after UpdateSecretVersionStage.
+
+    Raises InvalidParameterException when the label's holder is not the one the caller named, and
+    InvalidRequestException when it would leave the secret without AWSCURRENT.
+    """
+    holder = labels.get(stage)
+    if move_to is None and remove_from is None:
+        raise InvalidParameterException("You must specify MoveToVersionId, RemoveFromVersionId, or both.")
+    if remove_from is not None and remove_from != holder:
+        raise InvalidParameterException(
+            f"The parameter RemoveFromVersionId is incorrect. Staging label {stage} is not attached to version"
+            f" {remove_from}."
+        )
+    if move_to is None:
+        if stage == AWSCURRENT:
+            raise InvalidRequestException(
+                "You can't remove AWSCURRENT from a version without moving it to another."
+            )
+        return {label: version for label, version in labels.items() if label != stage}
+    if holder is not None and remove_from is None and holder != move_to:
+        raise InvalidParameterException(
+            f"The parameter RemoveFromVersionId can't be empty. Staging label {stage} is currently attached to version"
+            f" {holder}, so you must explicitly reference that version in RemoveFromVersionId."
+        )
+    moved = attach(labels, move_to, [stage])
+    if stage == AWSCURRENT and moved.get(AWSPENDING) == move_to:
+        del moved[AWSPENDING]  # a rotation's last step: the version is no longer pending
+    return moved

@@ -1,0 +1,428 @@
+"""The tables of secrets, and every query on them.
+
+A secret is read with its labels in one hot query; each label carries a MAC over (ARN, label, version id), so that whoever
+can write the store cannot move a label unseen.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.errors import SealBroken
+from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
+from turnlock.storage import HotQuery, Moment, Unit, metadata, moment
+
+_OWNER = ("account_id", "region", "name")
+
+
+def _owner_columns() -> tuple[Column[str], Column[str], Column[str]]:
+    return (
+        Column("account_id", String(12), primary_key=True),
+        Column("region", String(32), primary_key=True),
+        Column("name", String(512), primary_key=True),
+    )
+
+
+secrets = Table(
+    "secrets",
+    metadata,
+    *_owner_columns(),
+    Column("suffix", String(6), nullable=False),
+    Column("description", Text),
+    Column("kms_key_id", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("last_changed_at", Moment, nullable=False),
+    Column("last_accessed_at", Moment),
+    Column("last_rotated_at", Moment),
+    Column("deleted_at", Moment),
+    Column("deletion_at", Moment),
+    Column("rotation_enabled", Boolean),
+    Column("rotation_function_arn", Text),
+    Column("rotation_rules", Text),
+    Column("next_rotation_at", Moment),
+    Column("rotation_opens_at", Moment),
+    Column("rotation_starts_at", Moment, index=True),
+    Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
+)
+
+secret_tags = Table(
+    "secret_tags",
+    metadata,
+    *_owner_columns(),
+    Column("tag_key", String(128), primary_key=True),
+    Column("tag_value", String(256), nullable=False),
+    ForeignKeyConstraint(_OWNER, [f"secrets.{c}" for c in _OWNER], ondelete="CASCADE"),
+)
+
+secret_versions = Table(
+    "secret_versions",
+    metadata,
+    *_owner_columns(),
+    Column("version_id", String(64), primary_key=True),
+    Column("kind", String(6)),
+    Column("sealed", LargeBinary),
+    Column("kms_key_id", Text),
+    Column("created_at", Moment, nullable=False),
+    ForeignKeyConstraint(_OWNER, [f"secrets.{c}" for c in _OWNER], ondelete="CASCADE"),
+    CheckConstraint("(kind IS NULL) = (sealed IS NULL)", name="value_has_a_kind"),
+)
+
+staging_labels = Table(
+    "staging_labels",
+    metadata,
+    *_owner_columns(),
+    Column("label", String(256), primary_key=True),
+    Column("version_id", String(64), nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        [*_OWNER, "version_id"], [f"secret_versions.{c}" for c in (*_OWNER, "version_id")], ondelete="CASCADE"
+    ),
+    Index("ix_staging_labels_version", *_OWNER, "version_id"),
+)
+
+_FIELDS = tuple(column for column in secrets.c)
+
+_FIND = HotQuery(
+    select(*_FIELDS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
+    .select_from(
+        secrets.outerjoin(
+            staging_labels,
+            and_(*(secrets.c[name] == staging_labels.c[name] for name in _OWNER)),
+        )
+    )
+    .where(*(secrets.c[name] == bindparam(name) for name in _OWNER))
+)
+
+_VERSION = HotQuery(
+    select(
+        secret_versions.c.version_id,
+        secret_versions.c.created_at,
+        secret_versions.c.kind,
+        secret_versions.c.sealed,
+    ).where(
+        *(secret_versions.c[name] == bindparam(name) for name in _OWNER),
+        secret_versions.c.version_id == bindparam("version_id"),
+    )
+)
+
+
+def find_secret(unit: Unit, reference: SecretReference) -> Secret | None:
+    """Return the secret that a reference names, with its labels, or None. Raises SealBroken on a forged label."""
+    if not is_name(reference.name):
+        return None
+    key = ("secret", reference.account_id, reference.region, reference.name)
+    if key not in unit.memo:
+        parameters = {
+            "account_id": reference.account_id,
+            "region": reference.region,
+            "name": reference.name,
+        }
+        unit.memo[key] = _secret(unit, _FIND.rows(unit, parameters))
+    found: Secret | None = unit.memo[key]
+    if found is None or reference.suffix not in (None, found.suffix):
+        return None
+    return found
+
+
+def insert_secret(unit: Unit, secret: Secret) -> bool:
+    """Insert a new secret without labels or versions; False when its name is taken."""
+    try:
+        with unit.savepoint():
+            unit.connection.execute(secrets.insert().values(**_row(secret)))
+    except IntegrityError:
+        return False
+    _forget(unit, secret)
+    return True
+
+
+def update_secret(unit: Unit, secret: Secret) -> None:
+    """Write the secret's own columns (not its labels) as they now are."""
+    unit.connection.execute(update(secrets).where(*_owner(secrets, secret)).values(**_row(secret)))
+    _forget(unit, secret)
+
+
+def delete_secret(unit: Unit, secret: Secret) -> None:
+    """Delete a secret with its versions, labels and tags, for good."""
+    unit.connection.execute(delete(secrets).where(*_owner(secrets, secret)))
+    _forget(unit, secret)
+
+
+def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
+    """Make the secret's labels be `labels`, writing only what differs; return the secret with them."""
+    gone = [label for label, version_id in secret.labels.items() if labels.get(label) != version_id]
+    if gone:
+        unit.connection.execute(
+            delete(staging_labels).where(*_owner(staging_labels, secret), staging_labels.c.label.in_(gone))
+        )
+    added = [
+        {
+            **dict(zip(_OWNER, (secret.account_id, secret.region, secret.name), strict=True)),
+            "label": label,
+            "version_id": version_id,
+            "mac": _mac(unit, secret.arn, label, version_id),
+        }
+        for label, version_id in labels.items()
+        if secret.labels.get(label) != version_id
+    ]
+    if added:
+        unit.connection.execute(staging_labels.insert(), added)
+    _forget(unit, secret)
+    return secret.evolve(labels=dict(labels))
+
+
+def find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:
+    """Return one version, sealed value included, or None."""
+    parameters = {
+        "account_id": secret.account_id,
+        "region": secret.region,
+        "name": secret.name,
+        "version_id": version_id,
+    }
+    for row in _VERSION.rows(unit, parameters):
+        return Version(version_id=row[0], created_at=moment(row[1]), kind=row[2], sealed=row[3])
+    return None
+
+
+def insert_version(unit: Unit, secret: Secret, version: Version) -> None:
+    """Insert a version, or a placeholder (kind and sealed None)."""
+    unit.connection.execute(
+        secret_versions.insert().values(
+            account_id=secret.account_id,
+            region=secret.region,
+            name=secret.name,
+            version_id=version.version_id,
+            kind=version.kind,
+            sealed=version.sealed,
+            kms_key_id=secret.kms_key_id,
+            created_at=version.created_at,
+        )
+    )
+
+
+def fill_version(unit: Unit, secret: Secret, version: Version) -> None:
+    """Give a placeholder its value; a version that has one is never written again."""
+    filled = unit.connection.execute(
+        update(secret_versions)
+        .where(
+            *_owner(secret_versions, secret),
+            secret_versions.c.version_id == version.version_id,
+            secret_versions.c.kind.is_(None),
+        )
+        .values(
+            kind=version.kind,
+            sealed=version.sealed,
+            kms_key_id=secret.kms_key_id,
+            created_at=version.created_at,
+        )
+    ).rowcount
+    if filled != 1:
+        raise SealBroken("A version's content never changes.")
+
+
+def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
+    """Delete one version, its labels with it."""
+    unit.connection.execute(
+        delete(secret_versions).where(
+            *_owner(secret_versions, secret), secret_versions.c.version_id == version_id
+        )
+    )
+    _forget(unit, secret)
+
+
+def version_ids(unit: Unit, secret: Secret) -> list[str]:
+    """Return the ids of all versions, oldest first."""
+    statement = (
+        select(secret_versions.c.version_id)
+        .where(*_owner(secret_versions, secret))
+        .order_by(secret_versions.c.created_at, secret_versions.c.version_id)
+    )
+    return list(unit.connection.execute(statement).scalars())
+
+
+def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
+    """Make the secret's tags be exactly `tags`."""
+    unit.connection.execute(delete(secret_tags).where(*_owner(secret_tags, secret)))
+    if tags:
+        owner = dict(zip(_OWNER, (secret.account_id, secret.region, secret.name), strict=True))
+        unit.connection.execute(
+            secret_tags.insert(),
+            [{**owner, "tag_key": key, "tag_value": value} for key, value in tags.items()],
+        )
+
+
+def tags_of(
+    unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Return the tags of several secrets, by name; names without tags are absent."""
+    rows = unit.connection.execute(
+        select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
+        .where(
+            secret_tags.c.account_id == account_id,
+            secret_tags.c.region == region,
+            secret_tags.c.name.in_(names),
+        )
+        .order_by(secret_tags.c.tag_key)
+    )
+    tags: dict[str, dict[str, str]] = {}
+    for name, key, value in rows:
+        tags.setdefault(name, {})[key] = value
+    return tags
+
+
+def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[Secret]:
+    """Return living secrets whose turn to rotate has come, the longest due first."""
+    statement = (
+        select(secrets.c.account_id, secrets.c.region, secrets.c.name)
+        .where(
+            secrets.c.rotation_starts_at <= now,
+            secrets.c.rotation_enabled.is_(True),
+            secrets.c.deleted_at.is_(None),
+        )
+        .order_by(secrets.c.rotation_starts_at)
+        .limit(limit)
+    )
+    due: list[Secret] = []
+    for account_id, region, name in unit.connection.execute(statement):
+        found = find_secret(
+            unit, SecretReference(account_id=account_id, region=region, name=name, suffix=None)
+        )
+        if found is not None:
+            due.append(found)
+    return due
+
+
+def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
+    """Return the secrets of one account and Region with their labels, read in one query."""
+    if not found:
+        return []
+    rows = unit.connection.execute(
+        select(staging_labels).where(
+            staging_labels.c.account_id == found[0].account_id,
+            staging_labels.c.region == found[0].region,
+            staging_labels.c.name.in_([secret.name for secret in found]),
+        )
+    ).all()
+    by_name: dict[str, dict[str, str]] = {}
+    arns = {secret.name: secret.arn for secret in found}
+    for row in rows:
+        _check_mac(unit, arns[row.name], row.label, row.version_id, row.mac)
+        by_name.setdefault(row.name, {})[row.label] = row.version_id
+    return [secret.evolve(labels=by_name.get(secret.name, {})) for secret in found]
+
+
+def secret_of(values: Sequence[Any]) -> Secret:
+    """Make a Secret, labels aside, from the columns of `secrets` in their order, moments in microseconds."""
+    rules = values[14]
+    return Secret(
+        account_id=values[0],
+        region=values[1],
+        name=values[2],
+        suffix=values[3],
+        description=values[4],
+        kms_key_id=values[5],
+        created_at=moment(values[6]),
+        last_changed_at=moment(values[7]),
+        last_accessed_at=_maybe(values[8]),
+        deleted_at=_maybe(values[10]),
+        deletion_at=_maybe(values[11]),
+        rotation=_NO_ROTATION
+        if values[12] is None
+        else Rotation(
+            enabled=bool(values[12]),
+            function_arn=values[13],
+            rules=None if rules is None else msgspec.json.decode(rules),
+            last_rotated_at=_maybe(values[9]),
+            next_rotation_at=_maybe(values[15]),
+            opens_at=_maybe(values[16]),
+            starts_at=_maybe(values[17]),
+        ),
+    )
+
+
+_NO_ROTATION = Rotation()
+
+
+def _secret(unit: Unit, rows: list[tuple[Any, ...]]) -> Secret | None:
+    if not rows:
+        return None
+    secret = secret_of(rows[0])
+    labels: dict[str, str] = {}
+    for row in rows:
+        label, version_id, mac = row[-3:]
+        if label is not None:
+            _check_mac(unit, secret.arn, label, version_id, mac)
+            labels[label] = version_id
+    return secret.evolve(labels=labels)
+
+
+def _row(secret: Secret) -> dict[str, object]:
+    rotation = secret.rotation
+    return {
+        "account_id": secret.account_id,
+        "region": secret.region,
+        "name": secret.name,
+        "suffix": secret.suffix,
+        "description": secret.description,
+        "kms_key_id": secret.kms_key_id,
+        "created_at": secret.created_at,
+        "last_changed_at": secret.last_changed_at,
+        "last_accessed_at": secret.last_accessed_at,
+        "deleted_at": secret.deleted_at,
+        "deletion_at": secret.deletion_at,
+        "rotation_enabled": rotation.enabled,
+        "rotation_function_arn": rotation.function_arn,
+        "rotation_rules": None if rotation.rules is None else msgspec.json.encode(rotation.rules).decode(),
+        "last_rotated_at": rotation.last_rotated_at,
+        "next_rotation_at": rotation.next_rotation_at,
+        "rotation_opens_at": rotation.opens_at,
+        "rotation_starts_at": rotation.starts_at,
+    }
+
+
+def _owner(table: Table, secret: Secret) -> tuple[Any, Any, Any]:
+    return (
+        table.c.account_id == secret.account_id,
+        table.c.region == secret.region,
+        table.c.name == secret.name,
+    )
+
+
+def _forget(unit: Unit, secret: Secret) -> None:
+    unit.memo.pop(("secret", secret.account_id, secret.region, secret.name), None)
+
+
+def _maybe(value: int | None) -> datetime | None:
+    return None if value is None else moment(value)
+
+
+def _mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
+    # No part can hold a NUL, so the joined text has one reading.
+    return unit.keyring.mac("staging-label", f"{arn}\0{label}\0{version_id}".encode())
+
+
+def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
+    if not hmac.compare_digest(_mac(unit, arn, label, version_id), mac):
+        raise SealBroken(f"The staging label {label} of {arn} was not written by this server.")

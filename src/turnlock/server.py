@@ -1,0 +1,218 @@
+"""The server's shell: from bytes on a socket to a call, and from its outcome to bytes; and the processes that listen.
+
+Asynchronous only here. One request's way: limits → admission (signature, operation, input) → gate → durable record →
+answer. On SQLite a read takes that way inline, on the event loop's thread; on PostgreSQL on a bounded pool of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server as Granian
+
+from turnlock import wire
+from turnlock.admission import Admitted
+from turnlock.app import Application, build
+from turnlock.config import Config
+from turnlock.core.action import Answer
+from turnlock.core.record import TrailEntry
+from turnlock.errors import ApiError, RequestEntityTooLargeException, SerializationException
+from turnlock.gate import pass_through, record_refusal
+from turnlock.storage import Unit
+from turnlock.trail import Journal
+from turnlock.wire import HttpRequest, HttpResponse
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
+
+BODY_SECONDS = 30.0
+"""How long a client may take to send a body."""
+
+READERS = 16
+"""Threads for reads on a store that is not inline."""
+
+_HEALTHY = HttpResponse(status=200, headers=(("content-type", "text/plain"),), body=b"ok\n")
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+
+
+class Server:
+    """One worker's requests. Made inside the worker's event loop."""
+
+    def __init__(self, application: Application, loop: asyncio.AbstractEventLoop) -> None:
+        self._app = application
+        self._loop = loop
+        self._journal = Journal(application.journal_writer(), loop)
+        self._readers = None if application.database.reads_inline else ThreadPoolExecutor(READERS, "reader")
+
+    async def respond(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to one request, whatever is in it."""
+        if request.path == "/health" and request.method == "GET":
+            return _HEALTHY
+        request_id = str(uuid.uuid4())
+        try:
+            return await self._answer(request, request_id)
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                log.exception("a request failed", action="request_failed", request_id=request_id)
+            return self._app.fallback.fault(wire.as_api_error(error), request_id)
+
+    def refuse(self, error: ApiError) -> HttpResponse:
+        """Return the answer to a request whose body was never read whole."""
+        return self._app.fallback.fault(error, str(uuid.uuid4()))
+
+    def close(self) -> None:
+        """Write what waits to be written, then let go of everything."""
+        self._journal.close()
+        if self._readers is not None:
+            self._readers.shutdown()
+        self._app.close()
+
+    async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        admitted, outcome, entries = await self._read(partial(self._admit_and_read, request, request_id))
+        if outcome is None:
+            change = self._app.database.submit(partial(_carry_out, admitted))
+            outcome = await asyncio.wrap_future(change, loop=self._loop)
+        else:
+            await self._journal.durable(entries)
+        protocol = admitted.service.protocol
+        if isinstance(outcome, ApiError):
+            return protocol.fault(outcome, request_id)
+        return protocol.respond(admitted.passage.operation, outcome, request_id)
+
+    async def _read(self, work: Callable[[Unit], T]) -> T:
+        if self._readers is None:
+            return self._app.database.read(work)
+        return await self._loop.run_in_executor(self._readers, self._app.database.read, work)
+
+    def _admit_and_read(
+        self, request: HttpRequest, request_id: str, unit: Unit
+    ) -> tuple[Admitted, Answer | ApiError | None, list[TrailEntry]]:
+        """Admit a request and, where it changes nothing, carry it out on the same snapshot.
+
+        The outcome is None for what is still to be done in a unit that writes.
+        """
+        admitted = self._app.admission.admit(request, request_id, unit)
+        if admitted.refusal is not None:
+            record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
+            return admitted, admitted.refusal, unit.entries
+        if admitted.passage.action.mutates:
+            return admitted, None, []
+        return admitted, _carry_out(admitted, unit), unit.entries
+
+
+def _carry_out(admitted: Admitted, unit: Unit) -> Answer | ApiError:
+    assert admitted.request is not None
+    return pass_through(admitted.passage, admitted.call, admitted.request, unit)
+
+
+class Worker:
+    """What Granian runs in each process: its RSGI application."""
+
+    def __init__(self, make: Callable[[], Application]) -> None:
+        self._make = make
+        self._server: Server | None = None
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        _guard_process()
+        application = self._make()
+        self._server = Server(application, loop)
+        application.start()
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        assert self._server is not None
+        try:
+            body = await asyncio.wait_for(_read_body(scope, protocol), BODY_SECONDS)
+        except (ApiError, TimeoutError) as error:
+            refusal = (
+                error
+                if isinstance(error, ApiError)
+                else SerializationException("The request body did not arrive in time.")
+            )
+            response = self._server.refuse(refusal)
+        else:
+            response = await self._server.respond(_http_request(scope, body))
+        protocol.response_bytes(response.status, list(response.headers), response.body)
+
+
+async def _read_body(scope: Any, protocol: Any) -> bytes:
+    length = scope.headers.get("content-length")
+    if length is not None:
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            raise RequestEntityTooLargeException
+        return bytes(await protocol())
+    body = bytearray()
+    async for chunk in protocol:
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise RequestEntityTooLargeException
+    return bytes(body)
+
+
+def _http_request(scope: Any, body: bytes) -> HttpRequest:
+    return HttpRequest(
+        method=scope.method,
+        path=scope.path,
+        query=scope.query_string,
+        headers=tuple(scope.headers.items()),
+        body=body,
+        source_ip=scope.client.rpartition(":")[0],
+        secure=scope.scheme == "https",
+    )
+
+
+def serve(config: Config, make: Callable[[], Application] | None = None) -> None:
+    """Listen and serve until SIGINT or SIGTERM; each worker is a process with an application of its own.
+
+    `make` builds a worker's application; by default it is `app.build(config)`.
+    """
+    granian = Granian(
+        "turnlock.server",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
+        workers=config.workers,
+        websockets=False,
+        backlog=1024,
+        log_level=LogLevels.warning,
+        ssl_cert=config.tls_certificate,
+        ssl_key=config.tls_key,
+        workers_kill_timeout=15,
+        respawn_failed_workers=True,
+    )
+    _guard_process(outlive_parent=True)
+    granian.serve(target_loader=partial(_worker, make or partial(build, config)), wrap_loader=False)
+
+
+def _worker(make: Callable[[], Application]) -> Any:
+    """Return the RSGI application of one worker process; Granian's types know only plain callables."""
+    return Worker(make)
+
+
+def _guard_process(*, outlive_parent: bool = False) -> None:
+    """No core dumps, no reading by other processes of this user; a worker ends with the process that started it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if not outlive_parent:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,26 @@
+"""The store: SQLite inside the data directory, or PostgreSQL shared by many nodes, behind one surface.
+
+What it does: runs units of work (read-only snapshots and atomic, durable changes), keeps leases on the database's own
+clock, queues outbox jobs, and migrates the schema. What it trusts: the file system's fdatasync and PostgreSQL's commit.
+What it must never do: tell anyone that a change is kept before the commit returned, know what the rows of an area mean,
+or see a plaintext secret (areas seal before they store).
+
+Transactions belong to this room alone: an area's code receives a `Unit` and neither begins nor commits.
+"""
+
+from turnlock.storage.database import Database, RecordSink, open_database
+from turnlock.storage.hot import HotQuery
+from turnlock.storage.schema import Moment, metadata, micros, moment
+from turnlock.storage.unit import Unit
+
+__all__ = [
+    "Database",
+    "HotQuery",
+    "Moment",
+    "RecordSink",
+    "Unit",
+    "metadata",
+    "micros",
+    "moment",
+    "open_database",
+]

@@ -1,0 +1,99 @@
+"""Leases with fencing numbers, on the database's clock.
+
+A holder proves two things with every change it makes under a lease: that nobody else claimed it since (the fencing number
+is still the newest), and nothing else; its own clock plays no part. A holder that was stopped past its lease and wakes
+holds an old number, and each of its changes fails (Kleppmann, "How to do distributed locking", 2016).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, String, Table, Text, delete, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.core.call import Fence
+from turnlock.errors import StaleFence
+from turnlock.storage.schema import database_now, metadata
+from turnlock.storage.unit import Unit
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("region", String(32), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+_MICROS = 1_000_000
+
+
+def claim(
+    unit: Unit, account_id: AccountId, region: Region, name: str, *, holder: str, seconds: float
+) -> Fence | None:
+    """Take the lease if it is free or over, for `seconds` of the database's time; None when another holds it.
+
+    Each successful claim has a higher fencing number than all before it, also after a release.
+    """
+    insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
+    until = database_now() + literal(int(seconds * _MICROS), BigInteger)
+    statement = (
+        insert(leases)
+        .values(account_id=account_id, region=region, name=name, holder=holder, fence=1, expires_at=until)
+        .on_conflict_do_update(
+            index_elements=[leases.c.account_id, leases.c.region, leases.c.name],
+            set_={"holder": holder, "fence": leases.c.fence + 1, "expires_at": until},
+            where=leases.c.expires_at <= database_now(),
+        )
+        .returning(leases.c.fence)
+    )
+    number = unit.connection.execute(statement).scalar()
+    return None if number is None else Fence(account_id=account_id, region=region, lease=name, number=number)
+
+
+def renew(unit: Unit, fence: Fence, *, seconds: float) -> bool:
+    """Extend a lease that is still ours by `seconds` from now; False when it was claimed by another."""
+    until = database_now() + literal(int(seconds * _MICROS), BigInteger)
+    return unit.connection.execute(update(leases).where(_ours(fence)).values(expires_at=until)).rowcount == 1
+
+
+def release(unit: Unit, fence: Fence) -> None:
+    """Let go of a lease that is still ours; its number stays used."""
+    unit.connection.execute(update(leases).where(_ours(fence)).values(expires_at=0))
+
+
+def require_current(unit: Unit, fence: Fence) -> None:
+    """Raise StaleFence unless the fencing number is the newest of its lease.
+
+    In the same transaction as the change that it guards: the read row makes a concurrent claim conflict with it. A lease
+    that has run out but was claimed by nobody is still current: nothing else can have happened under it.
+    """
+    newest = unit.connection.execute(
+        select(leases.c.fence).where(
+            leases.c.account_id == fence.account_id,
+            leases.c.region == fence.region,
+            leases.c.name == fence.lease,
+        )
+    ).scalar()
+    if newest != fence.number:
+        raise StaleFence
+
+
+def forget(unit: Unit, account_id: AccountId, region: Region, name: str) -> None:
+    """Delete a lease whose subject is gone for good, its fencing numbers with it."""
+    unit.connection.execute(
+        delete(leases).where(
+            leases.c.account_id == account_id, leases.c.region == region, leases.c.name == name
+        )
+    )
+
+
+def _ours(fence: Fence):  # type: ignore[no-untyped-def]
+    return (
+        (leases.c.account_id == fence.account_id)
+        & (leases.c.region == fence.region)
+        & (leases.c.name == fence.lease)
+        & (leases.c.fence == fence.number)
+    )

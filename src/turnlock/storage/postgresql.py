@@ -1,0 +1,138 @@
+"""The PostgreSQL store: many nodes, each with a bounded pool of threads and connections.
+
+Changes run SERIALIZABLE (PostgreSQL manual, 13.2.3): what one unit decided on what it read holds at its commit, on
+whichever node the other units run; a unit that loses such a conflict is run again from the start. Reads run on a
+REPEATABLE READ, READ ONLY snapshot. A commit is durable when it returns, because `synchronous_commit` is asked for.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from turnlock.errors import CommitFailed, ConfigurationError
+from turnlock.storage.database import RecordSink, Surroundings
+from turnlock.storage.migrate import migrate
+from turnlock.storage.unit import Unit
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+WRITERS = 8
+"""Threads that run changes, each with a connection and a hash chain of its own."""
+
+ATTEMPTS = 12
+"""How often a unit is run that loses serialisation conflicts; with the back-off below about 3 s."""
+
+_CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+
+
+class PostgresqlDatabase:
+    """One PostgreSQL database; see `Database` for what each method promises."""
+
+    dialect = "postgresql"
+    reads_inline = False
+
+    def __init__(self, url: str, surroundings: Surroundings) -> None:
+        self._around = surroundings
+        self._engine = create_engine(
+            _with_driver(url),
+            pool_size=WRITERS,
+            max_overflow=WRITERS * 2,
+            pool_timeout=30,
+            pool_pre_ping=True,
+            isolation_level="SERIALIZABLE",
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": "turnlock",
+                "options": "-c synchronous_commit=on -c lock_timeout=20s -c statement_timeout=30s"
+                " -c idle_in_transaction_session_timeout=60s",
+            },
+        )
+        self._snapshots = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        try:
+            with self._engine.connect() as connection:
+                migrate(connection)
+        except OperationalError as error:
+            raise ConfigurationError(f"The store cannot be reached: {_reason(error)}") from error
+        self._local = threading.local()
+        self._writers = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="writer")
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        with self._snapshots.connect() as connection:
+            return work(self._unit(connection, writes=False))
+
+    def submit(self, work: Callable[[Unit], T]) -> Future[T]:
+        return self._writers.submit(self.write, work)
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._attempt(work)
+            except DBAPIError as error:
+                self._local.sink = None  # whether the records are kept is not known: a new chain begins
+                if getattr(error.orig, "sqlstate", None) not in _CONFLICTS or attempt == ATTEMPTS:
+                    log.warning("commit failed", action="commit_failed", reason=_reason(error))
+                    raise CommitFailed(f"The commit failed ({type(error).__name__}).") from error
+            # Full jitter, so that units that met once do not meet again.
+            time.sleep(random.uniform(0, min(0.5, 0.004 * 2**attempt)))  # noqa: S311 (a delay, not a secret)
+        raise CommitFailed
+
+    def close(self) -> None:
+        self._writers.shutdown()
+        self._engine.dispose()
+
+    def _attempt(self, work: Callable[[Unit], T]) -> T:
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            unit = self._unit(connection, writes=True)
+            value = work(unit)
+            committed = self._sink().write(connection, unit.entries)
+            transaction.commit()
+            committed()
+        for callback in unit.committed:
+            callback()
+        return value
+
+    def _unit(self, connection: Connection, *, writes: bool) -> Unit:
+        return Unit(
+            connection=connection,
+            driver=connection.connection.driver_connection,
+            dialect="postgresql",
+            now=self._around.clock.now(),
+            entropy=self._around.entropy,
+            keyring=self._around.keyring,
+            writes=writes,
+            subscribers=self._around.subscribers,
+        )
+
+    def _sink(self) -> RecordSink:
+        """Return this thread's own sink: a hash chain has one writer."""
+        sink: RecordSink | None = getattr(self._local, "sink", None)
+        if sink is None:
+            sink = self._around.sink()
+            self._local.sink = sink
+        return sink
+
+
+def _with_driver(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"} or not rest:
+        raise ConfigurationError("--database must be a postgresql:// URL.")
+    return f"postgresql+psycopg://{rest}"
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return the driver's first line: libpq names hosts and roles in it, never passwords."""
+    original: Any = error.orig
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__

@@ -1,0 +1,24 @@
+"""CloudTrail's part: one record for each call and each thing that Turnlock does by itself.
+
+What it does: makes records in CloudTrail's shape, chains them by hash, and makes them durable: as rows of the transaction
+that made the change, or (reads on SQLite) in append-only segments. What it trusts: the gate, which redacts by the service
+model before anything comes here. What it must never do: hold a sensitive member, or let an answer out before its record
+is durable.
+"""
+
+from turnlock.trail.chain import Chain
+from turnlock.trail.journal import Journal, SegmentWriter, StoreWriter
+from turnlock.trail.model import ApiEvent, api_event, service_event
+from turnlock.trail.store import TrailTable, record_service_event
+
+__all__ = [
+    "ApiEvent",
+    "Chain",
+    "Journal",
+    "SegmentWriter",
+    "StoreWriter",
+    "TrailTable",
+    "api_event",
+    "record_service_event",
+    "service_event",
+]

@@ -1,0 +1,170 @@
+"""Making the records of reads durable in groups, before their answers leave.
+
+Requests in flight share one write: while a group is on its way to the disk the next one gathers. Each release is
+isolated, so that one dead client never costs another its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from turnlock.core.record import TrailEntry
+from turnlock.errors import CommitFailed
+from turnlock.storage import Database
+from turnlock.trail.chain import Chain
+
+log = structlog.get_logger(__name__)
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+
+
+class GroupWriter(Protocol):
+    """Makes a group of records durable."""
+
+    def write(self, entries: Sequence[TrailEntry]) -> None:
+        """Return once every entry is durable; raise when not every one is."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files."""
+        ...
+
+
+class SegmentWriter:
+    """Append-only files under `DIR/trail`, one chain each; a new one for each process and each SEGMENT_BYTES.
+
+    A line is `sequence digest record`, the digest in hexadecimal, the record in JSON without line breaks. A line cut short
+    by a crash was never answered for: readers leave out a last line that has no line feed.
+    """
+
+    def __init__(self, directory: Path, writer: str) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._writer = writer
+        self._chains = 0
+        self._descriptor = -1
+        self._begin()
+
+    def write(self, entries: Sequence[TrailEntry]) -> None:
+        """Append and fdatasync. After a failure nothing is known of the file's end: a new chain begins in a new file."""
+        if self._descriptor < 0:
+            self._begin()
+        links = self._chain.extend([entry.body for entry in entries])
+        lines = b"".join(
+            b"%d %s %s\n" % (link.sequence, link.digest.hex().encode(), entry.body)
+            for entry, link in zip(entries, links, strict=True)
+        )
+        try:
+            _write_all(self._descriptor, lines)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self.close()
+            raise
+        self._chain.advance(links)
+        self._size += len(lines)
+        if self._size >= SEGMENT_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _begin(self) -> None:
+        self._chains += 1
+        self._chain = Chain(f"{self._writer}.{self._chains}")
+        self._descriptor, self._size = self._next_file(), 0
+
+    def _next_file(self) -> int:
+        """Open the chain's file, its name durable in the directory before any record is in it."""
+        path = self._directory / f"{self._chain.writer}.segment"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return descriptor
+
+
+class StoreWriter:
+    """Rows of the shared store, one transaction for each group."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, entries: Sequence[TrailEntry]) -> None:
+        self._database.write(lambda unit: unit.entries.extend(entries))
+
+    def close(self) -> None:
+        return None
+
+
+class Journal:
+    """Gathers the records of requests on one event loop, writes them on one thread."""
+
+    def __init__(self, writer: GroupWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._waiting: list[tuple[list[TrailEntry], asyncio.Future[None]]] = []
+        self._change = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
+        self._thread.start()
+
+    def durable(self, entries: list[TrailEntry]) -> asyncio.Future[None]:
+        """Return a future that is done once the entries are durable, or holds CommitFailed."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        with self._change:
+            self._waiting.append((entries, done))
+            self._change.notify()
+        return done
+
+    def close(self) -> None:
+        """Write what is waiting, then stop."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._thread.join()
+        self._writer.close()
+
+    def _write_forever(self) -> None:
+        while True:
+            with self._change:
+                while not self._waiting and not self._closing:
+                    self._change.wait()
+                group, self._waiting = self._waiting, []
+            if not group:
+                return
+            error: Exception | None = None
+            try:
+                self._writer.write([entry for entries, _ in group for entry in entries])
+            except Exception as failure:
+                log.exception(
+                    "records could not be made durable", action="journal_failed", records=len(group)
+                )
+                error = CommitFailed(f"The trail could not be written ({type(failure).__name__}).")
+            self._loop.call_soon_threadsafe(_release, [done for _, done in group], error)
+
+
+def _release(group: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for done in group:
+        if done.done():  # its client went away
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

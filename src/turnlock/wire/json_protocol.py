@@ -1,0 +1,130 @@
+"""AWS's JSON protocols 1.0 and 1.1: X-Amz-Target names the operation, the body is one JSON object each way.
+
+Bodies are read by msgspec, which keeps the last of two equal keys without a word. What stands outside the body's strings
+(its outline) has one colon for each pair that was sent; when the object that was built has fewer, a key was repeated. The
+outline also tells the depth of nesting before anything is built.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from turnlock.errors import ApiError, SerializationException, UnknownOperationException
+from turnlock.wire.contract import Contract, Operation
+from turnlock.wire.http import Headers, HttpRequest, HttpResponse
+
+MAX_DEPTH = 32
+"""How deep objects and lists may be nested in a body."""
+
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+
+
+class JsonProtocol:
+    """A service's requests and responses in JSON; a WireProtocol."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._content_type = f"application/x-amz-json-{contract.json_version}"
+        self._targets: Mapping[str, Operation] = MappingProxyType(
+            {f"{contract.target_prefix}.{name}": operation for name, operation in contract.operations.items()}
+        )
+
+    def operation(self, request: HttpRequest) -> Operation:
+        """Return the operation that X-Amz-Target names; UnknownOperationException when it names none or it was no POST."""
+        operation = self._targets.get(request.header("x-amz-target") or "")
+        if operation is None or request.method != "POST":
+            raise UnknownOperationException
+        return operation
+
+    def parse(self, operation: Operation, request: HttpRequest) -> dict[str, Any]:
+        """Return the typed, validated input; an empty body is an empty object. Content-Type is not looked at.
+
+        Raises SerializationException when the body is not one JSON object in UTF-8, nests deeper than MAX_DEPTH, repeats
+        a key or has a member of the wrong type; ValidationException when the model's demands are not met.
+        """
+        return operation.parse(read_object(request.body) if request.body else {})
+
+    def respond(self, operation: Operation, answer: Mapping[str, Any], request_id: str) -> HttpResponse:
+        """Return the response (200) that carries `answer`; AnswerMismatch when it does not fit the model."""
+        body = msgspec.json.encode(operation.serialise(answer))
+        return HttpResponse(status=200, headers=self._headers(request_id), body=body)
+
+    def fault(self, error: ApiError, request_id: str) -> HttpResponse:
+        """Return the response that carries `error`, with the model's status where the model knows the code.
+
+        The message is always in `message`, where every client looks, and in the member that the model names for it.
+        """
+        shape = self._contract.errors.get(error.code)
+        members = {"__type": error.code, "message": error.message}
+        if shape is not None:
+            members[shape.message_member] = error.message
+        return HttpResponse(
+            status=error.status if shape is None else shape.status,
+            headers=(*self._headers(request_id), ("x-amzn-ErrorType", error.code)),
+            body=_plain_json(members),
+        )
+
+    def _headers(self, request_id: str) -> Headers:
+        return (("content-type", self._content_type), ("x-amzn-RequestId", request_id))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that `body` is; SerializationException as in `JsonProtocol.parse`."""
+    outline = _outline(body)
+    if _too_deep(outline):
+        raise SerializationException(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+    document: object = None
+    # msgspec's errors, and UnicodeDecodeError above all, carry the body: they must not become a context of ours.
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        document = msgspec.json.decode(body)
+    if type(document) is not dict:
+        raise SerializationException("The request body must be one JSON object in UTF-8.")
+    if _pairs_in(document) != outline.count(b":"):
+        raise SerializationException("The request body holds an object with the same key twice.")
+    return document
+
+
+def _outline(body: bytes) -> bytes:
+    """Return what stands outside the strings of `body`; of text that is not JSON, so much as stands before the flaw."""
+    # Escaped backslashes go first, so that a quote after an even number of them ends its string.
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(body.split(b'"')[::2])
+
+
+def _too_deep(outline: bytes) -> bool:
+    brackets = outline.translate(None, _NOT_BRACKETS)
+    if brackets.count(b"{") + brackets.count(b"[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"{[" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _pairs_in(document: object) -> int:
+    """Return how many pairs of key and value `document` holds at all depths."""
+    if type(document) is dict:
+        return len(document) + sum(
+            [_pairs_in(value) for value in document.values() if type(value) in _NESTED]
+        )
+    if type(document) is list:
+        return sum([_pairs_in(value) for value in document if type(value) in _NESTED])
+    return 0
+
+
+_NESTED = frozenset({dict, list})
+
+
+def _plain_json(members: Mapping[str, str]) -> bytes:
+    """Return `members` as JSON in printable ASCII: messages quote what callers sent, and logs and terminals show them."""
+    # DEL is the one control character that JSON lets stand in ASCII.
+    return json.dumps(members).replace("\x7f", "\\u007f").encode("ascii")

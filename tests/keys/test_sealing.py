@@ -1,0 +1,399 @@
+"""Envelope encryption, on both stores."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import delete, insert, select, update
+from structlog.testing import capture_logs
+
+from tests.support import StorePlace, fresh_keyring
+from turnlock import keys
+from turnlock.core.arn import AccountId, Region
+from turnlock.core.ports import RootKeyring
+from turnlock.errors import (
+    ConfigurationError,
+    DecryptionFailure,
+    EncryptionFailure,
+    InvalidParameterException,
+    ResourceNotFoundException,
+    SealBroken,
+    StoreError,
+)
+from turnlock.keys import KeyOwner, KeyState, KmsKey
+from turnlock.keys.envelope import Envelope
+from turnlock.keys.model import SERVICE_REGION, material_context
+from turnlock.keys.store import kms_aliases, kms_key_materials, kms_keys
+from turnlock.storage import Database, Unit
+
+ACCOUNT, OTHER_ACCOUNT = AccountId("123456789012"), AccountId("999999999999")
+REGION, OTHER_REGION = Region("eu-central-1"), Region("eu-west-1")
+OWNER = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/db-AbCdEf"
+PART = "5b1f2d6e-0000-4000-8000-000000000001"
+VALUE = b"correct horse battery staple"
+
+
+def seal(unit: Unit, plaintext: bytes = VALUE, owner: str = OWNER, part: str = PART) -> bytes:
+    return keys.seal(unit, keys.managed_key(unit, ACCOUNT, REGION), plaintext, owner=owner, part=part)
+
+
+def unseal(unit: Unit, blob: bytes, **changed: Any) -> bytes:
+    place: dict[str, Any] = {"account_id": ACCOUNT, "region": REGION, "owner": OWNER, "part": PART, **changed}
+    return keys.unseal(unit, place.pop("account_id"), place.pop("region"), blob, **place)
+
+
+def broken(database: Database, work: Callable[[Unit], object]) -> list[dict[str, Any]]:
+    """Assert that `work` meets a broken seal; return what was logged."""
+    with capture_logs() as logged, pytest.raises(SealBroken):
+        database.read(work)
+    return [dict(line) for line in logged]
+
+
+def test_what_was_sealed_is_unsealed_in_its_place(database: Database) -> None:
+    blob = database.write(seal)
+    assert VALUE not in blob
+    assert blob.startswith(b"TLKE\x01")
+    assert database.read(lambda unit: unseal(unit, blob)) == VALUE
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"\x00", b"x" * 65_536])
+def test_values_of_every_allowed_size_come_back(database: Database, plaintext: bytes) -> None:
+    blob = database.write(lambda unit: seal(unit, plaintext))
+    assert database.read(lambda unit: unseal(unit, blob)) == plaintext
+
+
+def lengths_before(*parts: bytes) -> bytes:
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def naive_unseal(keyring: RootKeyring, sealed_material: bytes, blob: bytes) -> bytes:
+    """Open a blob of ours by the words of the format alone."""
+    key_id, number = blob[6:42], blob[42:46]
+    context = lengths_before(b"SecretARN", OWNER.encode(), b"SecretVersionId", PART.encode())
+    place = lengths_before(b"kms-material", ACCOUNT.encode(), REGION.encode(), key_id, b"1")
+    assert number == b"\x00\x00\x00\x01"
+    material = keyring.unwrap(sealed_material, context=place)
+    aad = lengths_before(b"data-key", blob[:46], place, context)
+    data_key = AESGCM(material).decrypt(blob[46:58], blob[58:106], aad)
+    return AESGCM(data_key).decrypt(blob[106:118], blob[118:], lengths_before(b"body", blob[:106], context))
+
+
+def test_a_blob_is_sealed_exactly_as_its_format_says(store_place: StorePlace) -> None:
+    database = store_place.open()
+    blob = database.write(seal)
+    sealed = database.read(
+        lambda unit: unit.connection.execute(select(kms_key_materials.c.sealed)).scalar_one()
+    )
+    assert naive_unseal(store_place.keyring, sealed, blob) == VALUE
+
+
+def test_equal_values_are_sealed_under_different_data_keys_and_nonces(database: Database) -> None:
+    one, other = (Envelope.parse(database.write(seal)) for _ in range(2))
+    assert one.wrapped_key != other.wrapped_key
+    assert one.body[:12] != other.body[:12]
+    assert one.body[12:] != other.body[12:]
+
+
+def test_a_flipped_bit_at_every_position_breaks_the_seal_and_raises_an_alarm(database: Database) -> None:
+    blob = database.write(seal)
+
+    def flip_everywhere(unit: Unit) -> None:
+        for position in range(len(blob)):
+            changed = bytearray(blob)
+            changed[position] ^= 1 << position % 8
+            with pytest.raises(SealBroken):
+                unseal(unit, bytes(changed))
+
+    with capture_logs() as logged:
+        database.read(flip_everywhere)
+    assert len(logged) == len(blob)
+    assert {line["action"] for line in logged} == {"seal_broken"}
+
+
+def test_bytes_after_a_blob_break_the_seal(database: Database) -> None:
+    blob = database.write(seal)
+    broken(database, lambda unit: unseal(unit, blob + b"\x00"))
+    broken(database, lambda unit: unseal(unit, blob[:-1]))
+    broken(database, lambda unit: unseal(unit, b""))
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"owner": OWNER[:-1] + "g"},
+        {"part": PART[:-1] + "2"},
+        {"owner": OWNER + PART[:1], "part": PART[1:]},
+        {"account_id": OTHER_ACCOUNT},
+        {"region": OTHER_REGION},
+    ],
+)
+def test_a_blob_that_was_moved_breaks_the_seal(database: Database, moved: dict[str, Any]) -> None:
+    blob = database.write(seal)
+    # The other places have keys of their own, so that nothing but the binding refuses.
+    database.write(lambda unit: keys.managed_key(unit, OTHER_ACCOUNT, REGION))
+    database.write(lambda unit: keys.managed_key(unit, ACCOUNT, OTHER_REGION))
+    broken(database, lambda unit: unseal(unit, blob, **moved))
+
+
+def test_parts_of_two_blobs_cannot_be_put_together(database: Database) -> None:
+    one, other = (Envelope.parse(database.write(seal)) for _ in range(2))
+    mixed = Envelope(
+        key_id=one.key_id, material_id=one.material_id, wrapped_key=one.wrapped_key, body=other.body
+    )
+    broken(database, lambda unit: unseal(unit, mixed.pack()))
+
+
+def copy_key(unit: Unit, account_id: AccountId, region: Region) -> None:
+    """Copy the rows of our managed key to another account or Region, as who can write the store would."""
+    for table in (kms_keys, kms_key_materials):
+        for row in unit.connection.execute(select(table)).mappings().all():
+            unit.connection.execute(insert(table).values({**row, "account_id": account_id, "region": region}))
+
+
+@pytest.mark.parametrize("place", [(OTHER_ACCOUNT, REGION), (ACCOUNT, OTHER_REGION)])
+def test_key_rows_copied_to_another_account_or_region_open_nothing(
+    database: Database, place: tuple[AccountId, Region]
+) -> None:
+    blob = database.write(seal)
+    assert database.read(lambda unit: unseal(unit, blob)) == VALUE  # so that the material is kept open
+    database.write(lambda unit: copy_key(unit, *place))
+    broken(database, lambda unit: unseal(unit, blob, account_id=place[0], region=place[1]))
+
+
+def test_materials_swapped_between_two_keys_open_nothing(database: Database) -> None:
+    blob = database.write(seal)
+    database.read(lambda unit: unseal(unit, blob))
+    other = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, OTHER_REGION))
+
+    def swap(unit: Unit) -> None:
+        rows = unit.connection.execute(
+            select(kms_key_materials.c.region, kms_key_materials.c.sealed).order_by(
+                kms_key_materials.c.region
+            )
+        ).all()
+        for row, donor in zip(rows, reversed(rows), strict=True):
+            unit.connection.execute(
+                update(kms_key_materials)
+                .where(kms_key_materials.c.region == row.region)
+                .values(sealed=donor.sealed)
+            )
+
+    database.write(swap)
+    broken(database, lambda unit: unseal(unit, blob))
+    with pytest.raises(SealBroken):
+        database.write(lambda unit: keys.seal(unit, other, VALUE, owner=OWNER, part=PART))
+
+
+def test_a_blob_whose_material_is_gone_breaks_the_seal(database: Database) -> None:
+    blob = database.write(seal)
+    database.read(lambda unit: unseal(unit, blob))
+    database.write(lambda unit: unit.connection.execute(delete(kms_key_materials)).rowcount)
+    broken(database, lambda unit: unseal(unit, blob))
+
+
+def test_another_root_key_opens_nothing(store_place: StorePlace) -> None:
+    blob = store_place.open().write(seal)
+    stranger = store_place.open(keyring=fresh_keyring())
+    broken(stranger, lambda unit: unseal(unit, blob))
+
+
+def test_the_alarm_names_the_place_and_no_bytes(database: Database) -> None:
+    blob = database.write(seal)
+    (line,) = broken(database, lambda unit: unseal(unit, blob, part="moved"))
+    assert line == {
+        "event": "stored bytes are not what was sealed",
+        "log_level": "error",
+        "action": "seal_broken",
+        "account_id": ACCOUNT,
+        "region": REGION,
+        "owner": OWNER,
+        "part": "moved",
+    }
+
+
+def set_state(database: Database, state: str) -> None:
+    database.write(lambda unit: unit.connection.execute(update(kms_keys).values(state=state)).rowcount)
+
+
+@pytest.mark.parametrize("state", ["Disabled", "PendingDeletion", "SomethingNewer"])
+def test_a_key_that_is_not_enabled_neither_opens_nor_seals_from_the_next_request_on(
+    database: Database, state: str
+) -> None:
+    blob = database.write(seal)
+    assert database.read(lambda unit: unseal(unit, blob)) == VALUE
+    set_state(database, state)
+    with pytest.raises(DecryptionFailure):
+        database.read(lambda unit: unseal(unit, blob))
+    with pytest.raises(EncryptionFailure):
+        database.write(seal)
+    set_state(database, "Enabled")
+    assert database.read(lambda unit: unseal(unit, blob)) == VALUE
+
+
+def add_material(unit: Unit, key: KmsKey, number: int) -> None:
+    place = material_context(ACCOUNT, REGION, key.key_id, number)
+    unit.connection.execute(
+        insert(kms_key_materials).values(
+            account_id=ACCOUNT,
+            region=REGION,
+            key_id=key.key_id,
+            material_id=number,
+            sealed=unit.keyring.wrap(unit.entropy.bytes(32), context=place),
+            created_at=unit.now,
+        )
+    )
+
+
+def test_the_newest_material_seals_and_older_ones_open(database: Database) -> None:
+    old = database.write(seal)
+    key = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    database.write(lambda unit: add_material(unit, key, 2))
+    new = database.write(seal)
+    assert [Envelope.parse(blob).material_id for blob in (old, new)] == [1, 2]
+    assert [database.read(lambda unit, blob=blob: unseal(unit, blob)) for blob in (old, new)] == [VALUE] * 2  # type: ignore[misc]
+
+
+def test_the_managed_key_is_made_once_for_each_account_and_region(database: Database) -> None:
+    places = [(ACCOUNT, REGION), (ACCOUNT, OTHER_REGION), (OTHER_ACCOUNT, REGION)]
+    made = [database.write(lambda unit, place=place: keys.managed_key(unit, *place)) for place in places * 2]  # type: ignore[misc]
+    assert made[:3] == made[3:]
+    assert len({key.key_id for key in made}) == 3
+    assert made[0].state is KeyState.ENABLED
+    assert made[0].owner is KeyOwner.AWS
+    assert made[0].arn == f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{made[0].key_id}"
+
+
+def test_two_nodes_that_need_the_managed_key_at_once_end_up_with_one(store_place: StorePlace) -> None:
+    nodes = [store_place.open() for _ in range(3)]
+    barrier = Barrier(len(nodes))
+
+    def need(node: Database) -> str:
+        barrier.wait(timeout=10)
+        return node.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION).key_id)
+
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        assert len(set(pool.map(need, nodes))) == 1
+    for table in (kms_keys, kms_key_materials, kms_aliases):
+        rows = nodes[0].read(lambda unit, table=table: unit.connection.execute(select(table)).all())  # type: ignore[misc]
+        assert len(rows) == 1
+
+
+def test_a_unit_that_cannot_write_makes_no_key_but_finds_one(database: Database) -> None:
+    with pytest.raises(StoreError, match="cannot write"):
+        database.read(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    made = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    assert database.read(lambda unit: keys.managed_key(unit, ACCOUNT, REGION)) == made
+
+
+def test_a_key_that_was_made_in_a_unit_that_failed_is_not_remembered(database: Database) -> None:
+    def undone(unit: Unit) -> None:
+        with unit.savepoint():
+            keys.managed_key(unit, ACCOUNT, REGION)
+            raise LookupError
+
+    def work(unit: Unit) -> None:
+        with pytest.raises(LookupError):
+            undone(unit)
+        again = keys.managed_key(unit, ACCOUNT, REGION)
+        assert unit.connection.execute(select(kms_keys.c.key_id)).scalars().all() == [again.key_id]
+
+    database.write(work)
+
+
+def test_the_managed_key_is_found_under_each_of_its_names(database: Database) -> None:
+    made = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    here = f"arn:aws:kms:{REGION}:{ACCOUNT}"
+    names = [None, "", keys.MANAGED_ALIAS, f"{here}:{keys.MANAGED_ALIAS}", made.key_id, made.arn]
+
+    def resolve(unit: Unit) -> list[KmsKey]:
+        return [keys.resolve_key(unit, ACCOUNT, REGION, name) for name in names]
+
+    assert database.read(resolve) == [made] * len(names)
+
+
+def test_resolving_no_key_makes_the_managed_one_on_first_use(database: Database) -> None:
+    made = database.write(lambda unit: keys.resolve_key(unit, ACCOUNT, REGION, None))
+    assert database.read(lambda unit: keys.managed_key(unit, ACCOUNT, REGION)) == made
+
+
+def test_a_customers_alias_is_followed(database: Database) -> None:
+    made = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    alias = {"account_id": ACCOUNT, "region": REGION, "alias_name": "alias/mine", "key_id": made.key_id}
+    database.write(lambda unit: unit.connection.execute(insert(kms_aliases).values(alias)).rowcount)
+    assert database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, REGION, "alias/mine")) == made
+    with pytest.raises(ResourceNotFoundException):
+        database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, OTHER_REGION, "alias/mine"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("alias/absent", f"Alias arn:aws:kms:{REGION}:{ACCOUNT}:alias/absent is not found."),
+        ("absent", f"Key 'arn:aws:kms:{REGION}:{ACCOUNT}:key/absent' does not exist"),
+        ("alias/aws/turnlock", f"Alias arn:aws:kms:{REGION}:{ACCOUNT}:alias/aws/turnlock is not found."),
+    ],
+)
+def test_a_key_that_is_not_there_is_named_as_kms_names_it(
+    database: Database, name: str, message: str
+) -> None:
+    database.write(lambda unit: keys.seal_field(unit, ACCOUNT, b"x", owner="o", part="p"))
+    with pytest.raises(ResourceNotFoundException) as caught:
+        database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, REGION, name))
+    assert caught.value.message == message
+
+
+def test_a_malformed_key_arn_is_an_invalid_parameter(database: Database) -> None:
+    with pytest.raises(InvalidParameterException):
+        database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, REGION, "arn:aws:kms:x"))
+
+
+def test_own_fields_are_sealed_under_the_service_key_of_their_account(database: Database) -> None:
+    blob = database.write(lambda unit: keys.seal_field(unit, ACCOUNT, VALUE, owner="o", part="p"))
+
+    def read(unit: Unit) -> bytes:
+        return keys.unseal_field(unit, ACCOUNT, blob, owner="o", part="p")
+
+    assert database.read(read) == VALUE
+    regions = database.read(lambda unit: unit.connection.execute(select(kms_keys.c.region)).scalars().all())
+    assert regions == [SERVICE_REGION]
+    broken(database, lambda unit: keys.unseal_field(unit, OTHER_ACCOUNT, blob, owner="o", part="p"))
+    broken(database, lambda unit: keys.unseal_field(unit, ACCOUNT, blob, owner="p", part="o"))
+    broken(database, lambda unit: keys.unseal(unit, ACCOUNT, REGION, blob, owner="o", part="p"))
+
+
+def test_a_store_is_checked_for_keys_and_for_the_root_key_that_opens_them(store_place: StorePlace) -> None:
+    ours, strangers = store_place.open(), store_place.open(keyring=fresh_keyring())
+    keyless = store_place.open(keyring=keys.NoKeyring())
+    assert not keyless.read(keys.holds_keys)
+    strangers.read(keys.check_root_key)
+    ours.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
+    assert keyless.read(keys.holds_keys)
+    ours.read(keys.check_root_key)
+    with pytest.raises(ConfigurationError, match="does not open this store"):
+        strangers.read(keys.check_root_key)
+
+
+def test_a_value_is_opened_with_one_query(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = database.write(seal)
+    statements: list[str] = []
+
+    class Counting:
+        def __init__(self, driver: Any) -> None:
+            self._driver = driver
+
+        def execute(self, sql: str, arguments: object) -> Any:
+            statements.append(sql)
+            return self._driver.execute(sql, arguments)
+
+    def work(unit: Unit) -> bytes:
+        unit.driver = Counting(unit.driver)
+        return unseal(unit, blob)
+
+    assert database.read(work) == VALUE
+    assert len(statements) == 1

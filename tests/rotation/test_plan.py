@@ -1,0 +1,404 @@
+"""The rotation plan: its transitions one by one, and each outcome in each state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnlock.rotation.model import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    MOST_ATTEMPTS,
+    Abandon,
+    Decision,
+    EventName,
+    Events,
+    Facts,
+    Fail,
+    Login,
+    Outcome,
+    Plan,
+    PlanState,
+    ProbeResult,
+    Purpose,
+    Run,
+    Step,
+    StepFailed,
+    StepSucceeded,
+    Stop,
+    Succeed,
+    Wait,
+    Woken,
+    begin,
+    cancel,
+    decide,
+    read_probe,
+    reopen,
+)
+
+NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+PENDING = Facts(
+    pending_labelled=True,
+    pending_has_value=True,
+    token_is_current=False,
+    rotation_enabled=True,
+    can_probe=True,
+)
+CURRENT = replace(PENDING, pending_labelled=False, token_is_current=True)
+TAKEN = replace(PENDING, pending_labelled=False)
+DISABLED = replace(PENDING, rotation_enabled=False)
+CUSTOM = replace(PENDING, can_probe=False)
+YES, NO, GONE, NONE = Login.ACCEPTED, Login.REFUSED, Login.UNREACHABLE, Login.ABSENT
+
+
+def new_plan(purpose: Purpose = Purpose.ROTATE) -> Plan:
+    return begin(token="new", purpose=purpose, now=NOW, starts_at=NOW, window_closes_at=NOW + HOUR)[0]
+
+
+def in_flight(step: Step, purpose: Purpose = Purpose.ROTATE) -> Plan:
+    return new_plan(purpose).evolve(step=step, in_flight=True)
+
+
+def probed(pending: Login, current: Login, previous: Login = NONE) -> ProbeResult:
+    return ProbeResult(pending=pending, current=current, previous=previous)
+
+
+def names(events: Events) -> list[EventName]:
+    return [event.name for event in events]
+
+
+def step_of(decision: Decision) -> Step:
+    assert isinstance(decision, Run)
+    return decision.step
+
+
+def test_a_rotation_runs_the_four_steps_and_succeeds_when_the_token_is_current() -> None:
+    plan, events = begin(
+        token="new", purpose=Purpose.ROTATE, now=NOW, starts_at=NOW, window_closes_at=NOW + HOUR
+    )
+    assert names(events) == [EventName.ROTATION_STARTED]
+    outcome: Outcome = Woken()
+    for step in (Step.CREATE, Step.SET, Step.TEST, Step.FINISH):
+        decision = decide(plan, outcome, PENDING, now=NOW)
+        assert (step_of(decision), decision.plan.in_flight, decision.events) == (step, True, ())
+        plan, outcome = decision.plan, StepSucceeded(step=step)
+    decision = decide(plan, outcome, CURRENT, now=NOW)
+    assert isinstance(decision, Succeed)
+    assert (decision.plan.state, decision.plan.finished) == (PlanState.SUCCEEDED, True)
+    assert names(decision.events) == [EventName.ROTATION_SUCCEEDED]
+
+
+def test_the_first_step_waits_for_its_start() -> None:
+    plan, _ = begin(
+        token="new", purpose=Purpose.ROTATE, now=NOW, starts_at=NOW + MINUTE, window_closes_at=NOW + HOUR
+    )
+    decision = decide(plan, Woken(), PENDING, now=NOW)
+    assert isinstance(decision, Wait)
+    assert decision.until == NOW + MINUTE
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_awspending_on_the_current_version_does_not_matter(labelled: bool) -> None:
+    facts = replace(CUSTOM, pending_labelled=labelled, token_is_current=True)
+    decision = decide(in_flight(Step.FINISH), StepSucceeded(step=Step.FINISH), facts, now=NOW)
+    assert isinstance(decision, Succeed)
+
+
+def test_a_finish_that_moved_no_label_is_a_failed_attempt() -> None:
+    decision = decide(in_flight(Step.FINISH), StepSucceeded(step=Step.FINISH), PENDING, now=NOW)
+    assert isinstance(decision, Wait)
+    assert decision.plan.last_error == "finishSecret ended, but AWSCURRENT is not on the new version."
+    assert decision.events == ()
+
+
+@pytest.mark.parametrize("step", [Step.CREATE, Step.SET, Step.TEST, Step.FINISH])
+def test_an_interruption_probes_at_once_and_is_no_failed_attempt(step: Step) -> None:
+    decision = decide(in_flight(step), Woken(), PENDING, now=NOW)
+    assert (step_of(decision), decision.plan.attempts) == (Step.PROBE, 0)
+
+
+@pytest.mark.parametrize("step", [Step.CREATE, Step.SET, Step.TEST, Step.FINISH])
+def test_a_failed_step_probes_after_a_wait(step: Step) -> None:
+    failed = decide(in_flight(step), StepFailed(step=step, message="no route"), PENDING, now=NOW)
+    assert isinstance(failed, Wait)
+    assert (failed.until, failed.plan.attempts, failed.plan.last_error) == (NOW + FIRST_DELAY, 1, "no route")
+    assert step_of(decide(failed.plan, Woken(), PENDING, now=failed.until)) is Step.PROBE
+
+
+def test_a_custom_function_starts_again_from_create_with_the_same_token() -> None:
+    decision = decide(in_flight(Step.TEST), Woken(), CUSTOM, now=NOW)
+    assert (step_of(decision), decision.plan.token) == (Step.CREATE, "new")
+
+
+def naive_answer(result: ProbeResult, *, is_current: bool, has_value: bool) -> Step | str:
+    """Say what the brief's sentences ask for, one after the other."""
+    if is_current:
+        if result.current is YES:
+            return "success"
+        if result.current is not GONE and result.previous is YES:
+            return Step.SET
+        return "wait"
+    if not has_value:
+        return Step.CREATE
+    if result.pending is YES:
+        return Step.TEST
+    if result.pending is GONE:
+        return "wait"
+    if result.current is YES:
+        return Step.SET
+    return Step.SET if result.current is not GONE and result.previous is YES else "wait"
+
+
+@pytest.mark.parametrize(("is_current", "has_value"), [*product([True, False], repeat=2)])
+def test_after_a_probe_the_plan_follows_what_the_database_accepts(is_current: bool, has_value: bool) -> None:
+    facts = replace(PENDING, pending_has_value=has_value, token_is_current=is_current)
+    for logins in product(Login, repeat=3):
+        result = probed(*logins)
+        decision = decide(in_flight(Step.PROBE), result, facts, now=NOW)
+        found: Step | str
+        if isinstance(decision, Run):
+            found = decision.step
+        else:
+            found = "success" if isinstance(decision, Succeed) else "wait"
+            assert isinstance(decision, Succeed | Wait)
+        assert found == naive_answer(result, is_current=is_current, has_value=has_value), logins
+
+
+def test_a_database_that_lost_a_finished_change_gets_the_password_again_and_is_probed_again() -> None:
+    repair = decide(in_flight(Step.PROBE), probed(NO, NO, YES), CURRENT, now=NOW)
+    assert (step_of(repair), repair.plan.token) == (Step.SET, "new")
+    again = decide(repair.plan, StepSucceeded(step=Step.SET), CURRENT, now=NOW)
+    assert step_of(again) is Step.PROBE
+    assert isinstance(decide(again.plan, probed(YES, YES, NO), CURRENT, now=NOW), Succeed)
+
+
+def test_a_database_that_refuses_everything_is_a_failed_attempt_with_a_reason() -> None:
+    decision = decide(in_flight(Step.PROBE), probed(NO, NO, NONE), PENDING, now=NOW)
+    assert isinstance(decision, Wait)
+    assert decision.plan.last_error == "The database refuses the pending, current and previous versions."
+
+
+def test_waits_double_up_to_an_hour_and_jitter_takes_up_to_half() -> None:
+    waits = []
+    for attempts in range(20):
+        plan = in_flight(Step.SET).evolve(attempts=attempts, window_closes_at=NOW + 24 * HOUR)
+        for jitter in (0.0, 0.5):
+            failed = decide(plan, StepFailed(step=Step.SET, message=""), PENDING, now=NOW, jitter=jitter)
+            assert isinstance(failed, Wait)
+            waits.append(failed.until - NOW)
+    assert waits[:6] == [FIRST_DELAY * share for share in (1, 0.75, 2, 1.5, 4, 3)]
+    assert max(waits) == waits[-2] == LONGEST_DELAY
+
+
+def test_attempts_are_bounded_in_a_window() -> None:
+    plan = in_flight(Step.CREATE).evolve(attempts=MOST_ATTEMPTS - 1, window_closes_at=NOW + 99 * HOUR)
+    decision = decide(plan, StepFailed(step=Step.CREATE, message="denied"), PENDING, now=NOW)
+    assert isinstance(decision, Fail)
+    assert [(e.name, e.error_message) for e in decision.events] == [(EventName.ROTATION_FAILED, "denied")]
+
+
+def test_a_retry_that_would_come_after_the_window_fails_now_and_only_once() -> None:
+    plan = in_flight(Step.CREATE).evolve(window_closes_at=NOW + FIRST_DELAY)
+    decision = decide(plan, StepFailed(step=Step.CREATE, message="denied"), PENDING, now=NOW)
+    assert isinstance(decision, Fail)
+    assert not decision.plan.finished
+    later = decide(decision.plan, Woken(), PENDING, now=NOW + 9 * HOUR)
+    assert (type(later), later.plan, later.events) == (Stop, decision.plan, ())
+
+
+def test_a_failed_rotation_goes_on_in_the_next_window_with_the_same_token() -> None:
+    failed = new_plan().evolve(state=PlanState.FAILED, attempts=9, step=Step.PROBE, last_error="denied")
+    opens_at = NOW + 24 * HOUR
+    plan = reopen(failed, starts_at=opens_at, window_closes_at=opens_at + HOUR)
+    assert (plan.state, plan.attempts, plan.token) == (PlanState.RUNNING, 0, "new")
+    assert isinstance(decide(plan, Woken(), PENDING, now=NOW), Wait)
+    assert step_of(decide(plan, Woken(), PENDING, now=opens_at)) is Step.PROBE
+
+
+@pytest.mark.parametrize("state", [state for state in PlanState if state is not PlanState.FAILED])
+def test_only_failed_rotations_are_reopened(state: PlanState) -> None:
+    for plan in (new_plan().evolve(state=state), new_plan(Purpose.TEST).evolve(state=PlanState.FAILED)):
+        assert reopen(plan, starts_at=NOW, window_closes_at=NOW + HOUR) == plan
+
+
+def test_a_repair_in_flight_is_kept_by_the_next_window() -> None:
+    failed = in_flight(Step.SET).evolve(state=PlanState.FAILED, exposed=True)
+    plan = reopen(failed, starts_at=NOW, window_closes_at=NOW + 9 * HOUR)
+    assert (plan.step, plan.in_flight) == (Step.SET, True)
+    assert step_of(decide(plan, StepSucceeded(step=Step.SET), PENDING, now=NOW)) is Step.TEST
+
+
+def test_a_window_that_ends_before_the_database_was_touched_ends_the_attempt() -> None:
+    decision = decide(in_flight(Step.CREATE), StepSucceeded(step=Step.CREATE), PENDING, now=NOW + HOUR)
+    assert isinstance(decision, Fail)
+    assert decision.events[0].error_message == "The rotation window ended before the rotation was complete."
+
+
+@pytest.mark.parametrize("facts", [PENDING, CUSTOM])
+def test_a_window_that_ends_after_set_secret_does_not_stop_the_last_steps(facts: Facts) -> None:
+    plan = in_flight(Step.SET).evolve(exposed=True)
+    decision = decide(plan, StepSucceeded(step=Step.SET), facts, now=NOW + HOUR)
+    assert step_of(decision) is Step.TEST
+    decision = decide(decision.plan, StepSucceeded(step=Step.TEST), facts, now=NOW + HOUR)
+    assert step_of(decision) is Step.FINISH
+
+
+def test_a_lost_window_is_reported_while_a_database_that_may_refuse_awscurrent_is_still_repaired() -> None:
+    plan = in_flight(Step.SET).evolve(exposed=True, window_closes_at=NOW)
+    failed = decide(plan, StepFailed(step=Step.SET, message="reset"), PENDING, now=NOW)
+    assert (type(failed), names(failed.events)) == (Fail, [EventName.ROTATION_FAILED])
+    waiting = decide(failed.plan, Woken(), PENDING, now=NOW)
+    assert isinstance(waiting, Wait)
+    probe = decide(waiting.plan, Woken(), PENDING, now=waiting.until)
+    assert step_of(probe) is Step.PROBE
+    assert step_of(decide(probe.plan, probed(YES, NO), PENDING, now=NOW + HOUR)) is Step.TEST
+    harmless = decide(probe.plan, probed(NO, YES), PENDING, now=NOW + HOUR)
+    assert (type(harmless), harmless.events) == (Stop, ())
+
+
+def test_an_interrupted_change_is_probed_even_after_its_window_before_anything_is_reported() -> None:
+    plan = in_flight(Step.SET).evolve(exposed=True)
+    assert step_of(decide(plan, Woken(), PENDING, now=NOW + 9 * HOUR)) is Step.PROBE
+
+
+def test_a_cancelled_plan_ignores_the_outcome_of_the_step_in_flight() -> None:
+    plan = cancel(in_flight(Step.FINISH))
+    assert (plan.state, plan.in_flight, plan.drops_pending) == (PlanState.CANCELLED, False, False)
+    decision = decide(plan, StepSucceeded(step=Step.FINISH), CURRENT, now=NOW)
+    assert (type(decision), decision.plan, decision.events) == (Stop, plan, ())
+    assert cancel(plan) is plan
+
+
+def test_a_plan_whose_secret_no_longer_rotates_is_cancelled() -> None:
+    decision = decide(in_flight(Step.SET), StepSucceeded(step=Step.SET), DISABLED, now=NOW)
+    assert (type(decision), decision.plan.state) == (Stop, PlanState.CANCELLED)
+
+
+def test_a_plan_that_lost_awspending_is_abandoned_once() -> None:
+    decision = decide(in_flight(Step.SET), StepSucceeded(step=Step.SET), TAKEN, now=NOW)
+    assert (type(decision), names(decision.events)) == (Abandon, [EventName.ROTATION_ABANDONED])
+    again = decide(decision.plan, Woken(), TAKEN, now=NOW)
+    assert (type(again), again.events) == (Stop, ())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts", "event"),
+    [
+        (StepSucceeded(step=Step.TEST), PENDING, EventName.TEST_SUCCEEDED),
+        (StepFailed(step=Step.TEST, message="refused"), PENDING, EventName.TEST_FAILED),
+        (StepSucceeded(step=Step.TEST), TAKEN, EventName.TEST_FAILED),
+    ],
+)
+def test_a_configuration_check_runs_test_secret_once_and_drops_its_copy(
+    outcome: Outcome, facts: Facts, event: EventName
+) -> None:
+    plan, events = begin(
+        token="new", purpose=Purpose.TEST, now=NOW, starts_at=NOW, window_closes_at=NOW + HOUR
+    )
+    assert names(events) == [EventName.TEST_STARTED]
+    running = decide(plan, Woken(), PENDING, now=NOW)
+    assert step_of(running) is Step.TEST
+    decision = decide(running.plan, outcome, facts, now=NOW)
+    assert names(decision.events) == [event]
+    assert decision.plan.finished
+    assert decision.plan.drops_pending
+
+
+def test_an_interrupted_configuration_check_runs_again_within_its_window() -> None:
+    plan = in_flight(Step.TEST, Purpose.TEST)
+    assert step_of(decide(plan, Woken(), PENDING, now=NOW)) is Step.TEST
+    assert isinstance(decide(plan, Woken(), PENDING, now=NOW + HOUR), Fail)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        "accepted",
+        7,
+        [],
+        {},
+        {"pending": "accepted", "current": "refused"},
+        {"pending": "accepted", "current": "refused", "previous": "maybe"},
+        {"pending": "accepted", "current": ["refused"], "previous": "absent"},
+        {"pending": None, "current": {}, "previous": 1},
+    ],
+)
+def test_an_answer_to_probe_that_is_no_answer_is_a_failed_step(answer: object) -> None:
+    outcome = read_probe(answer)
+    assert isinstance(outcome, StepFailed)
+    assert outcome.step is Step.PROBE
+
+
+def test_an_answer_to_probe_is_read() -> None:
+    answer = {"pending": "absent", "current": "accepted", "previous": "unreachable", "more": 1}
+    assert read_probe(answer) == probed(NONE, YES, GONE)
+
+
+STEPS = {Purpose.ROTATE: list(Step), Purpose.TEST: [Step.TEST]}
+MOMENTS = st.integers(-200, 200).map(lambda minutes: NOW + minutes * MINUTE)
+PLANS = st.sampled_from(Purpose).flatmap(
+    lambda purpose: st.builds(
+        Plan,
+        token=st.just("new"),
+        purpose=st.just(purpose),
+        state=st.sampled_from(PlanState),
+        step=st.sampled_from(STEPS[purpose]),
+        in_flight=st.booleans(),
+        exposed=st.booleans(),
+        attempts=st.integers(0, 10_000),
+        next_attempt_at=MOMENTS,
+        window_closes_at=MOMENTS,
+        started_at=st.just(NOW),
+        last_error=st.none() | st.just("before"),
+    )
+)
+FACTS = st.builds(
+    Facts,
+    pending_labelled=st.booleans(),
+    pending_has_value=st.booleans(),
+    token_is_current=st.booleans(),
+    rotation_enabled=st.booleans(),
+    can_probe=st.booleans(),
+)
+OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
+    st.just(Woken()),
+    st.builds(StepSucceeded, step=st.sampled_from(Step)),
+    st.builds(StepFailed, step=st.sampled_from(Step), message=st.just("reason")),
+    st.builds(probed, *[st.sampled_from(Login)] * 3),
+)
+
+
+@settings(max_examples=500)
+@given(PLANS, OUTCOMES, FACTS, st.floats(0, 1, exclude_max=True))
+def test_each_outcome_in_each_state_has_a_defined_answer(
+    plan: Plan, outcome: Outcome, facts: Facts, jitter: float
+) -> None:
+    decision = decide(plan, outcome, facts, now=NOW, jitter=jitter)
+    after = decision.plan
+    late = not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step)
+    displaced = not facts.rotation_enabled or not (facts.pending_labelled or facts.token_is_current)
+    assert (after.token, after.purpose, after.started_at) == (plan.token, plan.purpose, plan.started_at)
+    assert len(decision.events) == isinstance(decision, Succeed | Fail | Abandon)
+    if plan.finished or (late and not displaced):
+        assert isinstance(decision, Stop)
+        assert after == plan
+    elif isinstance(decision, Run):
+        assert after.in_flight
+        assert after.step is decision.step
+        assert not after.finished
+        assert decision.step is not Step.PROBE or facts.can_probe
+        assert decision.step is not Step.SET or after.exposed
+        if decision.step is Step.FINISH and plan.in_flight:
+            assert outcome == StepSucceeded(step=Step.TEST)
+    else:
+        assert not after.in_flight
+        assert not isinstance(decision, Wait) or decision.until > NOW
+        assert not isinstance(decision, Fail) or plan.state is PlanState.RUNNING
+        assert not isinstance(decision, Succeed) or facts.token_is_current or plan.purpose is Purpose.TEST

@@ -1,0 +1,63 @@
+"""One PostgreSQL with TLS, one role for each test, and its secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from turnlock.databases import EmbeddedPostgres
+from turnlock.rotators.testing import InMemorySecretsManager
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """Offers TLS and logs every statement."""
+    settings = {"log_statement": "all", "log_min_duration_statement": "0", "max_connections": "20"}
+    with EmbeddedPostgres(tls=True, fsync=False, settings=settings) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.conninfo("postgres", server.password), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def role(server: EmbeddedPostgres, admin: psycopg.Connection) -> Iterator[str]:
+    """A role named with a quote and a space, whose password is `old password`."""
+    name = f'role "{next(_NUMBERS)}'
+    server.create_login(name, "old password")
+    yield name
+    admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def secret(server: EmbeddedPostgres, role: str) -> InMemorySecretsManager:
+    """The role's secret, rotating: version `first` is AWSCURRENT, version `second` is to be made."""
+    value = {
+        "engine": "postgres",
+        "host": "127.0.0.1",
+        "port": server.port,
+        "username": role,
+        "password": "old password",
+        "kept": "as it is",
+    }
+    made = InMemorySecretsManager(value)
+    made.label("second", "AWSPENDING")
+    return made
+
+
+@pytest.fixture
+def environment(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a function's environment holds."""
+    for name in [name for name in os.environ if name.startswith(("PG", "EXCLUDE_", "PASSWORD_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SSL_CA_FILE", str(server.ssl_ca_path))
