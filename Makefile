@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test quick check bench lock clean
+.PHONY: run test quick check bench proof lock clean
 
 run: $(STAMP)
 	$(BIN)/turnlock demo
 
 test: $(STAMP)
+	tools/debian.sh
 	$(BIN)/pytest -q
 
 quick: $(STAMP)
@@ -21,6 +22,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/sizes.py
+
+# The full fault and load matrices; resumable, results in docs/proofs.md.
+proof: $(STAMP)
+	tools/debian.sh
+	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines --timeout 3600
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -133,9 +133,9 @@ def initialise(config: Config) -> None:
     database = _open(config.data_dir, config.database, SystemClock(), f"initialise-{uuid.uuid4().hex[:12]}")
     try:
         database.read(keys.check_root_key)
-        made = database.write(partial(_first_account, config))
-        if made is not None:
-            identity.write_credentials(config.data_dir, {"default": made})
+        database.write(partial(_first_account, config))
+        # Again: another node, with a root key of its own, may have been first since.
+        database.read(keys.check_root_key)
     finally:
         database.close()
 
@@ -155,11 +155,15 @@ def create_account(data_dir: Path, database_url: str | None, account_id: Account
     return identity.profile_text(account_id, made)
 
 
-def _first_account(config: Config, unit: Unit) -> identity.NewCredentials | None:
-    """Make the configured account unless the store has one already."""
-    if identity.accounts(unit):
-        return None
-    return identity.create_account(unit, config.account_id)
+def _first_account(config: Config, unit: Unit) -> None:
+    """Make the configured account unless the store has one already.
+
+    The credentials file is written before the commit: lost power leaves a file without an account, which the next start
+    replaces, and never an account whose only key nobody knows.
+    """
+    if not identity.accounts(unit):
+        made = identity.create_account(unit, config.account_id)
+        identity.write_credentials(config.data_dir, {"default": made})
 
 
 def _purge_sessions(database: Database) -> float:

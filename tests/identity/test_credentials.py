@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -309,6 +310,13 @@ def test_a_session_whose_row_was_changed_in_the_store_has_no_secret_any_more(
     credential = find(database, issued.access_key_id, issued.session_token)
     with capture_logs(), pytest.raises(SealBroken):
         unsealed(database, credential)
+
+
+def test_a_token_of_ones_own_put_into_a_session_row_opens_no_secret(database: Database) -> None:
+    issued = issue(database)
+    change(database, update(sessions).values(token_digest=hashlib.sha256(b"mine").digest()))
+    with capture_logs(), pytest.raises(SealBroken):
+        unsealed(database, find(database, issued.access_key_id, "mine"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The rotation plan in a simulated world in which everything can break: functions, servers, the network, the database."""
+"""The rotation plan: each outcome in each state, and a simulated world in which everything can break."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnlock.rotation.model import (
+    Abandon,
     Decision,
     EventName,
     Facts,
+    Fail,
     Login,
     Outcome,
     Plan,
@@ -24,6 +26,7 @@ from turnlock.rotation.model import (
     StepFailed,
     StepSucceeded,
     Stop,
+    Succeed,
     Wait,
     Woken,
     begin,
@@ -33,6 +36,69 @@ from turnlock.rotation.model import (
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+STEPS = {Purpose.ROTATE: list(Step), Purpose.TEST: [Step.TEST]}
+MOMENTS = st.integers(-200, 200).map(lambda minutes: NOW + minutes * MINUTE)
+PLANS = st.sampled_from(Purpose).flatmap(
+    lambda purpose: st.builds(
+        Plan,
+        token=st.just("new"),
+        purpose=st.just(purpose),
+        state=st.sampled_from([PlanState.RUNNING, *PlanState]),
+        step=st.sampled_from(STEPS[purpose]),
+        in_flight=st.booleans(),
+        exposed=st.booleans(),
+        attempts=st.integers(0, 10_000),
+        next_attempt_at=MOMENTS,
+        window_closes_at=MOMENTS,
+        started_at=st.just(NOW),
+        last_error=st.none() | st.just("before"),
+    )
+)
+FACTS = st.builds(
+    Facts,
+    pending_labelled=st.booleans(),
+    pending_has_value=st.booleans(),
+    token_is_current=st.booleans(),
+    rotation_enabled=st.booleans(),
+    can_probe=st.booleans(),
+)
+OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
+    st.just(Woken()),
+    st.builds(StepSucceeded, step=st.sampled_from(Step)),
+    st.builds(StepFailed, step=st.sampled_from(Step), message=st.just("reason")),
+    st.builds(ProbeResult, **dict.fromkeys(("pending", "current", "previous"), st.sampled_from(Login))),
+)
+
+
+@settings(max_examples=500)
+@given(PLANS, OUTCOMES, FACTS, st.floats(0, 1, exclude_max=True))
+def test_each_outcome_in_each_state_has_a_defined_answer(
+    plan: Plan, outcome: Outcome, facts: Facts, jitter: float
+) -> None:
+    decision = decide(plan, outcome, facts, now=NOW, jitter=jitter)
+    after = decision.plan
+    late = not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step)
+    displaced = not facts.rotation_enabled or not (facts.pending_labelled or facts.token_is_current)
+    assert (after.token, after.purpose, after.started_at) == (plan.token, plan.purpose, plan.started_at)
+    assert len(decision.events) == isinstance(decision, Succeed | Fail | Abandon)
+    if plan.finished or (late and not displaced):
+        assert isinstance(decision, Stop)
+        assert after == plan
+    elif isinstance(decision, Run):
+        assert after.in_flight
+        assert after.step is decision.step
+        assert not after.finished
+        assert decision.step is not Step.PROBE or facts.can_probe
+        assert decision.step is not Step.SET or after.exposed
+        if decision.step is Step.FINISH and plan.in_flight:
+            assert outcome == StepSucceeded(step=Step.TEST)
+    else:
+        assert not after.in_flight
+        assert not isinstance(decision, Wait) or decision.until > NOW
+        assert not isinstance(decision, Fail) or plan.state is PlanState.RUNNING
+        assert not isinstance(decision, Succeed) or facts.token_is_current or plan.purpose is Purpose.TEST
+
 
 SILENCE = ProbeResult(pending=Login.UNREACHABLE, current=Login.UNREACHABLE, previous=Login.UNREACHABLE)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from sqlite3 import Error as SqliteError
 from typing import Any, cast
 
+from psycopg import Error as PostgresqlError
 from sqlalchemy import Dialect, Select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from turnlock.storage.unit import Unit
 
@@ -24,14 +27,23 @@ class HotQuery:
             sqlite.dialect(paramstyle="qmark"),
             postgresql.dialect(paramstyle="pyformat"),  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
         )
-        self._compiled: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+        self._compiled: dict[str, tuple[str, tuple[str, ...] | None, Mapping[str, object]]] = {}
         for dialect in dialects:
             compiled = statement.compile(dialect=dialect)
             names = tuple(cast("Sequence[str]", compiled.positiontup)) if compiled.positional else None
-            self._compiled[dialect.name] = (str(compiled), names)
+            literals = {name: value for name, value in compiled.params.items() if value is not None}
+            self._compiled[dialect.name] = (str(compiled), names, literals)
 
     def rows(self, unit: Unit, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """Return every row; `parameters` are the names of the statement's bindparams."""
-        sql, names = self._compiled[unit.dialect]
+        """Return every row; `parameters` are the names of the statement's bindparams.
+
+        Raises DBAPIError, as a Core execution does: a lost serialisation conflict must be known as one.
+        """
+        sql, names, literals = self._compiled[unit.dialect]
+        if literals:  # values that the statement itself holds, such as a limit
+            parameters = {**literals, **parameters}
         arguments = parameters if names is None else [parameters[name] for name in names]
-        return cast("list[tuple[Any, ...]]", unit.driver.execute(sql, arguments).fetchall())
+        try:
+            return cast("list[tuple[Any, ...]]", unit.driver.execute(sql, arguments).fetchall())
+        except (SqliteError, PostgresqlError) as error:
+            raise DBAPIError(sql, None, error, hide_parameters=True) from error
