@@ -6,8 +6,11 @@ signatures go to a rate-limited log. From then on every outcome is recorded, unr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import structlog
 
 from turnlock import identity, wire
 from turnlock.core.action import Action, Request
@@ -17,6 +20,8 @@ from turnlock.errors import ApiError, ConfigurationError, InvalidSignatureExcept
 from turnlock.gate import Passage
 from turnlock.storage import Unit
 from turnlock.wire import Claim, Contract, HttpRequest, JsonProtocol, WireProtocol
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,3 +119,31 @@ class Admission:
         if claim.region not in self._regions:
             raise InvalidSignatureException("Credential should be scoped to a valid region.")
         return service
+
+
+class RefusalLog:
+    """Logs requests without authority, at most LINES a second: an attacker must not be able to fill the disk."""
+
+    LINES = 5
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._lines = 0
+        self.refused = 0
+        """How many were refused since the start, logged or not."""
+
+    def note(self, error: ApiError, request: HttpRequest) -> None:
+        """Take note of one refusal; nothing of the request is logged but where it came from."""
+        self.refused += 1
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        if self._lines <= self.LINES:
+            log.warning(
+                "a request was refused",
+                action="request_refused",
+                code=error.code,
+                source_ip=request.source_ip,
+                refused=self.refused,
+            )

@@ -14,7 +14,9 @@ import signal
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -23,7 +25,7 @@ from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from turnlock import wire
-from turnlock.admission import Admitted
+from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.config import Config
 from turnlock.core.action import Answer
@@ -56,6 +58,7 @@ class Server:
     def __init__(self, application: Application, loop: asyncio.AbstractEventLoop) -> None:
         self._app = application
         self._loop = loop
+        self._refusals = RefusalLog()
         self._journal = Journal(application.journal_writer(), loop)
         self._readers = None if application.database.reads_inline else ThreadPoolExecutor(READERS, "reader")
 
@@ -67,7 +70,9 @@ class Server:
         try:
             return await self._answer(request, request_id)
         except Exception as error:
-            if not isinstance(error, ApiError):
+            if isinstance(error, ApiError):
+                self._refusals.note(error, request)
+            else:
                 log.exception("a request failed", action="request_failed", request_id=request_id)
             return self._app.fallback.fault(wire.as_api_error(error), request_id)
 
@@ -200,12 +205,20 @@ def serve(config: Config, make: Callable[[], Application] | None = None) -> None
         respawn_failed_workers=True,
     )
     _guard_process(outlive_parent=True)
+    _warn_of_swap()
     granian.serve(target_loader=partial(_worker, make or partial(build, config)), wrap_loader=False)
 
 
 def _worker(make: Callable[[], Application]) -> Any:
     """Return the RSGI application of one worker process; Granian's types know only plain callables."""
     return Worker(make)
+
+
+def _warn_of_swap() -> None:
+    """Say so when memory may be written to a disk, where a value could be found later."""
+    with suppress(OSError):
+        if len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1:
+            log.warning("swap is in use; encrypt it or turn it off", action="swap_in_use")
 
 
 def _guard_process(*, outlive_parent: bool = False) -> None:

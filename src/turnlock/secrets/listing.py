@@ -16,7 +16,8 @@ from turnlock.core.call import Call
 from turnlock.errors import InvalidNextTokenException
 from turnlock.secrets.filters import compile_filters
 from turnlock.secrets.model import Secret, versions_to_stages
-from turnlock.secrets.store import labels_of, secret_of, secrets, tags_of
+from turnlock.secrets.store import labels_of, secret_of, tags_of
+from turnlock.secrets.tables import secrets
 from turnlock.storage import Unit, micros
 
 DEFAULT_PAGE = 100

@@ -6,7 +6,7 @@ Pure: no store, no clock, no randomness. The rules are those of the Secrets Mana
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -119,6 +119,14 @@ class Secret:
     deletion_at: datetime | None = None
     """When the recovery window ends."""
     rotation: Rotation = field(default_factory=Rotation)
+    secret_type: str | None = None
+    """The partner's type of a managed external secret; None for all others."""
+    owning_service: str | None = None
+    """The service that made and manages this secret, such as `rds`."""
+    external_metadata: Sequence[Mapping[str, str]] | None = None
+    external_role_arn: str | None = None
+    primary_region: Region | None = None
+    """The primary's Region, on a primary that has replicas and on each replica; None for a secret on its own."""
     labels: Labels = field(default_factory=dict)
 
     @property

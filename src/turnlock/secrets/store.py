@@ -12,96 +12,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Boolean,
-    CheckConstraint,
-    Column,
-    ForeignKeyConstraint,
-    Index,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    select,
-    update,
-)
+from sqlalchemy import Table, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
-from turnlock.storage import HotQuery, Moment, Unit, metadata, moment
-
-_OWNER = ("account_id", "region", "name")
-
-
-def _owner_columns() -> tuple[Column[str], Column[str], Column[str]]:
-    return (
-        Column("account_id", String(12), primary_key=True),
-        Column("region", String(32), primary_key=True),
-        Column("name", String(512), primary_key=True),
-    )
-
-
-secrets = Table(
-    "secrets",
-    metadata,
-    *_owner_columns(),
-    Column("suffix", String(6), nullable=False),
-    Column("description", Text),
-    Column("kms_key_id", Text),
-    Column("created_at", Moment, nullable=False),
-    Column("last_changed_at", Moment, nullable=False),
-    Column("last_accessed_at", Moment),
-    Column("last_rotated_at", Moment),
-    Column("deleted_at", Moment),
-    Column("deletion_at", Moment),
-    Column("rotation_enabled", Boolean),
-    Column("rotation_function_arn", Text),
-    Column("rotation_rules", Text),
-    Column("next_rotation_at", Moment),
-    Column("rotation_opens_at", Moment),
-    Column("rotation_starts_at", Moment, index=True),
-    Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
-)
-
-secret_tags = Table(
-    "secret_tags",
-    metadata,
-    *_owner_columns(),
-    Column("tag_key", String(128), primary_key=True),
-    Column("tag_value", String(256), nullable=False),
-    ForeignKeyConstraint(_OWNER, [f"secrets.{c}" for c in _OWNER], ondelete="CASCADE"),
-)
-
-secret_versions = Table(
-    "secret_versions",
-    metadata,
-    *_owner_columns(),
-    Column("version_id", String(64), primary_key=True),
-    Column("kind", String(6)),
-    Column("sealed", LargeBinary),
-    Column("kms_key_id", Text),
-    Column("created_at", Moment, nullable=False),
-    ForeignKeyConstraint(_OWNER, [f"secrets.{c}" for c in _OWNER], ondelete="CASCADE"),
-    CheckConstraint("(kind IS NULL) = (sealed IS NULL)", name="value_has_a_kind"),
-)
-
-staging_labels = Table(
-    "staging_labels",
-    metadata,
-    *_owner_columns(),
-    Column("label", String(256), primary_key=True),
-    Column("version_id", String(64), nullable=False),
-    Column("mac", LargeBinary, nullable=False),
-    ForeignKeyConstraint(
-        [*_OWNER, "version_id"], [f"secret_versions.{c}" for c in (*_OWNER, "version_id")], ondelete="CASCADE"
-    ),
-    Index("ix_staging_labels_version", *_OWNER, "version_id"),
-)
+from turnlock.secrets.tables import OWNER, secret_tags, secret_versions, secrets, staging_labels
+from turnlock.storage import HotQuery, Unit, moment
 
 _FIELDS = tuple(column for column in secrets.c)
 
@@ -110,10 +28,10 @@ _FIND = HotQuery(
     .select_from(
         secrets.outerjoin(
             staging_labels,
-            and_(*(secrets.c[name] == staging_labels.c[name] for name in _OWNER)),
+            and_(*(secrets.c[name] == staging_labels.c[name] for name in OWNER)),
         )
     )
-    .where(*(secrets.c[name] == bindparam(name) for name in _OWNER))
+    .where(*(secrets.c[name] == bindparam(name) for name in OWNER))
 )
 
 _VERSION = HotQuery(
@@ -123,7 +41,7 @@ _VERSION = HotQuery(
         secret_versions.c.kind,
         secret_versions.c.sealed,
     ).where(
-        *(secret_versions.c[name] == bindparam(name) for name in _OWNER),
+        *(secret_versions.c[name] == bindparam(name) for name in OWNER),
         secret_versions.c.version_id == bindparam("version_id"),
     )
 )
@@ -179,7 +97,7 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
         )
     added = [
         {
-            **dict(zip(_OWNER, (secret.account_id, secret.region, secret.name), strict=True)),
+            **dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True)),
             "label": label,
             "version_id": version_id,
             "mac": _mac(unit, secret.arn, label, version_id),
@@ -266,7 +184,7 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Make the secret's tags be exactly `tags`."""
     unit.connection.execute(delete(secret_tags).where(*_owner(secret_tags, secret)))
     if tags:
-        owner = dict(zip(_OWNER, (secret.account_id, secret.region, secret.name), strict=True))
+        owner = dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
         unit.connection.execute(
             secret_tags.insert(),
             [{**owner, "tag_key": key, "tag_value": value} for key, value in tags.items()],
@@ -335,7 +253,6 @@ def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
 
 def secret_of(values: Sequence[Any]) -> Secret:
     """Make a Secret, labels aside, from the columns of `secrets` in their order, moments in microseconds."""
-    rules = values[14]
     return Secret(
         account_id=values[0],
         region=values[1],
@@ -353,12 +270,17 @@ def secret_of(values: Sequence[Any]) -> Secret:
         else Rotation(
             enabled=bool(values[12]),
             function_arn=values[13],
-            rules=None if rules is None else msgspec.json.decode(rules),
+            rules=_decoded(values[14]),
             last_rotated_at=_maybe(values[9]),
             next_rotation_at=_maybe(values[15]),
             opens_at=_maybe(values[16]),
             starts_at=_maybe(values[17]),
         ),
+        secret_type=values[18],
+        owning_service=values[19],
+        external_metadata=_decoded(values[20]),
+        external_role_arn=values[21],
+        primary_region=values[22],
     )
 
 
@@ -394,11 +316,16 @@ def _row(secret: Secret) -> dict[str, object]:
         "deletion_at": secret.deletion_at,
         "rotation_enabled": rotation.enabled,
         "rotation_function_arn": rotation.function_arn,
-        "rotation_rules": None if rotation.rules is None else msgspec.json.encode(rotation.rules).decode(),
+        "rotation_rules": _encoded(rotation.rules),
         "last_rotated_at": rotation.last_rotated_at,
         "next_rotation_at": rotation.next_rotation_at,
         "rotation_opens_at": rotation.opens_at,
         "rotation_starts_at": rotation.starts_at,
+        "secret_type": secret.secret_type,
+        "owning_service": secret.owning_service,
+        "external_metadata": _encoded(secret.external_metadata),
+        "external_role_arn": secret.external_role_arn,
+        "primary_region": secret.primary_region,
     }
 
 
@@ -412,6 +339,14 @@ def _owner(table: Table, secret: Secret) -> tuple[Any, Any, Any]:
 
 def _forget(unit: Unit, secret: Secret) -> None:
     unit.memo.pop(("secret", secret.account_id, secret.region, secret.name), None)
+
+
+def _encoded(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
 
 
 def _maybe(value: int | None) -> datetime | None:

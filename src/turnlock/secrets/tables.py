@@ -1,0 +1,114 @@
+"""The tables of secrets: every key starts with account, Region and the secret's name."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+)
+
+from turnlock.storage import Moment, metadata
+
+OWNER = ("account_id", "region", "name")
+"""The columns that name a secret."""
+
+
+def _owner_columns() -> tuple[Column[str], Column[str], Column[str]]:
+    return (
+        Column("account_id", String(12), primary_key=True),
+        Column("region", String(32), primary_key=True),
+        Column("name", String(512), primary_key=True),
+    )
+
+
+secrets = Table(
+    "secrets",
+    metadata,
+    *_owner_columns(),
+    Column("suffix", String(6), nullable=False),
+    Column("description", Text),
+    Column("kms_key_id", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("last_changed_at", Moment, nullable=False),
+    Column("last_accessed_at", Moment),
+    Column("last_rotated_at", Moment),
+    Column("deleted_at", Moment),
+    Column("deletion_at", Moment),
+    Column("rotation_enabled", Boolean),
+    Column("rotation_function_arn", Text),
+    Column("rotation_rules", Text),
+    Column("next_rotation_at", Moment),
+    Column("rotation_opens_at", Moment),
+    Column("rotation_starts_at", Moment, index=True),
+    Column("secret_type", String(256)),
+    Column("owning_service", String(128)),
+    Column("external_metadata", Text),
+    Column("external_role_arn", Text),
+    Column("primary_region", String(32)),
+    Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
+)
+
+secret_tags = Table(
+    "secret_tags",
+    metadata,
+    *_owner_columns(),
+    Column("tag_key", String(128), primary_key=True),
+    Column("tag_value", String(256), nullable=False),
+    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
+)
+
+resource_policies = Table(
+    "resource_policies",
+    metadata,
+    *_owner_columns(),
+    Column("policy", Text, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
+)
+
+secret_replicas = Table(
+    "secret_replicas",
+    metadata,
+    *_owner_columns(),
+    Column("replica_region", String(32), primary_key=True),
+    Column("kms_key_id", Text),
+    Column("status", String(16), nullable=False),
+    Column("status_message", Text),
+    Column("overwrite", Boolean, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
+)
+
+secret_versions = Table(
+    "secret_versions",
+    metadata,
+    *_owner_columns(),
+    Column("version_id", String(64), primary_key=True),
+    Column("kind", String(6)),
+    Column("sealed", LargeBinary),
+    Column("kms_key_id", Text),
+    Column("created_at", Moment, nullable=False),
+    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
+    CheckConstraint("(kind IS NULL) = (sealed IS NULL)", name="value_has_a_kind"),
+)
+
+staging_labels = Table(
+    "staging_labels",
+    metadata,
+    *_owner_columns(),
+    Column("label", String(256), primary_key=True),
+    Column("version_id", String(64), nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        [*OWNER, "version_id"], [f"secret_versions.{c}" for c in (*OWNER, "version_id")], ondelete="CASCADE"
+    ),
+    Index("ix_staging_labels_version", *OWNER, "version_id"),
+)
