@@ -86,6 +86,17 @@ def database(store_place: StorePlace) -> Database:
     return store_place.open()
 
 
+@pytest.fixture
+def empty_postgresql_url(
+    postgresql_admin: psycopg.Connection[tuple[object, ...]], postgresql_server: EmbeddedPostgres
+) -> Iterator[str]:
+    """The URL of an empty, migrated database for servers that are processes of their own."""
+    name = f"turnlock_test_{next(_numbers)}"
+    _create_database(postgresql_admin, name, template=TEMPLATE)
+    yield postgresql_server.admin_url(name, driver=None)
+    postgresql_admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 _numbers = count(1)
 
 

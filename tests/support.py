@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from turnlock.core.arn import Region
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.keys import Keyring, draw_root_key
 from turnlock.storage import Database, open_database
@@ -58,6 +59,7 @@ class StorePlace:
         keyring: RootKeyring | None = None,
         subscribers: Subscribers | None = None,
         sink: Callable[[], RecordSink] = NoRecords,
+        regions: frozenset[Region] = frozenset(),
     ) -> Database:
         """Open the store: on the machine's clock and this place's keyring unless others are given."""
         surroundings = Surroundings(
@@ -65,6 +67,7 @@ class StorePlace:
             entropy=SystemEntropy(),
             keyring=keyring or self.keyring,
             subscribers=subscribers or {},
+            regions=regions,
             sink=sink,
         )
         database = open_database(url=self.url, data_dir=self.data_dir, surroundings=surroundings)

@@ -1,14 +1,18 @@
 """From an HTTP request to a call: who signed it, for which service and Region, which operation, with which input.
 
 Until the signature is verified nothing of the request is believed, and nothing of it reaches the trail: refused
-signatures go to a rate-limited log. From then on every outcome is recorded, unreadable input too.
+signatures go to a rate-limited log. From then on every outcome of an operation that is served is recorded, unreadable
+input too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 import structlog
 
@@ -16,12 +20,30 @@ from turnlock import identity, wire
 from turnlock.core.action import Action, Request
 from turnlock.core.arn import Region
 from turnlock.core.call import Call
-from turnlock.errors import ApiError, ConfigurationError, InvalidSignatureException, UnknownOperationException
+from turnlock.errors import (
+    ApiError,
+    ConfigurationError,
+    IncompleteSignatureException,
+    InvalidSignatureException,
+    UnknownOperationException,
+)
 from turnlock.gate import Passage
 from turnlock.storage import Unit
-from turnlock.wire import Claim, Contract, HttpRequest, JsonProtocol, WireProtocol
+from turnlock.wire import Claim, Contract, HttpRequest, WireProtocol
 
 log = structlog.get_logger(__name__)
+
+PRESIGNABLE: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"sts": frozenset({"GetCallerIdentity"})})
+"""The operations, by signing name, that take a signature in the query string: one proves who made it, and does nothing."""
+
+_GLOBAL = Region("us-east-1")
+GLOBAL_SCOPES: Final[Mapping[tuple[str, str], Region]] = MappingProxyType(
+    {("sts", "aws-global"): _GLOBAL, ("sts", "us-east-1"): _GLOBAL}
+)
+"""By signing name and the Region of the scope: what clients of a global endpoint sign, and the Region that it stands for.
+
+botocore signs `aws-global` when that is its Region, older SDKs sign `us-east-1`; neither depends on the Regions served.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +59,20 @@ class Service:
     def of(cls, name: str, actions: tuple[Action, ...]) -> Service:
         """Join botocore's model `name` with the functions that carry its operations out.
 
-        Raises ConfigurationError for an action that the model does not know, or a name given twice.
+        Raises ConfigurationError for an action that the model does not know, a name given twice, or a model whose
+        protocol is not spoken here.
         """
         contract = Contract.load(name)
+        protocol = wire.PROTOCOLS.get(contract.protocol)
+        if protocol is None:
+            raise ConfigurationError(f"The protocol {contract.protocol} of {name} is not supported.")
         passages: dict[str, Passage] = {}
         for action in actions:
             if action.name not in contract.operations or action.name in passages:
                 raise ConfigurationError(f"{name}:{action.name} is unknown to the model, or given twice.")
-            passages[action.name] = Passage(action=action, operation=contract.operations[action.name])
-        return cls(contract=contract, protocol=JsonProtocol(contract), passages=passages)
+            operation = contract.operations[action.name]
+            passages[action.name] = Passage(action=action, operation=operation, beside=passages)
+        return cls(contract=contract, protocol=protocol(contract), passages=passages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +82,7 @@ class Admitted:
     call: Call
     service: Service
     passage: Passage
-    request: Request | None
+    request: Request | None = field(repr=False)
     refusal: ApiError | None = None
 
 
@@ -66,12 +93,17 @@ class Admission:
         self._services = services
         """By signing name."""
         self._regions = regions
+        self._by_protocol: dict[str, WireProtocol] = {}
+        """By the name of a protocol: that of the first service that has it."""
+        for service in services.values():
+            self._by_protocol.setdefault(service.contract.protocol, service.protocol)
         self._signing_keys = identity.SigningKeys()
 
     def admit(self, request: HttpRequest, request_id: str, unit: Unit) -> Admitted:
         """Return the call that a request makes, or raise the ApiError that answers a request without authority."""
-        claim = wire.read_claim(request)
-        service = self._service(claim)
+        claim = wire.read_claim(request, allow_presigned=True)
+        service, region = self._service(claim), self._region(claim)
+        _check_presigned(claim, service, request)
         credential = identity.find_credential(unit, claim.access_key_id, claim.session_token, unit.now)
         key = self._signing_keys.get(
             unit,
@@ -92,7 +124,7 @@ class Admission:
             principal=credential.principal,
             session=credential.session,
             account_id=credential.principal.account_id,
-            region=Region(claim.region),
+            region=region,
             service=claim.service,
             action=operation.name,
             request_id=request_id,
@@ -110,15 +142,50 @@ class Admission:
         except ApiError as error:
             return Admitted(call=call, service=service, passage=passage, request=None, refusal=error)
 
+    def protocol_for(self, request: HttpRequest) -> WireProtocol:
+        """Return the protocol in which to refuse a request: its service's, if it names one, else the one that it looks like.
+
+        Nothing of the request needs to be true: this is only the form of the answer. The first service decides the rest.
+        """
+        with suppress(ApiError):
+            service = self._services.get(wire.read_claim(request, allow_presigned=True).service)
+            if service is not None:
+                return service.protocol
+        default = next(iter(self._by_protocol.values()))
+        return self._by_protocol.get("query", default) if _looks_like_query(request) else default
+
     def _service(self, claim: Claim) -> Service:
         service = self._services.get(claim.service)
         if service is None:
             raise InvalidSignatureException(
                 f"Credential should be scoped to correct service: {claim.service!r} is not served."
             )
+        return service
+
+    def _region(self, claim: Claim) -> Region:
+        region = GLOBAL_SCOPES.get((claim.service, claim.region))
+        if region is not None:
+            return region
         if claim.region not in self._regions:
             raise InvalidSignatureException("Credential should be scoped to a valid region.")
-        return service
+        return Region(claim.region)
+
+
+def _check_presigned(claim: Claim, service: Service, request: HttpRequest) -> None:
+    """Refuse a signature in the query string unless the operation is one that takes it."""
+    if not claim.presigned:
+        return
+    allowed = PRESIGNABLE.get(claim.service)
+    if allowed is None or service.protocol.operation(request).name not in allowed:
+        raise IncompleteSignatureException("This action does not accept a signature in the query string.")
+
+
+def _looks_like_query(request: HttpRequest) -> bool:
+    headers = dict(request.headers)
+    return "x-amz-target" not in headers and (
+        headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+        or "&Action=" in f"&{request.query}"
+    )
 
 
 class RefusalLog:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import socket
@@ -18,29 +19,40 @@ from turnlock import identity, keys, rotation, secrets
 from turnlock.admission import Admission, Service
 from turnlock.background import Loop
 from turnlock.config import Config
-from turnlock.core.arn import AccountId
+from turnlock.core.arn import AccountId, Region
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
 from turnlock.functions import Functions
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
-from turnlock.storage.outbox import Deliverer, JobHandler
-from turnlock.trail import SegmentWriter, StoreWriter, TrailTable
-from turnlock.trail.journal import GroupWriter
-from turnlock.wire import WireProtocol
+from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
+from turnlock.storage.unit import Subscribers, joined
+from turnlock.trail import InlineJournal, Journal, SegmentWriter, StoreWriter, TrailTable
 
-JOBS: Mapping[str, JobHandler] = {secrets.PURGE: secrets.purge}
+JOBS: Mapping[str, JobHandler] = {secrets.PURGE: secrets.purge, secrets.REPLICATE: secrets.replicate}
 """What the outbox can be asked to do."""
 
 
-class _Bell:
-    """Rings the scheduler when a transaction that began a rotation is committed."""
+class _Bells:
+    """One for each kind of event that makes work: it rings the loop that does the work, once the event is committed."""
 
-    def __init__(self) -> None:
-        self.ring: Callable[[], None] = lambda: None
+    def __init__(self, *events: type) -> None:
+        self._rings: dict[type, Callable[[], None]] = dict.fromkeys(events, _nobody)
 
-    def hear(self, unit: Unit, _event: rotation.PlanBegun) -> None:
-        unit.after_commit(lambda: self.ring())  # noqa: PLW0108 (it is set later)
+    def connect(self, event: type, ring: Callable[[], None]) -> None:
+        """From now on, `ring` is called after each commit of a transaction that announced such an event."""
+        self._rings[event] = ring
+
+    def subscribers(self) -> Subscribers:
+        """Return what the store must tell of."""
+        return dict.fromkeys(self._rings, (self._hear,))
+
+    def _hear(self, unit: Unit, event: object) -> None:
+        unit.after_commit(self._rings[type(event)])
+
+
+def _nobody() -> None:
+    """Ring nothing: the process has no such loop (yet)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +62,17 @@ class Application:
     config: Config
     database: Database
     admission: Admission
-    fallback: WireProtocol
-    """The protocol that answers requests whose service is not known."""
     writer: str
     """This process's name in the trail and in leases: never used twice."""
     scheduler: rotation.Scheduler = field(repr=False)
     functions: Functions = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
-    def journal_writer(self) -> GroupWriter:
-        """Return what makes the records of reads durable on this store."""
+    def journal(self, loop: asyncio.AbstractEventLoop) -> Journal | InlineJournal:
+        """Return what makes the records of reads durable on this store, for the requests of one event loop."""
         if self.database.reads_inline:
-            return SegmentWriter(self.config.data_dir / "trail", self.writer)
-        return StoreWriter(self.database)
+            return InlineJournal(SegmentWriter(self.config.data_dir / "trail", self.writer), loop)
+        return Journal(StoreWriter(self.database), loop)
 
     def start(self) -> None:
         """Begin the work that nobody asks for: schedules, rotations, outbox."""
@@ -87,9 +97,18 @@ def build(
 ) -> Application:
     """Join the rooms for one process. `clock`, `observe` and `run_function` are for compositions of tests' own."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    bell = _Bell()
-    database = _open(config.data_dir, config.database, clock or SystemClock(), writer, bell)
-    functions = Functions(endpoint=config.endpoint, ca_bundle=config.tls_certificate)
+    bells, accesses = _Bells(rotation.PlanBegun, JobQueued), secrets.AccessNotes()
+    database = _open(
+        config.data_dir,
+        config.database,
+        clock or SystemClock(),
+        writer,
+        subscribers=joined(bells.subscribers(), {secrets.VersionRead: (accesses.note,)}),
+        regions=config.regions,
+    )
+    functions = Functions(
+        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=config.database_ca_file
+    )
     scheduler = rotation.Scheduler(
         database=database,
         pool=functions,
@@ -103,19 +122,24 @@ def build(
         observe=observe,
     )
     deliverer = Deliverer(database, JOBS, writer)
-    rotating = Loop("rotation", scheduler.tick)
-    bell.ring = scheduler.wake = rotating.wake
+    rotating, delivering = Loop("rotation", scheduler.tick), Loop("outbox", deliverer.tick)
+    scheduler.wake = rotating.wake
+    bells.connect(rotation.PlanBegun, rotating.wake)
+    bells.connect(JobQueued, delivering.wake)
     loops = (
         rotating,
-        Loop("outbox", deliverer.tick),
+        delivering,
         Loop("sessions", partial(_purge_sessions, database)),
+        Loop("accesses", partial(accesses.flush, database)),
     )
-    services = {"secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS))}
+    services = {
+        "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS)),
+        "sts": Service.of("sts", identity.STS_ACTIONS),
+    }
     return Application(
         config=config,
         database=database,
         admission=Admission(services, config.regions),
-        fallback=services["secretsmanager"].protocol,
         writer=writer,
         scheduler=scheduler,
         functions=functions,
@@ -173,12 +197,18 @@ def _purge_sessions(database: Database) -> float:
 
 
 def _open(
-    data_dir: Path, database_url: str | None, clock: Clock, writer: str, bell: _Bell | None = None
+    data_dir: Path,
+    database_url: str | None,
+    clock: Clock,
+    writer: str,
+    *,
+    subscribers: Subscribers | None = None,
+    regions: frozenset[Region] = frozenset(),
 ) -> Database:
     """Open the store with its root key, which the first start makes."""
     entropy = SystemEntropy()
     chains = itertools.count(1)
-    subscribers = {**rotation.SUBSCRIBERS, rotation.PlanBegun: (bell.hear,) if bell is not None else ()}
+    heard = joined(rotation.SUBSCRIBERS, secrets.SUBSCRIBERS, subscribers or {})
 
     def opened(keyring: RootKeyring) -> Database:
         return open_database(
@@ -188,7 +218,8 @@ def _open(
                 clock=clock,
                 entropy=entropy,
                 keyring=keyring,
-                subscribers=subscribers,
+                subscribers=heard,
+                regions=regions,
                 sink=lambda: TrailTable(f"{writer}/{next(chains)}"),
             ),
         )

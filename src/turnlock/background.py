@@ -39,8 +39,10 @@ class Loop:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._wake.clear()
+            if self._stopping:  # asked behind the clearing: a stop that rang before it is not slept through
+                return
             try:
                 delay = self._tick()
             except Exception:

@@ -32,6 +32,8 @@ class Config:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     insecure_plaintext: bool = False
+    database_ca_file: Path | None = None
+    """The certificates (PEM) with which hosted functions verify databases; None for the system's own."""
     lease_seconds: float = 15.0
     """How long a node may be silent before another takes up its rotations; the database's clock counts."""
     rotations_at_once: int = 4
@@ -49,6 +51,8 @@ class Config:
             )
         if self.workers < 1:
             raise ConfigurationError("--workers must be at least 1.")
+        if not 1 <= self.lease_seconds <= 3600:
+            raise ConfigurationError("--lease-seconds must be from 1 to 3600.")
 
     @property
     def secure(self) -> bool:
@@ -66,17 +70,18 @@ class Config:
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Read HOST:PORT; ConfigurationError when it is neither a name nor an address with a port."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65_536 or not host:
+    address, _, port = text.rpartition(":")
+    host = address.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ConfigurationError(f"--listen must be HOST:PORT, not {text!r}.")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host, int(port)
 
 
 def is_loopback(host: str) -> bool:
     """Tell whether every address of a host is a loopback address."""
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, ValueError):  # no such name, or none that a host can have
         return False
     return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 

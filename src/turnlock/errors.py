@@ -69,6 +69,18 @@ class LimitExceededException(ApiError):
     """The request failed because it would exceed one of the Secrets Manager quotas."""
 
 
+class MalformedPolicyDocumentException(ApiError):
+    """This resource policy contains a syntax error."""
+
+
+class PreconditionNotMetException(ApiError):
+    """The request failed because you did not complete all the prerequisite steps."""
+
+
+class PublicPolicyException(ApiError):
+    """This resource policy grants broad access to your secret."""
+
+
 class ResourceExistsException(ApiError):
     """A resource with the ID you requested already exists."""
 

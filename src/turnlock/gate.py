@@ -6,12 +6,17 @@
     4  the record is made from what was asked and answered, by the model's redaction, and joins the unit
 
 The store makes the record durable with the change (or the journal does, for reads); only then may the answer leave.
+
+An action that does for its caller what other actions do (BatchGetSecretValue reads many secrets) asks `unit.nested` for
+each: a call of its own by the same caller, that walks 1 to 4 in the same unit and leaves a record of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -35,6 +40,8 @@ class Passage:
 
     action: Action
     operation: Operation
+    beside: Mapping[str, Passage] = field(default_factory=dict, repr=False, compare=False)
+    """The passages of the same service by operation name: where nested calls go."""
 
 
 Passages = Mapping[tuple[str, str], Passage]
@@ -47,19 +54,21 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     Raises only what keeps the whole unit from committing: errors of the store.
     """
     outcome: Answer | ApiError
+    outer, unit.nested = unit.nested, partial(_nested, passage, call, unit)
     try:
         _check_fence(call, unit)
         _authorise(passage.action, call, request, unit)
         outcome = _act(passage.action, call, request, unit)
-    except ApiError as error:
-        outcome = error
     except (DBAPIError, StoreError):
         raise
     except Exception as error:
-        log.exception(
-            "an action failed", action="action_failed", operation=call.action, request_id=call.request_id
-        )
         outcome = as_api_error(error)
+        if outcome is not error:
+            log.exception(
+                "an action failed", action="action_failed", operation=call.action, request_id=call.request_id
+            )
+    finally:
+        unit.nested = outer
     unit.record(_record(passage, call, request, unit, outcome))
     return outcome
 
@@ -69,7 +78,15 @@ def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) ->
     event = ApiEvent(
         call=call, request=None, response=None, error=error, read_only=not passage.action.mutates
     )
-    unit.record(api_event(event, unit.entropy.bytes(16)))
+    unit.record(api_event(event, _event_id(call, unit)))
+
+
+def _nested(passage: Passage, call: Call, unit: Unit, operation: str, request: Request) -> Answer | ApiError:
+    """Pass a further call of the same caller through the gate. Its record stands or falls with the outer call's effects."""
+    inner = passage.beside[operation]
+    if inner.action.mutates and not unit.writes:
+        raise StoreError(f"{operation} changes something, and this unit of work cannot write.")
+    return pass_through(inner, replace(call, action=operation), request, unit)
 
 
 def _check_fence(call: Call, unit: Unit) -> None:
@@ -106,4 +123,10 @@ def _record(
         error=error,
         read_only=not passage.action.mutates,
     )
-    return api_event(event, unit.entropy.bytes(16))
+    return api_event(event, _event_id(call, unit))
+
+
+def _event_id(call: Call, unit: Unit) -> bytes:
+    """Return the id of the unit's next record: as unique as the request's, and the same when the unit is run again."""
+    place = f"{call.request_id}/{len(unit.entries)}"
+    return hashlib.blake2b(place.encode(), digest_size=16).digest()

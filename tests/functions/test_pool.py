@@ -18,7 +18,7 @@ from turnlock.functions import FaultKind, Functions, Invocation, InvocationResul
 
 MakeFunctions = Callable[..., Functions]
 Make = Callable[..., Invocation]
-Credentials = Callable[...]
+Credentials = Callable[..., TemporaryCredentials]
 Eventually = Callable[..., bool]
 
 ECHO = "arn:aws:lambda:eu-central-1:123456789012:function:echo"

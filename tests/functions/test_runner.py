@@ -284,6 +284,23 @@ def test_a_private_authority_is_named_to_the_aws_client(
     assert shown["environment"]["AWS_CA_BUNDLE"] == str(bundle)
 
 
+def test_the_authority_of_databases_is_named_unless_the_invocation_names_another(
+    task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
+) -> None:
+    authority = task_root / "databases.pem"
+    functions = Functions(
+        "http://127.0.0.1:1", hosted=hosted, task_root=task_root, database_ca_file=authority
+    )
+    try:
+        shown = functions.invoke(invocation("environment"), abort=threading.Event()).payload
+        own = invocation("environment", environment={"SSL_CA_FILE": "/own.pem"})
+        other = functions.invoke(own, abort=threading.Event()).payload
+    finally:
+        functions.close()
+    assert shown["environment"]["SSL_CA_FILE"] == str(authority)
+    assert other["environment"]["SSL_CA_FILE"] == "/own.pem"
+
+
 def test_the_process_is_limited_private_and_without_powers(invoke: Invoke) -> None:
     shown = invoke("limits", memory_bytes=256 * 1024**2).payload
     assert shown["as"] == [256 * 1024**2] * 2
@@ -315,6 +332,7 @@ def test_no_process_outlives_an_owner_that_was_killed(
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import Functions, HostedFunction, Invocation
 hosted = {{"sleep": HostedFunction(name="sleep", handler="handlers.sleep")}}
 functions = Functions("http://127.0.0.1:1", hosted=hosted, task_root=Path({str(task_root)!r}))

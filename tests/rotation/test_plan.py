@@ -12,6 +12,7 @@ from turnlock.rotation.model import (
     FIRST_DELAY,
     LONGEST_DELAY,
     MOST_ATTEMPTS,
+    URGENT_DELAY,
     Abandon,
     Decision,
     EventName,
@@ -127,6 +128,16 @@ def test_a_failed_step_probes_after_a_wait(step: Step) -> None:
     assert isinstance(failed, Wait)
     assert (failed.until, failed.plan.attempts, failed.plan.last_error) == (NOW + FIRST_DELAY, 1, "no route")
     assert step_of(decide(failed.plan, Woken(), PENDING, now=failed.until)) is Step.PROBE
+
+
+@pytest.mark.parametrize("step", [Step.SET, Step.TEST, Step.FINISH])
+def test_a_failed_step_is_looked_into_within_a_second_while_the_database_may_refuse_awscurrent(
+    step: Step,
+) -> None:
+    plan = in_flight(step).evolve(exposed=True)
+    failed = decide(plan, StepFailed(step=step, message="killed"), PENDING, now=NOW)
+    assert isinstance(failed, Wait)
+    assert failed.until == NOW + URGENT_DELAY <= NOW + timedelta(seconds=1)
 
 
 def test_a_custom_function_starts_again_from_create_with_the_same_token() -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.awsrequest import HeadersDict
-from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
+from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.wire.model_values import values
 from turnlock import errors
 from turnlock.errors import AnswerMismatch, ApiError, ConfigurationError
 from turnlock.wire import Contract, HttpRequest, JsonProtocol
-from turnlock.wire.patterns import compile_pattern
 
 CONTRACT = Contract.load("secretsmanager")
 PROTOCOL = JsonProtocol(CONTRACT)
@@ -38,52 +37,6 @@ SERVICES = (
     "sns",
     "sts",
 )
-
-
-def texts(shape: StringShape) -> st.SearchStrategy[str]:
-    """Return texts that meet the demands of `shape`, at most 20 characters longer than they must be."""
-    low = shape.metadata.get("min", 0)
-    high = min(shape.metadata.get("max", 1 << 16), low + 20)
-    pattern = shape.metadata.get("pattern")
-    if shape.enum:
-        return st.sampled_from(shape.enum)
-    if pattern is None:
-        return st.text(min_size=low, max_size=high)
-    matches = compile_pattern(pattern).fullmatch
-    letters = [char for char in string.printable if matches(char * max(low, 1))]
-    if letters:
-        return st.text(letters, min_size=low, max_size=high)
-    return st.from_regex(compile_pattern(pattern), fullmatch=True).filter(
-        lambda text: low <= len(text) <= high
-    )
-
-
-SCALARS: Mapping[str, st.SearchStrategy[Any]] = {
-    "boolean": st.booleans(),
-    "timestamp": st.integers(0, 7_000_000_000_000).map(lambda ms: datetime.fromtimestamp(ms / 1000, UTC)),
-}
-
-
-def values(shape: Shape) -> st.SearchStrategy[Any]:
-    """Return valid values of `shape`, as botocore takes and gives them."""
-    low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 50)
-    if isinstance(shape, StructureShape):
-        members = {name: values(member) for name, member in shape.members.items()}
-        required = {name: members.pop(name) for name in shape.required_members}
-        return st.fixed_dictionaries(required, optional=members)
-    if isinstance(shape, ListShape):
-        return st.lists(values(shape.member), min_size=low, max_size=min(high, low + 2))
-    if isinstance(shape, MapShape):
-        return st.dictionaries(
-            values(shape.key), values(shape.value), min_size=low, max_size=min(high, low + 2)
-        )
-    if isinstance(shape, StringShape):
-        return texts(shape)
-    if shape.type_name in {"integer", "long"}:
-        return st.integers(low, high)
-    if shape.type_name == "blob":
-        return st.binary(min_size=low, max_size=min(high, low + 20))
-    return SCALARS[shape.type_name]
 
 
 def as_sent(serialised: Mapping[str, Any]) -> HttpRequest:

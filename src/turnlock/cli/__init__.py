@@ -11,6 +11,7 @@ import sys
 import click
 
 from turnlock.cli.accounts import accounts
+from turnlock.cli.demo import demo
 from turnlock.cli.serve import serve
 from turnlock.errors import ConfigurationError
 
@@ -23,6 +24,7 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(accounts)
+cli.add_command(demo)
 
 
 def main() -> None:

@@ -26,9 +26,22 @@ from turnlock.core.arn import AccountId
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve."
 )
 @click.option("--regions", metavar="R,…", help="The Regions served.  [default: all of the aws partition]")
-@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
 @click.option("--insecure-plaintext", is_flag=True, help="Allow addresses other than loopback without TLS.")
+@click.option(
+    "--database-ca-file",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="Certificates (PEM) with which hosted rotation functions verify databases; they see it as SSL_CA_FILE."
+    "  [default: the system's]",
+)
+@click.option(
+    "--lease-seconds",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(1, 3600),
+    help="How long a server that died or hangs keeps its rotations from the others, and from itself restarted.",
+)
 def serve(
     data_dir: Path,
     listen: str,
@@ -39,6 +52,8 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure_plaintext: bool,
+    database_ca_file: Path | None,
+    lease_seconds: float,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
     from turnlock import app, server  # noqa: PLC0415 (heavy; other verbs start without it)
@@ -56,6 +71,8 @@ def serve(
         tls_certificate=tls_cert,
         tls_key=tls_key,
         insecure_plaintext=insecure_plaintext,
+        database_ca_file=database_ca_file,
+        lease_seconds=lease_seconds,
     )
     app.initialise(config)
     server.serve(config)

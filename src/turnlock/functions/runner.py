@@ -57,7 +57,9 @@ class Functions:
     """Runs hosted functions against `endpoint`, the base URL of this server as a function's AWS client sees it.
 
     `hosted` says which functions exist and `task_root` where their modules are; `ca_bundle` is the file that vouches
-    for the endpoint's certificate, for a private authority. Safe to use from many threads; `close` it.
+    for the endpoint's certificate, for a private authority, and `database_ca_file` the one for databases, which the
+    functions find as SSL_CA_FILE unless an invocation's own environment names another. Both are absolute paths. Safe to
+    use from many threads; `close` it.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Functions:
         hosted: Mapping[str, HostedFunction] = HOSTED,
         task_root: Path = TASK_ROOT,
         ca_bundle: Path | None = None,
+        database_ca_file: Path | None = None,
         limits: PoolLimits | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class Functions:
         self._hosted = hosted
         self._task_root = task_root
         self._ca_bundle = ca_bundle
+        self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": str(database_ca_file)}
         self._limits = limits or PoolLimits()
         self._clock = clock or SystemClock()
         self._pool = ProcessPool(self._limits, self._clock)
@@ -130,7 +134,11 @@ class Functions:
             key=key,
             handler=job.function.handler,
             task_root=self._task_root,
-            environment={**dict(key.environment), **self._lambda_environment(job, key, credentials)},
+            environment={
+                **self._defaults,
+                **dict(key.environment),
+                **self._lambda_environment(job, key, credentials),
+            },
             credentials=credentials,
         )
 

@@ -1,7 +1,7 @@
 """IAM and STS: who asks, and what they may do.
 
 What it does: makes accounts and their root access keys, issues and ends the temporary credentials of roles, finds whose
-authority a request claims, keeps signing keys while they are in use, and decides over every call.
+authority a request claims, keeps signing keys while they are in use, decides over every call, and answers STS's actions.
 
 What it trusts: `keys` for sealing, and the store's rows only as far as their secrets open: each secret is sealed for what
 its row says. What wire has verified, it does not verify again.
@@ -11,6 +11,7 @@ before the request began, allow what it does not understand, or tell a caller of
 """
 
 from turnlock.core.credentials import TemporaryCredentials
+from turnlock.identity.api import STS_ACTIONS
 from turnlock.identity.credentials import (
     accounts,
     create_account,
@@ -31,9 +32,12 @@ from turnlock.identity.model import (
     root_principal,
     rotation_policy,
 )
+from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 
 __all__ = [
+    "STS_ACTIONS",
+    "STS_NOT_YET",
     "Allowed",
     "Credential",
     "Decision",

@@ -2,7 +2,8 @@
 
 Pure: no store, no clock, no randomness.
 
-`decide` walks three obligations; a call is allowed when all of them hold:
+An action of `ALWAYS_ALLOWED` is allowed to whoever proved to be somebody, whatever the policies say. For all others `decide`
+walks three obligations; a call is allowed when all of them hold:
 
     1. The call, and the resource that it names, belong to the principal's own account.
     2. A session policy, where there is one, allows the action on the resource.
@@ -25,6 +26,9 @@ LONGEST_POLICY: Final = 2_048
 
 DESCRIBES: Final = {"secretsmanager": "DescribeSecret"}
 """By service: the action whose right lets a denial show the ARN of what was found."""
+
+ALWAYS_ALLOWED: Final = frozenset({("sts", "GetCallerIdentity")})
+"""Actions, by service, that need no permission and that no policy can deny (STS API reference, GetCallerIdentity)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ _ALLOWED: Final = Allowed()
 def _missing(call: Call, action: str, subject: Subject) -> str | None:
     """Return the kind of policy that would have to allow the call, None when nothing is missing."""
     principal, policy = call.principal, call.session.policy
+    if (call.service, action) in ALWAYS_ALLOWED:
+        return None
     # Obligation (1).
     if not call.account_id == principal.account_id == _account_of(call, subject):
         return "resource-based"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from turnlock.core.arn import AccountId, Arn, Region, partition_of
@@ -117,11 +118,8 @@ def key_not_found(arn: str) -> ResourceNotFoundException:
 
 def associated_data(*parts: str | bytes) -> bytes:
     """Join parts into bytes that only these parts, in this order, give: each is preceded by its length."""
-    joined = bytearray()
-    for part in parts:
-        encoded = part if isinstance(part, bytes) else part.encode()
-        joined += len(encoded).to_bytes(4) + encoded
-    return bytes(joined)
+    encoded = [part if isinstance(part, bytes) else part.encode() for part in parts]
+    return b"".join([piece for part in encoded for piece in (len(part).to_bytes(4), part)])
 
 
 def encryption_context(owner: str, part: str) -> bytes:
@@ -132,6 +130,7 @@ def encryption_context(owner: str, part: str) -> bytes:
     return associated_data("SecretARN", owner, "SecretVersionId", part)
 
 
+@lru_cache(maxsize=1024)
 def material_context(account_id: AccountId, region: Region, key_id: str, material_id: int) -> bytes:
     """Return what a key material is bound to: the one row that it may stand in."""
     return associated_data("kms-material", account_id, region, key_id, str(material_id))

@@ -7,9 +7,10 @@ show a value.
 """
 
 from turnlock.rotation.api import ACTIONS
+from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
 from turnlock.rotation.plans import PlanBegun
-from turnlock.rotation.scheduler import Limits, Observer, RunFunction, Scheduler, unobserved
+from turnlock.rotation.scheduler import Limits, Scheduler
 
 __all__ = [
     "ACTIONS",

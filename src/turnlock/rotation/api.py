@@ -8,22 +8,25 @@ from typing import Any
 
 from turnlock import functions
 from turnlock.core.action import Action, Answer, Request
+from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException, InvalidParameterException, InvalidRequestException
-from turnlock.rotation.model import PlanState, Purpose, cancel
-from turnlock.rotation.plans import begin_plan, schedule_of, scheduled
+from turnlock.rotation.model import PlanState, Purpose
+from turnlock.rotation.plans import begin_plan, end_plan, schedule_of, scheduled
 from turnlock.rotation.schedule import RotationRules, immediate_window, parse
-from turnlock.rotation.store import find_unfinished, last_plan, save_plan
+from turnlock.rotation.store import find_unfinished, last_plan
 from turnlock.secrets import (
     AWSCURRENT,
     AWSPENDING,
     Rotation,
     Secret,
-    drop_version,
     find_version,
-    require_living,
+    refuse_external_rotation,
+    refuse_managed,
     require_token,
+    require_writable,
     secret_subject,
+    stages_of,
     update_secret,
 )
 from turnlock.storage import Unit
@@ -34,18 +37,21 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
     Answers at once; the scheduler of any node carries the rotation out. A repeated ClientRequestToken begins nothing.
     """
-    secret = require_living(call, request, unit)
+    secret = require_writable(call, request, unit)
     token = require_token(request)
-    _refuse_external(request)
+    refuse_external_rotation(secret, request)
+    if "RotationLambdaARN" in request:
+        refuse_managed(call, secret)
     if _begun_before(unit, secret, token):
         return _answer(secret, token)
-    _refuse_unfinished(unit, secret)
-    if find_version(unit, secret, token) is not None and secret.labels.get(AWSPENDING) != token:
-        raise InvalidParameterException(
-            f"The ClientRequestToken {token} is the id of a version of this secret."
-        )
-    configured = _configure(unit, secret, request)
     immediately = request.get("RotateImmediately", True)
+    if not (immediately and _resumes(unit, secret, token)):
+        _refuse_unfinished(unit, secret)
+        if find_version(unit, secret, token) is not None:
+            raise InvalidParameterException(
+                f"The ClientRequestToken {token} is the id of a version of this secret."
+            )
+    configured = _configure(unit, secret, request)
     begin_plan(
         unit,
         configured,
@@ -62,19 +68,15 @@ def cancel_rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
     Works on a secret without rotation too, which then stays as it is.
     """
-    secret = require_living(call, request, unit)
+    secret = require_writable(call, request, unit)
+    refuse_managed(call, secret)
     row = find_unfinished(unit, secret)
     if secret.rotation.enabled is not None:
         kept = Rotation(enabled=False, function_arn=secret.rotation.function_arn, rules=secret.rotation.rules)
         secret = secret.evolve(rotation=kept, last_changed_at=unit.now)
         update_secret(unit, secret)
-    if row is None:
-        return _answer(secret, None)
-    plan = cancel(row.plan)
-    save_plan(unit, row, plan, look_at=plan.next_attempt_at)
-    if plan.drops_pending and secret.labels.get(AWSPENDING) == plan.token:
-        drop_version(unit, secret, plan.token)
-    return _answer(secret, plan.token)
+    plan = None if row is None else end_plan(unit, secret, row)
+    return _answer(secret, None if plan is None or plan.drops_pending else plan.token)
 
 
 ACTIONS = (
@@ -108,9 +110,8 @@ def _check_function(secret: Secret, function_arn: str) -> None:
 
     Hosted functions may; others cannot be made yet. Absent and forbidden get the same sentence, as on AWS.
     """
-    hosted = functions.find_hosted(function_arn)
-    home = f":lambda:{secret.region}:{secret.account_id}:"
-    if hosted is None or home not in function_arn:
+    home = f"arn:{partition_of(secret.region)}:lambda:{secret.region}:{secret.account_id}:function:"
+    if functions.find_hosted(function_arn) is None or not function_arn.startswith(home):
         raise AccessDeniedException(
             "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access"
             " to the principal secretsmanager.amazonaws.com."
@@ -123,6 +124,22 @@ def _begun_before(unit: Unit, secret: Secret, token: str) -> bool:
     return row is not None and (not row.plan.finished or row.plan.state is PlanState.SUCCEEDED)
 
 
+def _resumes(unit: Unit, secret: Secret, token: str) -> bool:
+    """Tell whether this token's version is what a rotation left that ended without success, and nothing else since.
+
+    Then the same token takes it up again: after CancelRotateSecret, or once AWSPENDING was taken from it by hand.
+    """
+    if find_unfinished(unit, secret) is not None:
+        return False
+    pending = secret.labels.get(AWSPENDING)
+    stages = stages_of(secret.labels, token)
+    if AWSPENDING in stages:
+        return AWSCURRENT not in stages
+    row = last_plan(unit, secret, token)
+    left = row is not None and row.plan.purpose is Purpose.ROTATE
+    return left and not stages and pending in (None, secret.labels.get(AWSCURRENT))
+
+
 def _refuse_unfinished(unit: Unit, secret: Secret) -> None:
     pending = secret.labels.get(AWSPENDING)
     stuck = pending is not None and pending != secret.labels.get(AWSCURRENT)
@@ -130,11 +147,6 @@ def _refuse_unfinished(unit: Unit, secret: Secret) -> None:
         raise InvalidRequestException(
             "A previous rotation isn't complete. That rotation will be reattempted."
         )
-
-
-def _refuse_external(request: Request) -> None:
-    if "ExternalSecretRotationMetadata" in request or "ExternalSecretRotationRoleArn" in request:
-        raise InvalidRequestException("Managed external secrets can't be rotated by this server.")
 
 
 def _answer(secret: Secret, token: str | None) -> Answer:

@@ -6,16 +6,32 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+
 from turnlock import secrets
+from turnlock.errors import StoreError
 from turnlock.rotation.model import Plan, PlanState, Purpose, reopen
-from turnlock.rotation.plans import begin_plan, counted_from, new_token, next_turn, scheduled
-from turnlock.rotation.schedule import Window
+from turnlock.rotation.plans import (
+    begin_plan,
+    counted_from,
+    last_change,
+    new_token,
+    next_turn,
+    scheduled,
+    stored_window,
+)
 from turnlock.rotation.store import find_unfinished
-from turnlock.secrets import AWSCURRENT, AWSPENDING, Secret
+from turnlock.secrets import AWSCURRENT, AWSPENDING, Secret, SecretReference
 from turnlock.storage import Unit
 
 BATCH: Final = 50
 """Rotations begun in one transaction: short enough that nobody waits for it."""
+
+POSTPONED: Final = timedelta(hours=1)
+"""When a rotation that cannot even begin is tried again."""
+
+log = structlog.get_logger(__name__)
 
 
 def begin_soon(unit: Unit) -> bool:
@@ -24,8 +40,8 @@ def begin_soon(unit: Unit) -> bool:
 
 
 def begin_due(unit: Unit) -> int:
-    """Begin the rotations whose turn has come; return how many."""
-    return sum(_begin(unit, secret) for secret in secrets.due_for_rotation(unit, unit.now, BATCH))
+    """Begin the rotations whose turn has come, at most BATCH; return how many were begun."""
+    return sum(_begun(unit, reference) for reference in secrets.due_for_rotation(unit, unit.now, BATCH))
 
 
 def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]:
@@ -43,18 +59,29 @@ def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]
     return secret, reopen(plan, starts_at=starts_at, window_closes_at=closes_at)
 
 
+def _begun(unit: Unit, reference: SecretReference) -> bool:
+    """Begin one; what is wrong with one secret must not keep all others from rotating."""
+    try:
+        with unit.savepoint():
+            secret = secrets.find_secret(unit, reference)
+            return secret is not None and _begin(unit, secret)
+    except (DBAPIError, StoreError):
+        raise
+    except Exception:
+        log.exception("a rotation could not begin", action="rotation_not_begun", secret=reference.name)
+        secrets.postpone_rotation(unit, reference, unit.now + POSTPONED)
+        return False
+
+
 def _begin(unit: Unit, secret: Secret) -> bool:
     """Begin one; False when it cannot begin now, and then its turn is set anew so that it is not asked again at once."""
-    if find_unfinished(unit, secret) is not None:
-        secrets.update_secret(unit, secret.evolve(rotation=replace(secret.rotation, starts_at=None)))
-        return False
     rotation = secret.rotation
-    if rotation.opens_at is None or rotation.next_rotation_at is None:
+    window = stored_window(secret)
+    if window is None or secret.is_replica or find_unfinished(unit, secret) is not None:
+        secrets.update_secret(unit, secret.evolve(rotation=replace(rotation, starts_at=None)))
         return False
-    window = Window(opens_at=rotation.opens_at, closes_at=rotation.next_rotation_at + timedelta(seconds=1))
     if unit.now >= window.closes_at:
-        last = rotation.last_rotated_at or secret.created_at
-        secrets.update_secret(unit, scheduled(unit, secret, last=last, now=unit.now))
+        secrets.update_secret(unit, scheduled(unit, secret, last=last_change(unit, secret), now=unit.now))
         return False
     begin_plan(
         unit, secret, token=_token(unit, secret), purpose=Purpose.ROTATE, window=window, starts_at=unit.now

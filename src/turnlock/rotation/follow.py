@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from turnlock.errors import InvalidRequestException
-from turnlock.rotation.model import Woken, cancel, decide
-from turnlock.rotation.plans import apply_decision, facts_of, scheduled
-from turnlock.rotation.store import PlanRow, find_unfinished, save_plan
+from turnlock.rotation.model import Woken, decide
+from turnlock.rotation.plans import apply_decision, end_plan, facts_of, last_change, scheduled
+from turnlock.rotation.store import PlanRow, find_unfinished
 from turnlock.rotation.token import is_current
 from turnlock.secrets import (
     AWSCURRENT,
@@ -15,6 +15,7 @@ from turnlock.secrets import (
     RotationTokenPresented,
     Secret,
     SecretDoomed,
+    SecretRestored,
     update_secret,
 )
 from turnlock.storage import Unit
@@ -24,7 +25,7 @@ from turnlock.storage.unit import Subscribers
 def labels_changed(unit: Unit, event: LabelsChanged) -> None:
     """Abandon a plan that lost its AWSPENDING; count a new value put by hand as a rotation (API reference)."""
     secret = event.secret
-    if secret.rotation.enabled is None:
+    if secret.rotation.enabled is None or secret.is_replica:
         return
     row = find_unfinished(unit, secret)
     if row is not None:
@@ -41,8 +42,14 @@ def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
     """End the plan of a secret that is going; nobody rotates what is scheduled for deletion."""
     row = find_unfinished(unit, event.secret)
     if row is not None:
-        plan = cancel(row.plan)
-        save_plan(unit, row, plan, look_at=plan.next_attempt_at)
+        end_plan(unit, event.secret, row)
+
+
+def secret_restored(unit: Unit, event: SecretRestored) -> None:
+    """Schedule again what was to be deleted: its plan was ended, and turns that came meanwhile were passed over."""
+    secret = event.secret
+    if secret.rotation.enabled:
+        update_secret(unit, scheduled(unit, secret, last=last_change(unit, secret), now=unit.now))
 
 
 def token_presented(unit: Unit, event: RotationTokenPresented) -> None:
@@ -65,5 +72,6 @@ SUBSCRIBERS: Subscribers = {
     LabelsChanged: (labels_changed,),
     RotationTokenPresented: (token_presented,),
     SecretDoomed: (secret_doomed,),
+    SecretRestored: (secret_restored,),
 }
 """What this room wants to hear of; joined to the store in `app`."""

@@ -32,7 +32,8 @@ from enum import Enum
 from typing import Any, ClassVar, Final
 
 FIRST_DELAY: Final = timedelta(seconds=30)
-"""The longest wait after the first failed attempt; it doubles with each further one."""
+URGENT_DELAY: Final = timedelta(seconds=1)
+"""The longest wait after the first failed attempt, and that of an `exposed` plan; it doubles with each further one."""
 
 LONGEST_DELAY: Final = timedelta(hours=1)
 """Where the doubling ends. A window of 1 hour has room for 7 attempts, a whole day for MOST_ATTEMPTS."""
@@ -367,10 +368,10 @@ def _believe(plan: Plan, result: ProbeResult, facts: Facts, now: datetime, jitte
 
 def _missed(plan: Plan, message: str, now: datetime, jitter: float) -> Plan:
     """Return the plan after a failed attempt: later, find out where we are."""
-    attempts = plan.attempts + 1
+    attempts, recovery = plan.attempts + 1, _RECOVERY[plan.purpose]
+    first = URGENT_DELAY if plan.exposed else FIRST_DELAY
     # The exponent is bounded first: a repair may go on for as long as the database is away.
-    delay = min(FIRST_DELAY * 2 ** min(attempts - 1, 12), LONGEST_DELAY) * (1 - jitter / 2)
-    recovery = _RECOVERY[plan.purpose]
+    delay = min(first * 2 ** min(attempts - 1, 12), LONGEST_DELAY) * (1 - jitter / 2)
     return plan.evolve(step=recovery, attempts=attempts, next_attempt_at=now + delay, last_error=message)
 
 

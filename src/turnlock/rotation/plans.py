@@ -19,9 +19,12 @@ from turnlock.rotation.model import (
     Plan,
     PlanState,
     Purpose,
+    Step,
+    Stop,
     Succeed,
     Wait,
     begin,
+    cancel,
 )
 from turnlock.rotation.schedule import (
     RotationRules,
@@ -80,14 +83,20 @@ def scheduled(unit: Unit, secret: Secret, *, last: datetime, now: datetime) -> S
 def begin_plan(
     unit: Unit, secret: Secret, *, token: str, purpose: Purpose, window: Window, starts_at: datetime
 ) -> None:
-    """Put AWSPENDING on `token`, write its plan and RotationStarted; the schedule waits until the plan is over."""
+    """Put AWSPENDING on `token`, write its plan and RotationStarted; the schedule waits until the plan is over.
+
+    A version that is there already was left by a rotation that did not end: what the database makes of it is asked first.
+    """
     current = secret.labels.get(AWSCURRENT)
+    taken_up = secrets.find_version(unit, secret, token) is not None
     copied = current if purpose is Purpose.TEST else None
     secret = secrets.put_placeholder(unit, secret, token, copy_of=copied)
     secrets.update_secret(unit, secret.evolve(rotation=replace(secret.rotation, starts_at=None)))
     plan, events = begin(
         token=token, purpose=purpose, now=unit.now, starts_at=starts_at, window_closes_at=window.closes_at
     )
+    if taken_up:
+        plan = plan.evolve(step=Step.PROBE)
     insert_plan(unit, secret, str(secret.rotation.function_arn), plan, _host_key(unit, secret))
     unit.announce(PlanBegun(secret_arn=secret.arn))
     record_events(unit, secret, plan, events)
@@ -124,13 +133,21 @@ def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision)
             secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
             secrets.update_secret(unit, secret)
         turn, _ = next_turn(unit, secret, plan)
-        look_at = min(turn, plan.next_attempt_at) if plan.exposed else turn
+        repairs = plan.exposed and not isinstance(decision, Stop)
+        look_at = min(turn, plan.next_attempt_at) if repairs else turn
     elif isinstance(decision, Wait):
         look_at = decision.until
     save_plan(unit, row, plan, look_at=look_at)
     record_events(unit, secret, plan, decision.events)
-    if plan.drops_pending and secret.labels.get(AWSPENDING) == plan.token:
-        secrets.drop_version(unit, secret, plan.token)
+    _drop_copy(unit, secret, plan)
+
+
+def end_plan(unit: Unit, secret: Secret, row: PlanRow) -> Plan:
+    """End a plan where it is, for good; AWSPENDING stays on its version, unless that is a configuration check's copy."""
+    plan = cancel(row.plan)
+    save_plan(unit, row, plan, look_at=plan.next_attempt_at)
+    _drop_copy(unit, secret, plan)
+    return plan
 
 
 def next_turn(unit: Unit, secret: Secret, plan: Plan) -> tuple[datetime, datetime]:
@@ -138,11 +155,18 @@ def next_turn(unit: Unit, secret: Secret, plan: Plan) -> tuple[datetime, datetim
 
     A secret without a schedule has no next window; its rotation is taken up again a day at a time.
     """
+    window = stored_window(secret)
+    if window is None:
+        return plan.window_closes_at, max(unit.now, plan.window_closes_at) + timedelta(days=1)
+    return start_at(window, _fraction(unit, secret, window)), window.closes_at
+
+
+def stored_window(secret: Secret) -> Window | None:
+    """Return the window that a secret's columns describe; None without a schedule."""
     opens_at, shown = secret.rotation.opens_at, secret.rotation.next_rotation_at
     if opens_at is None or shown is None:
-        return plan.window_closes_at, max(unit.now, plan.window_closes_at) + timedelta(days=1)
-    window = Window(opens_at=opens_at, closes_at=shown + timedelta(seconds=1))
-    return start_at(window, _fraction(unit, secret, window)), window.closes_at
+        return None
+    return Window(opens_at=opens_at, closes_at=shown + timedelta(seconds=1))
 
 
 def record_events(unit: Unit, secret: Secret, plan: Plan, events: Events) -> None:
@@ -169,12 +193,23 @@ def counted_from(unit: Unit, secret: Secret, plan: Plan) -> datetime:
 
     A configuration check ends with the schedule as it was when rotation was configured.
     """
-    if plan.purpose is Purpose.TEST:
-        return plan.started_at
+    return plan.started_at if plan.purpose is Purpose.TEST else last_change(unit, secret)
+
+
+def last_change(unit: Unit, secret: Secret) -> datetime:
+    """Return when the secret's value last changed: by rotation, by hand, or by being made."""
     current = secret.labels.get(AWSCURRENT)
     version = secrets.find_version(unit, secret, current) if current is not None else None
     moments = (secret.created_at, secret.rotation.last_rotated_at, version.created_at if version else None)
     return max(at for at in moments if at is not None)
+
+
+def _drop_copy(unit: Unit, secret: Secret, plan: Plan) -> None:
+    """Remove what a finished configuration check logged in with; not where somebody gave it a label of their own."""
+    if not plan.drops_pending or secrets.find_version(unit, secret, plan.token) is None:
+        return
+    if set(secrets.stages_of(secret.labels, plan.token)) <= {AWSPENDING}:
+        secrets.drop_version(unit, secret, plan.token)
 
 
 def _with_days(rules: Mapping[str, object], last: datetime, window: Window) -> Mapping[str, object]:
@@ -203,7 +238,7 @@ def _host(unit: Unit, secret: Secret) -> str | None:
         return None
     try:
         value = msgspec.json.decode(secrets.open_value(unit, secret, version) or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, ApiError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ApiError):
         return None
     host = value.get("host") if isinstance(value, dict) else None
     return host if isinstance(host, str) else None

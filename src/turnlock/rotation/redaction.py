@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import msgspec
@@ -43,9 +44,22 @@ def _texts(value: bytes) -> Iterator[str]:
     try:
         yield value.decode()
         document = msgspec.json.decode(value)
-    except (UnicodeDecodeError, msgspec.DecodeError):
+    except UnicodeDecodeError:
+        yield base64.b64encode(value).decode()
+    except (msgspec.DecodeError, RecursionError):
         return
-    if isinstance(document, dict):
-        yield from (
-            member for name, member in document.items() if isinstance(member, str) and name not in _SPEAKING
-        )
+    else:
+        yield from _members(document)
+
+
+def _members(document: object) -> Iterator[str]:
+    """Yield every text and number in a parsed document, but for the members that may be read."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(member for name, member in value.items() if name not in _SPEAKING)
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield str(value)

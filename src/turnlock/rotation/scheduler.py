@@ -1,4 +1,4 @@
-"""The scheduler of one node: begins what is due, claims what can run, carries plans out step by step.
+"""The scheduler of one node: begins what is due, claims what can run, and has it carried out.
 
 Any number of nodes do this on one store. Each plan runs under a lease on the database's clock; every write of a plan
 proves that the lease's fencing number is still the newest, and a holder that cannot renew kills its function.
@@ -11,50 +11,26 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import structlog
 
-from turnlock import functions, identity, secrets
+from turnlock import functions, identity
 from turnlock.core.call import Fence
-from turnlock.errors import StaleFence, UnrecognizedClientException
-from turnlock.functions import Invocation, InvocationResult
-from turnlock.rotation.due import begin_due, begin_soon, reopen_if_due
-from turnlock.rotation.model import (
-    Decision,
-    Outcome,
-    Run,
-    Step,
-    StepFailed,
-    StepSucceeded,
-    Stop,
-    Woken,
-    decide,
-    read_probe,
-)
-from turnlock.rotation.plans import apply_decision, facts_of
-from turnlock.rotation.redaction import known_values
-from turnlock.rotation.store import PlanRow, busy_hosts, find_row, runnable
+from turnlock.errors import StaleFence, StoreError, UnrecognizedClientException
+from turnlock.rotation.carrier import Carrier, Claimed, Observer, RunFunction, WarmProcesses, unobserved
+from turnlock.rotation.due import begin_due, begin_soon
+from turnlock.rotation.keeper import LeaseKeeper
+from turnlock.rotation.store import PlanRow, busy_hosts, runnable
 from turnlock.rotation.token import rotation_token
 from turnlock.storage import Database, Unit
-from turnlock.storage.leases import claim, release, renew, require_current
+from turnlock.storage.leases import claim
 
 log = structlog.get_logger(__name__)
 
-RunFunction = Callable[..., InvocationResult]
-"""`functions.Functions.invoke`: (invocation, *, abort) → result."""
-
-Observer = Callable[[str, PlanRow, Step], None]
-"""Told of each step, `decided` when it is about to run and `returned` when it has: for tests that need the very moment."""
-
 POLL_SECONDS: Final = 1.0
-CREDENTIAL_SECONDS: Final = 3600
-
-
-def unobserved(_moment: str, _row: PlanRow, _step: Step) -> None:
-    """Observe nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +40,7 @@ class Limits:
     lease_seconds: float = 10.0
     at_once: int = 4
     per_host: int = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claimed:
-    """A plan that is ours for as long as its lease is."""
-
-    row: PlanRow
-    fence: Fence
-    rotation_token: str = field(repr=False)
-    abort: threading.Event = field(default_factory=threading.Event)
+    """Rotations against one database host, over all nodes."""
 
 
 class Scheduler:
@@ -90,19 +57,21 @@ class Scheduler:
         run: RunFunction | None = None,
     ) -> None:
         self._database = database
-        self._pool = pool
-        self._run = run or pool.invoke
+        self._processes: WarmProcesses = pool
         self._holder = holder
         self._limits = limits
-        self._observe = observe
+        self._carrier = Carrier(database, run or pool.invoke, observe)
+        self._keeper = LeaseKeeper(database, seconds=limits.lease_seconds)
         self._threads = ThreadPoolExecutor(limits.at_once, "rotation")
-        self._active: dict[str, _Claimed] = {}
+        self._active: dict[Fence, Claimed] = {}
         self._lock = threading.Lock()
-        self._renewer = threading.Thread(target=self._renew_forever, name="lease-renewal", daemon=True)
-        self._closing = threading.Event()
-        self._renewer.start()
         self.wake: Callable[[], None] = lambda: None
         """Called when a place is free again; the loop that ticks sets it."""
+
+    @property
+    def busy(self) -> int:
+        """How many plans this node is carrying out."""
+        return len(self._active)
 
     def tick(self) -> float:
         """Begin and claim what there is; return the seconds until the next look."""
@@ -110,189 +79,88 @@ class Scheduler:
             begun = self._database.write(begin_due)
             if begun:
                 log.info("rotations begun", action="rotations_begun", count=begun)
-        free = self._limits.at_once - len(self._active)
-        if free > 0 and self._database.read(lambda unit: runnable(unit, unit.now, 1)):
-            for claimed in self._database.write(partial(self._claim, free)):
-                with self._lock:
-                    self._active[claimed.row.secret_arn] = claimed
-                self._threads.submit(self._carry_out, claimed)
+        free = self._limits.at_once - self.busy
+        if free > 0 and self._database.read(self._find_claimable):
+            asked_at = time.monotonic()
+            for row, fence, token in self._database.write(partial(self._claim, free)):
+                self._start(row, fence, token, asked_at)
         return POLL_SECONDS
 
     def close(self) -> None:
         """Abort what runs: its steps are taken up by whoever claims the plans next."""
-        self._closing.set()
-        with self._lock:
-            for claimed in self._active.values():
-                claimed.abort.set()
+        self._keeper.lose_all()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._renewer.join()
+        for claimed in list(self._active.values()):  # claimed, and cancelled before a thread took it
+            self._keeper.let_go(claimed.hold)
+        self._keeper.close()
 
-    def _claim(self, free: int, unit: Unit) -> list[_Claimed]:
+    def _find_claimable(self, unit: Unit) -> list[PlanRow]:
+        return runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
+
+    def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""
         busy = Counter(busy_hosts(unit))
-        mine: list[_Claimed] = []
-        # More rows than places: those whose host is busy are passed over, not waited for.
-        for row in runnable(unit, unit.now, free * 8 + 32):
-            if len(mine) == free:
+        mine: list[tuple[PlanRow, Fence, str]] = []
+        for _ in range(free):  # each round fills at least one place, or nothing is left to claim
+            rows = runnable(unit, unit.now, free - len(mine), passing_over=self._full(busy))
+            for row in rows:
+                if row.host_key is not None and busy[row.host_key] >= self._limits.per_host:
+                    continue
+                fence = self._take(unit, row)
+                if fence is not None:
+                    mine.append((row, fence, rotation_token(unit, row, fence)))
+                    busy.update([row.host_key] if row.host_key is not None else [])
+            if not rows or len(mine) == free:
                 break
-            if row.host_key is not None and busy[row.host_key] >= self._limits.per_host:
-                continue
-            fence = claim(
-                unit,
-                row.account_id,
-                row.region,
-                row.lease,
-                holder=self._holder,
-                seconds=self._limits.lease_seconds,
-            )
-            if fence is None:
-                continue
-            self._refence(unit, row, fence)
-            if row.host_key is not None:
-                busy[row.host_key] += 1
-            mine.append(_Claimed(row=row, fence=fence, rotation_token=rotation_token(unit, row, fence)))
         return mine
 
-    def _refence(self, unit: Unit, row: PlanRow, fence: Fence) -> None:
-        """Give a warm process's credentials the new fencing number, so that it can go on working for us."""
-        access_key_id = self._pool.warm_access_key_id(row.function_arn, row.secret_arn)
-        if access_key_id is None:
-            return
-        try:
-            identity.refence(unit, access_key_id, fence)
-        except UnrecognizedClientException:  # it expired and was removed: a new process gets new ones
-            self._pool.forget(row.secret_arn)
+    def _full(self, busy: dict[bytes, int]) -> list[bytes]:
+        return [host for host, count in busy.items() if count >= self._limits.per_host]
 
-    def _carry_out(self, claimed: _Claimed) -> None:
-        """Decide, run, decide again, until the plan waits or is over; then let go of the lease."""
-        outcome: Outcome = Woken()
-        try:
-            while not claimed.abort.is_set():
-                decision = self._database.write(partial(self._decide, claimed, outcome))
-                if not isinstance(decision, Run):
-                    break
-                self._observe("decided", claimed.row, decision.step)
-                outcome = self._invoke(claimed, decision.step)
-                if claimed.abort.is_set():
-                    break
-                self._observe("returned", claimed.row, decision.step)
-        except StaleFence:
-            log.warning(
-                "a rotation was taken over by another node", action="rotation_taken_over", **_names(claimed)
-            )
-        except Exception:
-            log.exception("a rotation could not be carried on", action="rotation_broken", **_names(claimed))
-        finally:
-            with self._lock:
-                self._active.pop(claimed.row.secret_arn, None)
-            self._let_go(claimed)
-            self.wake()
-
-    def _decide(self, claimed: _Claimed, outcome: Outcome, unit: Unit) -> Decision:
-        """Take one transition in one transaction, under the fence."""
-        require_current(unit, claimed.fence)
-        row = find_row(unit, claimed.row)
-        secret = secrets.find_secret(unit, claimed.row.reference) if row is not None else None
-        if row is None or secret is None:
-            return Stop(plan=claimed.row.plan)
-        if isinstance(outcome, StepFailed):
-            values = known_values(unit, secret)
-            outcome = replace(outcome, message=functions.redact(outcome.message, values))
-        secret, plan = reopen_if_due(unit, secret, row.plan)
-        jitter = int.from_bytes(unit.entropy.bytes(2)) / 65_536
-        decision = decide(plan, outcome, facts_of(unit, secret, row), now=unit.now, jitter=jitter)
-        apply_decision(unit, secret, row, decision)
-        return decision
-
-    def _invoke(self, claimed: _Claimed, step: Step) -> Outcome:
-        row = claimed.row
-        event = {
-            "Step": step.value,
-            "SecretId": row.secret_arn,
-            "ClientRequestToken": row.plan.token,
-            "RotationToken": claimed.rotation_token,
-        }
-        invocation = Invocation(
-            function_arn=row.function_arn,
-            payload=event,
-            secret_arn=row.secret_arn,
-            credentials=partial(self._credentials, claimed),
-            redact=partial(self._known_values, row),
+    def _take(self, unit: Unit, row: PlanRow) -> Fence | None:
+        """Claim one plan's lease, and give a warm process's credentials the new fencing number."""
+        fence = claim(
+            unit,
+            row.account_id,
+            row.region,
+            row.lease,
+            holder=self._holder,
+            seconds=self._limits.lease_seconds,
         )
-        began = time.monotonic()
-        result = self._run(invocation, abort=claimed.abort)
-        log.info(
-            "rotation step",
-            action="rotation_step",
-            step=step.value,
-            seconds=round(time.monotonic() - began, 4),
-            cold=result.cold,
-            failed=result.fault is not None,
-            **_names(claimed),
-        )
-        if result.fault is not None:
-            message = f"Error when executing lambda {row.function_arn} during {step.value} step: {result.fault.message}"
-            return StepFailed(step=step, message=message)
-        return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
+        access_key_id = self._processes.warm_access_key_id(row.function_arn, row.secret_arn)
+        if fence is not None and access_key_id is not None:
+            try:
+                identity.refence(unit, access_key_id, fence)
+            except UnrecognizedClientException:  # it expired and was removed: a new process gets new ones
+                self._processes.forget(row.secret_arn)
+        return fence
 
-    def _credentials(self, claimed: _Claimed) -> identity.TemporaryCredentials:
-        """Issue what a new process works with: good for this secret, and only under our fencing number."""
-        row = claimed.row
-        return self._database.write(
-            lambda unit: identity.issue_session(
-                unit,
-                account_id=row.account_id,
-                role_name="SecretsManagerRotation",
-                session_name=row.plan.token[:64],
-                policy=identity.rotation_policy(row.secret_arn),
-                seconds=CREDENTIAL_SECONDS,
-                fence=claimed.fence,
-            )
-        )
+    def _start(self, row: PlanRow, fence: Fence, token: str, asked_at: float) -> None:
+        hold = self._keeper.keep(fence, asked_at=asked_at)
+        claimed = Claimed(row=row, hold=hold, rotation_token=token)
+        with self._lock:
+            self._active[fence] = claimed
+        self._threads.submit(self._carry_out, claimed)
 
-    def _known_values(self, row: PlanRow) -> frozenset[str]:
-        def work(unit: Unit) -> frozenset[str]:
-            secret = secrets.find_secret(unit, row.reference)
-            return frozenset() if secret is None else known_values(unit, secret)
+    def _carry_out(self, claimed: Claimed) -> None:
+        """Carry one plan out on a thread of the pool, then let go of its lease.
 
-        return self._database.read(work)
-
-    def _let_go(self, claimed: _Claimed) -> None:
-        try:
-            self._database.write(lambda unit: release(unit, claimed.fence))
-        except Exception:
-            log.exception("a lease was not released; it runs out", action="lease_kept", **_names(claimed))
-
-    def _renew_forever(self) -> None:
-        """Renew every lease three times in its length; abort what could not be renewed in time.
-
-        The monotonic clock stands in for the database's here, on the safe side: it starts before the renewal was asked.
+        After an error that is no passing one the lease is left to run out: what is broken is not claimed again at once,
+        by this node or another, but once in a lease's length.
         """
-        alive: dict[str, float] = {}
-        while not self._closing.wait(self._limits.lease_seconds / 3):
-            with self._lock:
-                active = dict(self._active)
-            alive = {arn: alive.get(arn, time.monotonic()) for arn in active}
-            for arn, claimed in active.items():
-                asked = time.monotonic()
-                if self._renewed(claimed):
-                    alive[arn] = asked
-                if time.monotonic() - alive[arn] >= self._limits.lease_seconds:
-                    claimed.abort.set()
-
-    def _renewed(self, claimed: _Claimed) -> bool:
-        """Renew one lease; False when the store did not answer. A lease that another holds aborts its work at once."""
+        finish = self._keeper.leave
         try:
-            ours = self._database.write(
-                lambda unit: renew(unit, claimed.fence, seconds=self._limits.lease_seconds)
-            )
+            self._carrier.carry(claimed)
+            finish = self._keeper.let_go
+        except StaleFence:
+            log.warning("a rotation was taken over", action="rotation_taken_over", **claimed.names)
+        except StoreError:
+            finish = self._keeper.let_go
+            log.exception("the store did not answer", action="rotation_interrupted", **claimed.names)
         except Exception:
-            log.exception("a lease could not be renewed", action="lease_not_renewed", **_names(claimed))
-            return False
-        if not ours:
-            claimed.abort.set()
-        return ours
-
-
-def _names(claimed: _Claimed) -> dict[str, str]:
-    return {"secret": claimed.row.secret_arn, "version_id": claimed.row.plan.token}
+            log.exception("a rotation could not be carried on", action="rotation_broken", **claimed.names)
+        finally:
+            finish(claimed.hold)
+            with self._lock:
+                self._active.pop(claimed.hold.fence, None)
+            self.wake()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    delete,
     func,
     select,
     text,
@@ -29,6 +31,9 @@ from turnlock.secrets import Secret, SecretReference
 from turnlock.storage import Moment, Unit, metadata
 from turnlock.storage.leases import leases
 from turnlock.storage.schema import database_now
+
+KEPT: Final = timedelta(days=30)
+"""How long a finished plan is kept: so long a repeated ClientRequestToken is known. The trail keeps what happened."""
 
 _UNFINISHED = text("state = 'running'")
 
@@ -90,7 +95,10 @@ class PlanRow:
 
 
 def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_key: bytes | None) -> None:
-    """Insert a new plan. The schema refuses a second unfinished one of a secret."""
+    """Insert a new plan, and delete what finished KEPT ago. The schema refuses a second unfinished one of a secret."""
+    unit.connection.execute(
+        delete(rotations).where(*_owner(secret), rotations.c.finished_at <= unit.now - KEPT)
+    )
     earlier = unit.connection.execute(
         select(func.max(rotations.c.run)).where(*_owner(secret), rotations.c.token == plan.token)
     ).scalar()
@@ -112,17 +120,7 @@ def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_
 
 def save_plan(unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime) -> None:
     """Write a plan as it now is; an unfinished one is looked at again at `look_at`."""
-    unit.connection.execute(
-        update(rotations)
-        .where(
-            rotations.c.account_id == row.account_id,
-            rotations.c.region == row.region,
-            rotations.c.name == row.name,
-            rotations.c.token == row.plan.token,
-            rotations.c.run == row.run,
-        )
-        .values(**_columns(unit, plan, look_at))
-    )
+    unit.connection.execute(update(rotations).where(*_key(row)).values(**_columns(unit, plan, look_at)))
 
 
 def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
@@ -135,15 +133,7 @@ def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
 
 def find_row(unit: Unit, row: PlanRow) -> PlanRow | None:
     """Read one plan's row again."""
-    found = unit.connection.execute(
-        select(rotations).where(
-            rotations.c.account_id == row.account_id,
-            rotations.c.region == row.region,
-            rotations.c.name == row.name,
-            rotations.c.token == row.plan.token,
-            rotations.c.run == row.run,
-        )
-    ).first()
+    found = unit.connection.execute(select(rotations).where(*_key(row))).first()
     return None if found is None else _row(found)
 
 
@@ -158,8 +148,12 @@ def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
     return None if found is None else _row(found)
 
 
-def runnable(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
-    """Return unfinished plans that are due and whose lease nobody holds, the longest due first."""
+def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[bytes] = ()) -> list[PlanRow]:
+    """Return unfinished plans that are due and whose lease nobody holds, the longest due first.
+
+    Those against the hosts `passing_over` are left out here and not by the caller: thousands that wait for one host must
+    not hide the one behind them that waits for another.
+    """
     statement = (
         select(rotations)
         .select_from(rotations.outerjoin(leases, _leased()))
@@ -167,6 +161,7 @@ def runnable(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
             rotations.c.state == "running",
             rotations.c.next_attempt_at <= now,
             (leases.c.expires_at.is_(None)) | (leases.c.expires_at <= database_now()),
+            (rotations.c.host_key.is_(None)) | rotations.c.host_key.not_in(list(passing_over)),
         )
         .order_by(rotations.c.next_attempt_at)
         .limit(limit)
@@ -197,7 +192,17 @@ def _leased() -> ColumnElement[bool]:
     )
 
 
-def _owner(secret: Secret) -> tuple[Any, Any, Any]:
+def _key(row: PlanRow) -> tuple[ColumnElement[bool], ...]:
+    return (
+        rotations.c.account_id == row.account_id,
+        rotations.c.region == row.region,
+        rotations.c.name == row.name,
+        rotations.c.token == row.plan.token,
+        rotations.c.run == row.run,
+    )
+
+
+def _owner(secret: Secret) -> tuple[ColumnElement[bool], ...]:
     return (
         rotations.c.account_id == secret.account_id,
         rotations.c.region == secret.region,

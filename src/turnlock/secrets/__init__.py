@@ -1,22 +1,27 @@
 """Secrets Manager's secrets: their metadata, versions, staging labels and values.
 
-What it does: the actions that create, read, change and delete secrets. What it trusts: `keys` for sealing and opening
-values, the unit of work for time, randomness and atomicity. What it must never do: keep a plaintext value longer than the
-request that carries it, answer with a value whose labels or bytes are not what was sealed, or rotate anything (the
-`rotation` room subscribes to what is announced here).
+What it does: the actions that create, read, change and delete secrets, and their copies in other Regions. What it trusts:
+`keys` for sealing and opening values, the unit of work for time, randomness and atomicity. What it must never do: keep a
+plaintext value longer than the request that carries it, answer with a value whose labels or bytes are not what was sealed,
+let a replica be changed but by its primary, or rotate anything (the `rotation` room subscribes to what is announced here).
 """
 
-from turnlock.secrets.api import ACTIONS, require_token
+from turnlock.secrets.accesses import AccessNotes, VersionRead
+from turnlock.secrets.api import ACTIONS
 from turnlock.secrets.changes import (
     LabelsChanged,
     RotationTokenPresented,
+    SecretChanged,
     SecretDoomed,
+    SecretRestored,
     drop_version,
     move_labels,
     put_placeholder,
+    update_secret,
 )
 from turnlock.secrets.deletion import PURGE, purge
-from turnlock.secrets.lookup import require_living, require_secret, secret_subject
+from turnlock.secrets.external import refuse_external_rotation
+from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import (
     AWSCURRENT,
     AWSPENDING,
@@ -28,7 +33,10 @@ from turnlock.secrets.model import (
     parse_secret_id,
     stages_of,
 )
-from turnlock.secrets.store import due_for_rotation, find_secret, find_version, update_secret
+from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.parameters import require_token
+from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
+from turnlock.secrets.store import due_for_rotation, find_secret, find_version, postpone_rotation
 from turnlock.secrets.values import copy_value, open_value
 
 __all__ = [
@@ -37,13 +45,19 @@ __all__ = [
     "AWSPENDING",
     "AWSPREVIOUS",
     "PURGE",
+    "REPLICATE",
+    "SUBSCRIBERS",
+    "AccessNotes",
     "LabelsChanged",
     "Rotation",
     "RotationTokenPresented",
     "Secret",
+    "SecretChanged",
     "SecretDoomed",
     "SecretReference",
+    "SecretRestored",
     "Version",
+    "VersionRead",
     "copy_value",
     "drop_version",
     "due_for_rotation",
@@ -52,11 +66,16 @@ __all__ = [
     "move_labels",
     "open_value",
     "parse_secret_id",
+    "postpone_rotation",
     "purge",
     "put_placeholder",
+    "refuse_external_rotation",
+    "refuse_managed",
+    "replicate",
     "require_living",
     "require_secret",
     "require_token",
+    "require_writable",
     "secret_subject",
     "stages_of",
     "update_secret",

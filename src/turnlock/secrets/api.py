@@ -6,18 +6,35 @@ from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.core.drawing import ALPHANUMERICS, draw_text
 from turnlock.errors import (
-    InvalidParameterException,
     InvalidRequestException,
     ResourceExistsException,
     ResourceNotFoundException,
 )
-from turnlock.secrets import model
+from turnlock.secrets import batch, model, tagging, updating, versions_listing
+from turnlock.secrets.accesses import note_access
 from turnlock.secrets.changes import RotationTokenPresented, move_labels
-from turnlock.secrets.deletion import delete_secret
+from turnlock.secrets.clean_up import require_room
+from turnlock.secrets.deletion import delete_secret, restore_secret
+from turnlock.secrets.external import secret_type_in
 from turnlock.secrets.listing import describe, list_secrets
-from turnlock.secrets.lookup import new_secret_subject, require_living, require_secret, secret_subject
+from turnlock.secrets.lookup import (
+    new_secret_subject,
+    require_living,
+    require_secret,
+    require_writable,
+    secret_subject,
+)
 from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
+from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.parameters import customer_key, require_token, tags_in
 from turnlock.secrets.password import random_password
+from turnlock.secrets.replicas_api import (
+    add_replicas,
+    remove_regions_from_replication,
+    replicate_secret_to_regions,
+    replication_status,
+    stop_replication_to_replica,
+)
 from turnlock.secrets.store import (
     fill_version,
     find_secret,
@@ -43,7 +60,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     model.check_name(request["Name"])
     check_text("Description", request.get("Description", ""))
     value = value_in(request)
-    tags = _tags(request)
+    tags = tags_in(request)
     reference = SecretReference(
         account_id=call.account_id, region=call.region, name=request["Name"], suffix=None
     )
@@ -56,9 +73,10 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
         name=request["Name"],
         suffix=draw_text(unit.entropy, ALPHANUMERICS, 6),
         description=request.get("Description") or None,
-        kms_key_id=_customer_key(request),
+        kms_key_id=customer_key(call, request, unit),
         created_at=unit.now,
         last_changed_at=unit.now,
+        secret_type=secret_type_in(request),
     )
     if not insert_secret(unit, secret):
         raise _name_taken(secret.name)
@@ -67,8 +85,13 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     if value is not None:
         version_id = require_token(request)
         insert_version(unit, secret, seal_version(unit, secret, version_id, value))
-        move_labels(unit, secret, {AWSCURRENT: version_id})
-    return {"ARN": secret.arn, "Name": secret.name, "VersionId": version_id}
+        secret = move_labels(unit, secret, {AWSCURRENT: version_id})
+    return {
+        "ARN": secret.arn,
+        "Name": secret.name,
+        "VersionId": version_id,
+        "ReplicationStatus": add_replicas(unit, secret, request) if "AddReplicaRegions" in request else None,
+    }
 
 
 def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
@@ -79,6 +102,7 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     if plaintext is None:
         # A placeholder: rotation functions rely on this code to see that createSecret has not run yet.
         raise _no_value(request)
+    note_access(unit, secret, version)
     return {
         "ARN": secret.arn,
         "Name": secret.name,
@@ -91,7 +115,8 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
 
 def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     """PutSecretValue: a new version, or the value of a rotation's placeholder; repeating it changes nothing."""
-    secret = require_living(call, request, unit)
+    secret = require_writable(call, request, unit)
+    refuse_managed(call, secret)
     value = require_value(request)
     token = require_token(request)
     stages = request.get("VersionStages")
@@ -112,6 +137,7 @@ def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     version = seal_version(unit, secret, token, value)
     (insert_version if existing is None else fill_version)(unit, secret, version)
     changed = move_labels(unit, secret, model.put_labels(secret.labels, token, stages))
+    require_room(unit, changed)
     return _put_answer(changed, token)
 
 
@@ -119,12 +145,17 @@ def describe_secret(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeSecret: everything but the value; also of a secret that is scheduled for deletion."""
     secret = require_secret(call, request, unit)
     tags = tags_of(unit, secret.account_id, secret.region, [secret.name]).get(secret.name, {})
-    return {**describe(secret, tags), "VersionIdsToStages": model.versions_to_stages(secret.labels) or None}
+    return {
+        **describe(secret, tags),
+        "VersionIdsToStages": model.versions_to_stages(secret.labels) or None,
+        "ReplicationStatus": replication_status(unit, secret) if secret.has_replicas else None,
+    }
 
 
 def update_secret_version_stage(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateSecretVersionStage: move, add or remove one staging label."""
-    secret = require_living(call, request, unit)
+    secret = require_writable(call, request, unit)
+    refuse_managed(call, secret)
     stage = request["VersionStage"]
     check_text("VersionStage", stage)
     move_to, remove_from = request.get("MoveToVersionId"), request.get("RemoveFromVersionId")
@@ -152,13 +183,36 @@ ACTIONS = (
     Action(name="GetRandomPassword", handler=get_random_password, subject=no_resource, mutates=False),
     Action(name="GetSecretValue", handler=get_secret_value, subject=secret_subject, mutates=False),
     Action(name="ListSecrets", handler=list_secrets, subject=no_resource, mutates=False),
+    Action(name="RestoreSecret", handler=restore_secret, subject=secret_subject, mutates=True),
     Action(name="PutSecretValue", handler=put_secret_value, subject=secret_subject, mutates=True),
+    Action(
+        name="RemoveRegionsFromReplication",
+        handler=remove_regions_from_replication,
+        subject=secret_subject,
+        mutates=True,
+    ),
+    Action(
+        name="ReplicateSecretToRegions",
+        handler=replicate_secret_to_regions,
+        subject=secret_subject,
+        mutates=True,
+    ),
+    Action(
+        name="StopReplicationToReplica",
+        handler=stop_replication_to_replica,
+        subject=secret_subject,
+        mutates=True,
+    ),
     Action(
         name="UpdateSecretVersionStage",
         handler=update_secret_version_stage,
         subject=secret_subject,
         mutates=True,
     ),
+    *batch.ACTIONS,
+    *tagging.ACTIONS,
+    *updating.ACTIONS,
+    *versions_listing.ACTIONS,
 )
 
 
@@ -171,48 +225,19 @@ def _created_before(
             "You can't create this secret because a secret with this name is already scheduled for deletion."
         )
     token = request.get("ClientRequestToken")
-    version = find_version(unit, existing, token) if value is not None and token is not None else None
+    version = _find_version(unit, existing, token) if value is not None and token is not None else None
     if value is None or version is None or not same_value(unit, existing, version, value):
         raise _name_taken(existing.name)
-    return {"ARN": existing.arn, "Name": existing.name, "VersionId": version.version_id}
+    return {
+        "ARN": existing.arn,
+        "Name": existing.name,
+        "VersionId": version.version_id,
+        "ReplicationStatus": replication_status(unit, existing) or None,
+    }
 
 
 def _name_taken(name: str) -> ResourceExistsException:
     return ResourceExistsException(f"The operation failed because the secret {name} already exists.")
-
-
-def _customer_key(request: Request) -> str | None:
-    """Return the KMS key that was asked for, None for aws/secretsmanager however it was written."""
-    key = request.get("KmsKeyId")
-    return None if key in (None, "", "alias/aws/secretsmanager", "aws/secretsmanager") else str(key)
-
-
-def require_token(request: Request) -> str:
-    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none."""
-    token = request.get("ClientRequestToken")
-    if token is None:
-        raise InvalidRequestException(
-            "You must provide a ClientRequestToken value. We recommend a UUID-type value."
-        )
-    check_text("ClientRequestToken", token)
-    return str(token)
-
-
-def _tags(request: Request) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for tag in request.get("Tags", ()):
-        key, value = tag.get("Key"), tag.get("Value", "")
-        if key is None:
-            raise InvalidParameterException("A tag must have a Key.")
-        if key in tags:
-            raise InvalidParameterException("Duplicate tag keys are not allowed.")
-        if key.lower().startswith("aws:"):
-            raise InvalidParameterException("Tag keys that start with aws: are reserved.")
-        check_text("Tags", key + value)
-        tags[key] = value
-    if len(tags) > model.MOST_TAGS:
-        raise InvalidParameterException(f"A secret can have at most {model.MOST_TAGS} tags.")
-    return tags
 
 
 def _find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from turnlock.secrets.clean_up import make_room
 from turnlock.secrets.model import AWSPENDING, Labels, Secret, Version, attach
-from turnlock.secrets.store import delete_version, find_version, insert_version, save_labels, update_secret
+from turnlock.secrets.store import delete_version, find_version, insert_version, save_labels
+from turnlock.secrets.store import update_secret as write_secret
 from turnlock.secrets.values import copy_value
 from turnlock.storage import Unit
 
@@ -20,8 +22,23 @@ class LabelsChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretChanged:
+    """Something of a secret changed that a copy must follow: its columns, tags, policy, versions or labels."""
+
+    secret: Secret
+    """The secret that it was; whoever wants to know what it is now reads it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretDoomed:
     """A secret was scheduled for deletion, or deleted at once."""
+
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRestored:
+    """A secret that was scheduled for deletion is to live after all."""
 
     secret: Secret
 
@@ -33,6 +50,12 @@ class RotationTokenPresented:
     secret: Secret
     version_id: str
     rotation_token: str = field(repr=False)
+
+
+def update_secret(unit: Unit, secret: Secret) -> None:
+    """Write the secret's own columns (not its labels) as they now are, and announce it."""
+    write_secret(unit, secret)
+    unit.announce(SecretChanged(secret=secret))
 
 
 def move_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
@@ -56,7 +79,9 @@ def put_placeholder(unit: Unit, secret: Secret, token: str, *, copy_of: str | No
         if original is not None:
             version = copy_value(unit, secret, original, token)
         insert_version(unit, secret, version)
-    return move_labels(unit, secret, attach(secret.labels, token, [AWSPENDING]))
+    labelled = move_labels(unit, secret, attach(secret.labels, token, [AWSPENDING]))
+    make_room(unit, labelled)  # a rotation begins also where too many are too young to go
+    return labelled
 
 
 def drop_version(unit: Unit, secret: Secret, version_id: str) -> Secret:

@@ -15,9 +15,11 @@ from turnlock.errors import (
     InvalidRequestException,
     ResourceNotFoundException,
 )
-from turnlock.secrets.changes import SecretDoomed
-from turnlock.secrets.lookup import require_secret
+from turnlock.secrets.changes import SecretDoomed, SecretRestored
+from turnlock.secrets.lookup import replica_refusal, require_secret
 from turnlock.secrets.model import Secret, SecretReference
+from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.replicas import replicas_of
 from turnlock.secrets.store import delete_secret as delete_row
 from turnlock.secrets.store import find_secret, update_secret, version_ids
 from turnlock.storage import Unit, outbox
@@ -54,13 +56,29 @@ def delete_secret(call: Call, request: Request, unit: Unit) -> Answer:
         if not forced:
             raise
         return {"ARN": request["SecretId"], "Name": request["SecretId"], "DeletionDate": unit.now}
+    _refuse_linked(unit, secret)
+    refuse_managed(call, secret)
     if forced:
-        return _delete_now(unit, secret)
+        return delete_now(unit, secret)
     if secret.deleted_at is not None:
         raise InvalidRequestException(
             "You can't perform this operation on the secret because it was already scheduled for deletion."
         )
     return _schedule(unit, secret, days if days is not None else _LONGEST_DAYS)
+
+
+def restore_secret(call: Call, request: Request, unit: Unit) -> Answer:
+    """RestoreSecret: a secret that was scheduled for deletion lives on; one that was not stays as it is.
+
+    The purge that is in the outbox then finds a living secret, or one whose window ends later, and leaves it alone.
+    """
+    secret = require_secret(call, request, unit)
+    if secret.deleted_at is not None:
+        secret = secret.evolve(deleted_at=None, deletion_at=None, last_changed_at=unit.now)
+        update_secret(unit, secret)
+        _record(unit, secret, "CancelSecretVersionDelete")
+        unit.announce(SecretRestored(secret=secret))
+    return {"ARN": secret.arn, "Name": secret.name}
 
 
 def purge(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:
@@ -74,12 +92,25 @@ def purge(unit: Unit, account_id: AccountId, region: Region, sealed_payload: byt
         _remove(unit, secret)
 
 
-def _delete_now(unit: Unit, secret: Secret) -> Answer:
+def delete_now(unit: Unit, secret: Secret) -> Answer:
+    """Delete a secret for good, and say so to the trail and the rooms; return DeleteSecret's answer."""
     if secret.deleted_at is None:
         _record(unit, secret, "StartSecretVersionDelete")
         unit.announce(SecretDoomed(secret=secret))
     _remove(unit, secret)
     return {"ARN": secret.arn, "Name": secret.name, "DeletionDate": unit.now}
+
+
+def _refuse_linked(unit: Unit, secret: Secret) -> None:
+    """Refuse a replica, which goes by its primary, and a primary that would leave replicas behind."""
+    if secret.is_replica:
+        raise replica_refusal()
+    if secret.has_replicas:
+        regions = ", ".join(replica.region for replica in replicas_of(unit, secret))
+        raise InvalidParameterException(
+            f"You can't delete the secret {secret.name}: it has replicas in {regions}. Call RemoveRegionsFromReplication"
+            " first."
+        )
 
 
 def _schedule(unit: Unit, secret: Secret, days: int) -> Answer:

@@ -70,8 +70,10 @@ _TESTS: Mapping[str, Callable[[Secret, Mapping[str, str], str], bool]] = {
     "all": _anywhere,
     "description": _in_description,
     "name": lambda secret, _tags, value: secret.name.startswith(value),
-    "owning-service": lambda _secret, _tags, _value: False,
-    "primary-region": lambda secret, _tags, value: secret.region.startswith(value),
+    "owning-service": lambda secret, _tags, value: (
+        secret.owning_service is not None and secret.owning_service.startswith(value)
+    ),
+    "primary-region": lambda secret, _tags, value: (secret.primary_region or secret.region).startswith(value),
     "tag-key": lambda _secret, tags, value: _has_prefix(tags, value),
     "tag-value": lambda _secret, tags, value: _has_prefix(tags.values(), value),
 }

@@ -42,3 +42,21 @@ def require_living(call: Call, request: Request, unit: Unit) -> Secret:
             "You can't perform this operation on the secret because it was marked for deletion."
         )
     return secret
+
+
+def require_writable(call: Call, request: Request, unit: Unit) -> Secret:
+    """Return the living secret that SecretId names for a change; a replica changes only by its primary.
+
+    Raises InvalidParameterException for a replica: the code that users of AWS were seen to catch (docs/decisions/0009).
+    """
+    secret = require_living(call, request, unit)
+    if secret.is_replica:
+        raise replica_refusal()
+    return secret
+
+
+def replica_refusal() -> InvalidParameterException:
+    """Return the error for a change that was asked of a replica."""
+    return InvalidParameterException(
+        "Operation not permitted on a replica secret. Call must be made in primary secret's region."
+    )

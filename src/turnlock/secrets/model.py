@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from turnlock.core.arn import AccountId, Arn, Region, partition_of
@@ -23,6 +23,15 @@ MOST_LABELS: Final = 20
 
 MOST_TAGS: Final = 50
 """Tags of a secret (AWS quota)."""
+
+MOST_BYTES: Final = 65_536
+"""Bytes of a value (AWS quota; the service model counts the characters of a text)."""
+
+MOST_VERSIONS: Final = 100
+"""Versions of a secret beyond which those without a label are shed (API reference, PutSecretValue)."""
+
+SHED_AFTER: Final = timedelta(hours=24)
+"""No version is shed that is younger (API reference, PutSecretValue)."""
 
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
 _SUFFIX = re.compile(r"[A-Za-z0-9]{6}")
@@ -55,7 +64,11 @@ def parse_secret_id(secret_id: str, account_id: AccountId, region: Region) -> Se
     except ValueError:
         raise InvalidParameterException("Invalid ARN.") from None
     kind, _, rest = arn.resource.partition(":")
-    if arn.service != "secretsmanager" or kind != "secret" or not rest:
+    if (arn.partition, arn.service, kind) != (
+        partition_of(arn.region),
+        "secretsmanager",
+        "secret",
+    ) or not rest:
         raise InvalidParameterException("Invalid ARN.")
     owner, home = AccountId(arn.account_id), Region(arn.region)
     if len(rest) > 7 and rest[-7] == "-" and _SUFFIX.fullmatch(rest[-6:]):
@@ -137,6 +150,16 @@ class Secret:
             f"arn:{partition}:secretsmanager:{self.region}:{self.account_id}:secret:{self.name}-{self.suffix}"
         )
 
+    @property
+    def is_replica(self) -> bool:
+        """Whether it follows a primary in another Region."""
+        return self.primary_region not in (None, self.region)
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether it is a primary that others follow."""
+        return self.primary_region == self.region
+
     def evolve(self, **changes: Any) -> Secret:
         """Return a copy with these fields changed."""
         return replace(self, **changes)
@@ -151,6 +174,8 @@ class Version:
     kind: str | None
     """`string`, `binary`, or None for a placeholder that has no value yet."""
     sealed: bytes | None = field(repr=False)
+    last_accessed_at: datetime | None = None
+    """The day on which it was last read."""
 
 
 def stages_of(labels: Labels, version_id: str) -> list[str]:
@@ -172,14 +197,22 @@ def attach(labels: Labels, version_id: str, stages: Iterable[str]) -> dict[str, 
     When AWSCURRENT moves, AWSPREVIOUS goes to the version that lost it, unless the caller gave AWSPREVIOUS away itself.
     Raises LimitExceededException beyond MOST_LABELS.
     """
+    return _within_limit(_moved(labels, version_id, stages))
+
+
+def _moved(labels: Labels, version_id: str, stages: Iterable[str]) -> dict[str, str]:
     wanted = list(dict.fromkeys(stages))
     moved = {**labels, **dict.fromkeys(wanted, version_id)}
     loser = labels.get(AWSCURRENT)
     if AWSCURRENT in wanted and loser not in (None, version_id) and AWSPREVIOUS not in wanted:
         moved[AWSPREVIOUS] = str(loser)
-    if len(moved) > MOST_LABELS:
-        raise LimitExceededException(f"A secret can have at most {MOST_LABELS} staging labels.")
     return moved
+
+
+def _within_limit(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MOST_LABELS:
+        raise LimitExceededException(f"A secret can have at most {MOST_LABELS} staging labels.")
+    return labels
 
 
 def put_labels(labels: Labels, version_id: str, stages: Iterable[str] | None) -> dict[str, str]:
@@ -187,14 +220,26 @@ def put_labels(labels: Labels, version_id: str, stages: Iterable[str] | None) ->
 
     Without stages, or as the first version, it becomes AWSCURRENT. A new AWSCURRENT takes AWSPENDING off a version that
     a rotation left it on: that rotation is abandoned (user guide, "Troubleshoot rotation").
+    Raises LimitExceededException beyond MOST_LABELS.
     """
     wanted = list(stages) if stages is not None else [AWSCURRENT]
     if AWSCURRENT not in labels and AWSCURRENT not in wanted:
         wanted.append(AWSCURRENT)
-    moved = attach(labels, version_id, wanted)
+    moved = _moved(labels, version_id, wanted)
     if AWSCURRENT in wanted and moved.get(AWSPENDING) not in (None, version_id):
         del moved[AWSPENDING]
-    return moved
+    return _within_limit(moved)
+
+
+def promoted_labels(labels: Labels) -> dict[str, str]:
+    """Return the labels of a replica that becomes a secret of its own.
+
+    What its primary's rotation had pending is not pending here: nobody would finish it, and no rotation could begin.
+    """
+    pending = labels.get(AWSPENDING)
+    if pending == labels.get(AWSCURRENT):
+        return dict(labels)
+    return {label: version for label, version in labels.items() if label != AWSPENDING}
 
 
 def update_labels(
@@ -202,8 +247,8 @@ def update_labels(
 ) -> dict[str, str]:
     """Return the labels after UpdateSecretVersionStage.
 
-    Raises InvalidParameterException when the label's holder is not the one the caller named, and
-    InvalidRequestException when it would leave the secret without AWSCURRENT.
+    Raises InvalidParameterException when the label's holder is not the one the caller named,
+    InvalidRequestException when it would leave the secret without AWSCURRENT, and LimitExceededException.
     """
     holder = labels.get(stage)
     if move_to is None and remove_from is None:
@@ -224,7 +269,7 @@ def update_labels(
             f"The parameter RemoveFromVersionId can't be empty. Staging label {stage} is currently attached to version"
             f" {holder}, so you must explicitly reference that version in RemoveFromVersionId."
         )
-    moved = attach(labels, move_to, [stage])
+    moved = _moved(labels, move_to, [stage])
     if stage == AWSCURRENT and moved.get(AWSPENDING) == move_to:
         del moved[AWSPENDING]  # a rotation's last step: the version is no longer pending
-    return moved
+    return _within_limit(moved)

@@ -17,6 +17,8 @@ from sqlalchemy.exc import IntegrityError
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
+from turnlock.secrets.indexing import forget as forget_terms
+from turnlock.secrets.indexing import found_otherwise, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
 from turnlock.secrets.tables import OWNER, secret_tags, secret_versions, secrets, staging_labels
 from turnlock.storage import HotQuery, Unit, moment
@@ -40,6 +42,7 @@ _VERSION = HotQuery(
         secret_versions.c.created_at,
         secret_versions.c.kind,
         secret_versions.c.sealed,
+        secret_versions.c.last_accessed_at,
     ).where(
         *(secret_versions.c[name] == bindparam(name) for name in OWNER),
         secret_versions.c.version_id == bindparam("version_id"),
@@ -53,12 +56,7 @@ def find_secret(unit: Unit, reference: SecretReference) -> Secret | None:
         return None
     key = ("secret", reference.account_id, reference.region, reference.name)
     if key not in unit.memo:
-        parameters = {
-            "account_id": reference.account_id,
-            "region": reference.region,
-            "name": reference.name,
-        }
-        unit.memo[key] = _secret(unit, _FIND.rows(unit, parameters))
+        unit.memo[key] = unit.derived(key, lambda: _read_secret(unit, reference))
     found: Secret | None = unit.memo[key]
     if found is None or reference.suffix not in (None, found.suffix):
         return None
@@ -72,18 +70,24 @@ def insert_secret(unit: Unit, secret: Secret) -> bool:
             unit.connection.execute(secrets.insert().values(**_row(secret)))
     except IntegrityError:
         return False
+    reindex(unit, secret, {}, new=True)
     _forget(unit, secret)
     return True
 
 
 def update_secret(unit: Unit, secret: Secret) -> None:
     """Write the secret's own columns (not its labels) as they now are."""
+    indexed = not found_otherwise(unit, secret)
     unit.connection.execute(update(secrets).where(*_owner(secrets, secret)).values(**_row(secret)))
+    if not indexed:
+        tags = tags_of(unit, secret.account_id, secret.region, [secret.name])
+        reindex(unit, secret, tags.get(secret.name, {}))
     _forget(unit, secret)
 
 
 def delete_secret(unit: Unit, secret: Secret) -> None:
     """Delete a secret with its versions, labels and tags, for good."""
+    forget_terms(unit, secret)
     unit.connection.execute(delete(secrets).where(*_owner(secrets, secret)))
     _forget(unit, secret)
 
@@ -120,7 +124,13 @@ def find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:
         "version_id": version_id,
     }
     for row in _VERSION.rows(unit, parameters):
-        return Version(version_id=row[0], created_at=moment(row[1]), kind=row[2], sealed=row[3])
+        return Version(
+            version_id=row[0],
+            created_at=moment(row[1]),
+            kind=row[2],
+            sealed=row[3],
+            last_accessed_at=_maybe(row[4]),
+        )
     return None
 
 
@@ -170,6 +180,15 @@ def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
     _forget(unit, secret)
 
 
+def reseal_version(unit: Unit, secret: Secret, version: Version) -> None:
+    """Write a version's value as it is sealed under the secret's key of now; its content stays."""
+    unit.connection.execute(
+        update(secret_versions)
+        .where(*_owner(secret_versions, secret), secret_versions.c.version_id == version.version_id)
+        .values(sealed=version.sealed, kms_key_id=secret.kms_key_id)
+    )
+
+
 def version_ids(unit: Unit, secret: Secret) -> list[str]:
     """Return the ids of all versions, oldest first."""
     statement = (
@@ -181,7 +200,7 @@ def version_ids(unit: Unit, secret: Secret) -> list[str]:
 
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Make the secret's tags be exactly `tags`."""
+    """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
     unit.connection.execute(delete(secret_tags).where(*_owner(secret_tags, secret)))
     if tags:
         owner = dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
@@ -189,6 +208,7 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
             secret_tags.insert(),
             [{**owner, "tag_key": key, "tag_value": value} for key, value in tags.items()],
         )
+    reindex(unit, secret, tags)
 
 
 def tags_of(
@@ -210,8 +230,8 @@ def tags_of(
     return tags
 
 
-def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[Secret]:
-    """Return living secrets whose turn to rotate has come, the longest due first."""
+def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[SecretReference]:
+    """Return the living secrets whose turn to rotate has come, the longest due first; unread, so that none can fail."""
     statement = (
         select(secrets.c.account_id, secrets.c.region, secrets.c.name)
         .where(
@@ -222,14 +242,21 @@ def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[Secret]:
         .order_by(secrets.c.rotation_starts_at)
         .limit(limit)
     )
-    due: list[Secret] = []
-    for account_id, region, name in unit.connection.execute(statement):
-        found = find_secret(
-            unit, SecretReference(account_id=account_id, region=region, name=name, suffix=None)
-        )
-        if found is not None:
-            due.append(found)
-    return due
+    return [
+        SecretReference(account_id=row.account_id, region=row.region, name=row.name, suffix=None)
+        for row in unit.connection.execute(statement)
+    ]
+
+
+def postpone_rotation(unit: Unit, reference: SecretReference, until: datetime) -> None:
+    """Set when a secret's turn to rotate comes again, without reading the secret: it may be what cannot be read."""
+    owner = {"account_id": reference.account_id, "region": reference.region, "name": reference.name}
+    unit.connection.execute(
+        update(secrets)
+        .where(*(secrets.c[name] == value for name, value in owner.items()))
+        .values(rotation_starts_at=until)
+    )
+    unit.memo.pop(("secret", *owner.values()), None)
 
 
 def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
@@ -287,7 +314,10 @@ def secret_of(values: Sequence[Any]) -> Secret:
 _NO_ROTATION = Rotation()
 
 
-def _secret(unit: Unit, rows: list[tuple[Any, ...]]) -> Secret | None:
+def _read_secret(unit: Unit, reference: SecretReference) -> Secret | None:
+    """Read a secret with its labels, each label's MAC checked."""
+    owner = (reference.account_id, reference.region, reference.name)
+    rows = _FIND.rows(unit, dict(zip(OWNER, owner, strict=True)))
     if not rows:
         return None
     secret = secret_of(rows[0])

@@ -54,6 +54,8 @@ secrets = Table(
     Column("external_role_arn", Text),
     Column("primary_region", String(32)),
     Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
+    Index("ix_secrets_changed", "account_id", "region", "last_changed_at", "name"),
+    Index("ix_secrets_accessed", "account_id", "region", "last_accessed_at", "name"),
 )
 
 secret_tags = Table(
@@ -96,6 +98,7 @@ secret_versions = Table(
     Column("sealed", LargeBinary),
     Column("kms_key_id", Text),
     Column("created_at", Moment, nullable=False),
+    Column("last_accessed_at", Moment),
     ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
     CheckConstraint("(kind IS NULL) = (sealed IS NULL)", name="value_has_a_kind"),
 )
@@ -112,3 +115,27 @@ staging_labels = Table(
     ),
     Index("ix_staging_labels_version", *OWNER, "version_id"),
 )
+
+_BYTEWISE = String(512).with_variant(String(512, collation="C"), "postgresql")
+"""Text in the order of its bytes on both stores, so that all that begins alike lies together."""
+
+secret_terms = Table(
+    "secret_terms",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("region", String(32), primary_key=True),
+    Column("kind", String(1), primary_key=True),
+    Column("term", _BYTEWISE, primary_key=True),
+    Column("name", String(512), primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""What filters find secrets by, term first. Kept by `indexing`, which deletes by whole keys: hence no foreign key."""
+
+secret_search = Table(
+    "secret_search",
+    metadata,
+    *_owner_columns(),
+    Column("terms", Text, nullable=False),
+    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
+)
+"""The same terms, secret first, as one text."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from turnlock import keys
 from turnlock.core.action import Request
-from turnlock.errors import InvalidParameterException, InvalidRequestException
-from turnlock.secrets.model import Secret, Version
+from turnlock.errors import InvalidParameterException, InvalidRequestException, LimitExceededException
+from turnlock.secrets.model import MOST_BYTES, Secret, Version
 from turnlock.storage import Unit
 
 _KINDS = {"SecretString": "string", "SecretBinary": "binary"}
@@ -17,7 +17,7 @@ _MEMBERS = {kind: member for member, kind in _KINDS.items()}
 def value_in(request: Request) -> tuple[str, bytes] | None:
     """Return (kind, bytes) of the value in a request, None when it has none.
 
-    Raises InvalidParameterException when it has both.
+    Raises InvalidParameterException when it has both, LimitExceededException beyond MOST_BYTES.
     """
     given = [member for member in _KINDS if member in request]
     if len(given) > 1:
@@ -27,7 +27,10 @@ def value_in(request: Request) -> tuple[str, bytes] | None:
     if not given:
         return None
     value: Any = request[given[0]]
-    return _KINDS[given[0]], value if isinstance(value, bytes) else value.encode()
+    content = value if isinstance(value, bytes) else value.encode()
+    if len(content) > MOST_BYTES:
+        raise LimitExceededException(f"A secret value can have at most {MOST_BYTES} bytes.")
+    return _KINDS[given[0]], content
 
 
 def require_value(request: Request) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from turnlock.core.arn import Region
 from turnlock.core.ports import Clock, Entropy, RootKeyring
 from turnlock.core.record import TrailEntry
 from turnlock.storage.unit import Subscribers, Unit
@@ -35,12 +36,14 @@ class NoRecords:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a store is given from outside: time, randomness, the root keyring, subscribers, and the trail."""
+    """What a store is given from outside: time, randomness, the root keyring, subscribers, Regions, and the trail."""
 
     clock: Clock
     entropy: Entropy
     keyring: RootKeyring
     subscribers: Subscribers = field(default_factory=dict)
+    regions: frozenset[Region] = frozenset()
+    """The Regions that this deployment serves, as its units tell whoever asks."""
     sink: Callable[[], RecordSink] = NoRecords
     """Makes the sink of one writer: a hash chain has one writer."""
 

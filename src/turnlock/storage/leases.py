@@ -7,7 +7,7 @@ holds an old number, and each of its changes fails (Kleppmann, "How to do distri
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, String, Table, Text, delete, literal, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, String, Table, Text, delete, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.arn import AccountId, Region
@@ -54,9 +54,13 @@ def claim(
 
 
 def renew(unit: Unit, fence: Fence, *, seconds: float) -> bool:
-    """Extend a lease that is still ours by `seconds` from now; False when it was claimed by another."""
+    """Extend a lease that is still ours by `seconds` from now; False when it was claimed by another, or let go of.
+
+    A heartbeat that comes after the release must not take the lease back: nobody would be there to release it again.
+    """
     until = database_now() + literal(int(seconds * _MICROS), BigInteger)
-    return unit.connection.execute(update(leases).where(_ours(fence)).values(expires_at=until)).rowcount == 1
+    statement = update(leases).where(_ours(fence), leases.c.expires_at > 0).values(expires_at=until)
+    return unit.connection.execute(statement).rowcount == 1
 
 
 def release(unit: Unit, fence: Fence) -> None:
@@ -90,7 +94,7 @@ def forget(unit: Unit, account_id: AccountId, region: Region, name: str) -> None
     )
 
 
-def _ours(fence: Fence):  # type: ignore[no-untyped-def]
+def _ours(fence: Fence) -> ColumnElement[bool]:
     return (
         (leases.c.account_id == fence.account_id)
         & (leases.c.region == fence.region)

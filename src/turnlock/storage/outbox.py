@@ -13,7 +13,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text, delete, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+    update,
+)
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
@@ -58,6 +69,13 @@ class Job:
     fence: Fence
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQueued:
+    """A job was promised: announced inside the transaction that promises it, so that a deliverer can be woken after."""
+
+    due_at: datetime
+
+
 def queue(
     unit: Unit, account_id: AccountId, region: Region, *, kind: str, sealed_payload: bytes, due_at: datetime
 ) -> str:
@@ -75,6 +93,7 @@ def queue(
             created_at=unit.now,
         )
     )
+    unit.announce(JobQueued(due_at=due_at))
     return job_id
 
 
@@ -126,7 +145,7 @@ def _lease(job_id: str) -> str:
     return f"outbox/{job_id}"
 
 
-def _row(job: Job):  # type: ignore[no-untyped-def]
+def _row(job: Job) -> tuple[ColumnElement[bool], ...]:
     return (
         outbox.c.account_id == job.account_id,
         outbox.c.region == job.region,

@@ -12,16 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from turnlock.errors import CommitFailed, ConfigurationError
+from turnlock.errors import CommitFailed, ConfigurationError, StoreError
 from turnlock.storage.database import RecordSink, Surroundings
 from turnlock.storage.migrate import migrate
-from turnlock.storage.unit import Unit
+from turnlock.storage.unit import Unit, call_back
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -62,10 +63,11 @@ class PostgresqlDatabase:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         try:
-            with self._engine.connect() as connection:
-                migrate(connection)
-        except OperationalError as error:
-            raise ConfigurationError(f"The store cannot be reached: {_reason(error)}") from error
+            self._migrate()
+        except BaseException:
+            self._engine.dispose()
+            raise
+        self._closed = False
         self._local = threading.local()
         self._writers = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="writer")
 
@@ -74,9 +76,32 @@ class PostgresqlDatabase:
             return work(self._unit(connection, writes=False))
 
     def submit(self, work: Callable[[Unit], T]) -> Future[T]:
-        return self._writers.submit(self.write, work)
+        with suppress(RuntimeError):  # what the pool says when it is shut
+            return self._writers.submit(self._carry_out, work)
+        done: Future[T] = Future()
+        done.set_exception(StoreError("The store is closed."))
+        return done
 
     def write(self, work: Callable[[Unit], T]) -> T:
+        if self._closed:
+            raise StoreError("The store is closed.")
+        return self._carry_out(work)
+
+    def close(self) -> None:
+        self._closed = True
+        self._writers.shutdown()
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date. At READ COMMITTED: a node that waited for another sees what that one made."""
+        engine = self._engine.execution_options(isolation_level="READ COMMITTED")
+        try:
+            with engine.connect() as connection:
+                migrate(connection)
+        except DBAPIError as error:
+            raise ConfigurationError(f"The store cannot be opened: {_reason(error)}") from error
+
+    def _carry_out(self, work: Callable[[Unit], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(work)
@@ -89,10 +114,6 @@ class PostgresqlDatabase:
             time.sleep(random.uniform(0, min(0.5, 0.004 * 2**attempt)))  # noqa: S311 (a delay, not a secret)
         raise CommitFailed
 
-    def close(self) -> None:
-        self._writers.shutdown()
-        self._engine.dispose()
-
     def _attempt(self, work: Callable[[Unit], T]) -> T:
         with self._engine.connect() as connection, connection.begin() as transaction:
             unit = self._unit(connection, writes=True)
@@ -100,8 +121,7 @@ class PostgresqlDatabase:
             committed = self._sink().write(connection, unit.entries)
             transaction.commit()
             committed()
-        for callback in unit.committed:
-            callback()
+        call_back(unit)
         return value
 
     def _unit(self, connection: Connection, *, writes: bool) -> Unit:
@@ -114,6 +134,7 @@ class PostgresqlDatabase:
             keyring=self._around.keyring,
             writes=writes,
             subscribers=self._around.subscribers,
+            regions=self._around.regions,
         )
 
     def _sink(self) -> RecordSink:
@@ -125,11 +146,15 @@ class PostgresqlDatabase:
         return sink
 
 
-def _with_driver(url: str) -> str:
+def _with_driver(url: str) -> URL:
+    """Read the operator's URL. What is wrong with it is not quoted: it may be a piece of the password."""
     scheme, _, rest = url.partition("://")
-    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"} or not rest:
-        raise ConfigurationError("--database must be a postgresql:// URL.")
-    return f"postgresql+psycopg://{rest}"
+    if scheme in {"postgresql", "postgres", "postgresql+psycopg"} and rest:
+        with suppress(ArgumentError, ValueError):
+            return make_url(f"postgresql+psycopg://{rest}")
+    raise ConfigurationError(
+        "--database must be a postgresql:// URL; in a password, characters such as @ : / are percent-encoded."
+    )
 
 
 def _reason(error: DBAPIError) -> str:

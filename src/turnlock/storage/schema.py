@@ -62,3 +62,20 @@ def _sqlite_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
 @compiles(database_now, "postgresql")
 def _postgresql_now(_element: database_now, _compiler: Any, **_options: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+class position_in(FunctionElement[int]):  # noqa: N801 (as above)
+    """Where a text begins in another, counted from 1; 0 when it is not there. Takes (text, what to look for)."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(position_in, "sqlite")
+def _sqlite_position(element: position_in, compiler: Any, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)})"
+
+
+@compiles(position_in, "postgresql")
+def _postgresql_position(element: position_in, compiler: Any, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)})"

@@ -23,12 +23,14 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from turnlock.errors import CommitFailed, ConfigurationError
+from turnlock.errors import CommitFailed, ConfigurationError, StoreError
 from turnlock.storage.database import Surroundings
 from turnlock.storage.migrate import migrate
-from turnlock.storage.unit import Unit
+from turnlock.storage.remembered import NotRemembered, RememberedRows, Unopened
+from turnlock.storage.unit import Unit, call_back
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -46,6 +48,14 @@ class _Job:
     done: Future[Any]
 
 
+@dataclass(slots=True)
+class _Outcome:
+    job: _Job
+    value: Any
+    failure: BaseException | None
+    unit: Unit
+
+
 class SqliteDatabase:
     """One SQLite file; see `Database` for what each method promises."""
 
@@ -59,57 +69,89 @@ class SqliteDatabase:
             f"sqlite:///{path}", poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
         )
         event.listen(self._engine, "connect", _prepare)
-        self._lock = LockFile(path.with_name(path.name + ".lock"))
         self._local = threading.local()
         self._readers: list[Connection] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = threading.Lock()
+        self._door = threading.Lock()
+        """Held to queue a job and to close, so that no job is queued behind the end."""
+        self._closed = False
         try:
-            with self._lock.held(), self._engine.connect() as connection:
-                migrate(connection)
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"The store in {path} cannot be opened: {error}") from error
+            self._lock = LockFile(path.with_name(path.name + ".lock"))
+            self._writer = self._migrated()
+        except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+            reason = getattr(error, "orig", None) or error
+            raise ConfigurationError(f"The store in {path} cannot be opened: {reason}") from error
         self._sink = surroundings.sink()
         self._committer = threading.Thread(target=self._commit_forever, name="committer", daemon=True)
         self._committer.start()
 
     def read(self, work: Callable[[Unit], T]) -> T:
-        connection, driver = self._reader()
+        connection, driver, remembered = self._reader()
+        if remembered.holds(_data_version(driver)):
+            with suppress(NotRemembered):
+                return work(self._unit(_UNOPENED, _UNOPENED, remembered=remembered))
         driver.execute("BEGIN")
         try:
-            return work(self._unit(connection, driver, writes=False))
+            remembered.begin(_data_version(driver))
+            return work(self._unit(connection, driver, remembered=remembered))
         finally:
             driver.execute("ROLLBACK")
 
     def submit(self, work: Callable[[Unit], T]) -> Future[T]:
         done: Future[T] = Future()
-        self._jobs.put(_Job(work, done))
+        with self._door:
+            if not self._closed:
+                self._jobs.put(_Job(work, done))
+                return done
+        done.set_exception(StoreError("The store is closed."))
         return done
 
     def write(self, work: Callable[[Unit], T]) -> T:
         return self.submit(work).result()
 
     def close(self) -> None:
-        if not self._closed.acquire(blocking=False):
-            return
-        self._jobs.put(None)
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
         self._committer.join()
         for connection in self._readers:
             connection.close()
         self._engine.dispose()
         self._lock.close()
 
-    def _reader(self) -> tuple[Connection, sqlite3.Connection]:
-        pair: tuple[Connection, sqlite3.Connection] | None = getattr(self._local, "pair", None)
-        if pair is None:
-            connection = self._engine.connect()
-            pair = (connection, _driver(connection))
-            pair[1].execute("PRAGMA query_only=ON")
-            self._local.pair = pair
-            self._readers.append(connection)
-        return pair
+    def _migrated(self) -> Connection:
+        """Open the committer's connection and bring the schema up to date; on failure nothing stays open."""
+        try:
+            with self._lock.held():
+                connection = self._engine.connect()
+                try:
+                    migrate(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+        except BaseException:
+            self._lock.close()
+            raise
+        return connection
 
-    def _unit(self, connection: Connection, driver: sqlite3.Connection, *, writes: bool) -> Unit:
+    def _reader(self) -> tuple[Connection, sqlite3.Connection, RememberedRows]:
+        """Return this thread's own connection, with what it remembers."""
+        reader: tuple[Connection, sqlite3.Connection, RememberedRows] | None = getattr(
+            self._local, "reader", None
+        )
+        if reader is None:
+            connection = self._engine.connect()
+            reader = (connection, _driver(connection), RememberedRows())
+            reader[1].execute("PRAGMA query_only=ON")
+            self._local.reader = reader
+            self._readers.append(connection)
+        return reader
+
+    def _unit(
+        self, connection: Connection, driver: sqlite3.Connection, *, remembered: RememberedRows | None = None
+    ) -> Unit:
         return Unit(
             connection=connection,
             driver=driver,
@@ -117,13 +159,14 @@ class SqliteDatabase:
             now=self._around.clock.now(),
             entropy=self._around.entropy,
             keyring=self._around.keyring,
-            writes=writes,
+            writes=remembered is None,
+            remembered=remembered,
             subscribers=self._around.subscribers,
+            regions=self._around.regions,
         )
 
     def _commit_forever(self) -> None:
-        connection = self._engine.connect()
-        driver = _driver(connection)
+        connection, driver = self._writer, _driver(self._writer)
         ending = False
         while not ending:
             group, ending = self._next_group()
@@ -146,15 +189,9 @@ class SqliteDatabase:
         return group, False
 
     def _commit_group(self, connection: Connection, driver: sqlite3.Connection, group: list[_Job]) -> None:
-        results: list[tuple[_Job, Any, BaseException | None, Unit]] = []
         try:
             with self._lock.held():
-                driver.execute("BEGIN IMMEDIATE")
-                results = [self._run(connection, driver, job) for job in group]
-                entries = [entry for _, _, error, unit in results if error is None for entry in unit.entries]
-                committed = self._sink.write(connection, entries)
-                driver.execute("COMMIT")
-                committed()
+                outcomes = self._commit(connection, driver, group)
                 self._checkpoint(driver)
         except Exception as error:
             log.exception("commit failed", action="commit_failed", units=len(group))
@@ -164,26 +201,40 @@ class SqliteDatabase:
             for job in group:
                 _settle(job.done, None, CommitFailed(f"The commit failed ({type(error).__name__})."))
             return
-        for job, value, failure, unit in results:
-            _settle(job.done, value, failure)
-            if failure is None:
-                for callback in unit.committed:
-                    callback()
+        for outcome in outcomes:
+            if outcome.failure is None:
+                call_back(outcome.unit)
+            _settle(outcome.job.done, outcome.value, outcome.failure)
 
-    def _run(
-        self, connection: Connection, driver: sqlite3.Connection, job: _Job
-    ) -> tuple[_Job, Any, BaseException | None, Unit]:
-        unit = self._unit(connection, driver, writes=True)
+    def _commit(
+        self, connection: Connection, driver: sqlite3.Connection, group: list[_Job]
+    ) -> list[_Outcome]:
+        """Run a group of jobs in one transaction, and commit it; the lock file is held."""
+        driver.execute("BEGIN IMMEDIATE")
+        outcomes: list[_Outcome] = []
+        for job in group:
+            outcomes.append(self._run(connection, driver, job))
+            if not driver.in_transaction:
+                # SQLite rolls back by itself when the disk is full or fails; what ran next would commit on its own.
+                raise StoreError("SQLite ended the transaction by itself.")
+        entries = [entry for outcome in outcomes if outcome.failure is None for entry in outcome.unit.entries]
+        committed = self._sink.write(connection, entries)
+        driver.execute("COMMIT")
+        committed()
+        return outcomes
+
+    def _run(self, connection: Connection, driver: sqlite3.Connection, job: _Job) -> _Outcome:
+        unit = self._unit(connection, driver)
         try:
             with unit.savepoint():
-                return job, job.work(unit), None, unit
-        except Exception as error:  # noqa: BLE001 (it is the caller's, who gets it from the Future)
-            return job, None, error, unit
+                return _Outcome(job, job.work(unit), None, unit)
+        except BaseException as error:  # noqa: BLE001 (it is the caller's, who gets it from the Future)
+            return _Outcome(job, None, error, unit)
 
     def _checkpoint(self, driver: sqlite3.Connection) -> None:
-        """Checkpoint once the WAL is long, while this process holds the lock file."""
+        """Checkpoint once the WAL is long, while this process holds the lock file; one that fails is tried again."""
         size = self._path.with_name(self._path.name + "-wal")
-        with suppress(OSError):
+        with suppress(OSError, sqlite3.Error):
             if size.stat().st_size >= CHECKPOINT_PAGES * 4096:
                 driver.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -227,12 +278,21 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
+def _data_version(driver: sqlite3.Connection) -> int:
+    version: int = driver.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+_UNOPENED: Any = Unopened()
+
+
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     driver.isolation_level = None  # transactions are begun and ended here, never by the driver
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
         "wal_autocheckpoint=0",  # only the committer checkpoints, under the lock file
+        "journal_size_limit=0",  # the WAL's file is cut when it starts over: its size says how much waits in it
         "foreign_keys=ON",
         "busy_timeout=5000",
         "secure_delete=ON",

@@ -6,15 +6,38 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
+from turnlock.core.action import Answer, Request
+from turnlock.core.arn import Region
 from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.core.record import TrailEntry
+from turnlock.errors import ApiError, StoreError
+from turnlock.storage.remembered import RememberedRows
 
 Subscribers = Mapping[type, Sequence[Callable[["Unit", Any], None]]]
 """By the type of a domain event: the functions that areas registered for it, in order."""
+
+Nested = Callable[[str, Request], Answer | ApiError]
+"""Passes a further call of the same caller through the gate: (operation name, request) → what the gate lets out."""
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+def joined(*tables: Subscribers) -> Subscribers:
+    """Return what several areas subscribed to as one table; those of an earlier table hear an event first."""
+    return {
+        event: tuple(one for table in tables for one in table.get(event, ()))
+        for event in dict.fromkeys(event for table in tables for event in table)
+    }
+
+
+def _outside(_operation: str, _request: Request) -> Answer | ApiError:
+    raise StoreError("Only what runs behind the gate can make a nested call.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,12 +59,25 @@ class Unit:
     keyring: RootKeyring
     writes: bool
     subscribers: Subscribers = field(default_factory=dict)
+    regions: frozenset[Region] = frozenset()
+    """The Regions that this deployment serves."""
     memo: dict[Hashable, Any] = field(default_factory=dict)
     """What this unit has read and may read again; whoever changes a row forgets its entry."""
     entries: list[TrailEntry] = field(default_factory=list)
     """Trail records that must be durable before the answer leaves."""
     committed: list[Callable[[], None]] = field(default_factory=list)
+    remembered: RememberedRows | None = None
+    """Rows that hot queries need not ask for again; None where nothing validates them."""
+    nested: Nested = _outside
+    """Set by the gate while an action runs: for actions that do for their caller what other actions do."""
     _savepoints: int = 0
+
+    def derived(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` derives from the store alone; where rows are remembered, made once while they hold.
+
+        What is returned may be shared with other units: nobody changes it.
+        """
+        return make() if self.remembered is None else self.remembered.value(key, make)
 
     def announce(self, event: object) -> None:
         """Tell the areas that subscribed to this type of event, now, inside this transaction."""
@@ -72,3 +108,12 @@ class Unit:
             del self.entries[entries:], self.committed[committed:]
             raise
         self.connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
+
+
+def call_back(unit: Unit) -> None:
+    """Run a committed unit's callbacks, each whatever the others do: the change is kept, and the store goes on."""
+    for callback in unit.committed:
+        try:
+            callback()
+        except Exception:
+            log.exception("a callback after a commit failed", action="callback_failed")

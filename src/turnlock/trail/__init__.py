@@ -7,13 +7,14 @@ is durable.
 """
 
 from turnlock.trail.chain import Chain
-from turnlock.trail.journal import Journal, SegmentWriter, StoreWriter
+from turnlock.trail.journal import InlineJournal, Journal, SegmentWriter, StoreWriter
 from turnlock.trail.model import ApiEvent, api_event, service_event
 from turnlock.trail.store import TrailTable, record_service_event
 
 __all__ = [
     "ApiEvent",
     "Chain",
+    "InlineJournal",
     "Journal",
     "SegmentWriter",
     "StoreWriter",

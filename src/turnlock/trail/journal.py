@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -73,9 +74,10 @@ class SegmentWriter:
             self.close()
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):  # the records are on the disk already, or were told to be lost
+                os.close(descriptor)
 
     def _begin(self) -> None:
         self._chains += 1
@@ -86,11 +88,11 @@ class SegmentWriter:
         """Open the chain's file, its name durable in the directory before any record is in it."""
         path = self._directory / f"{self._chain.writer}.segment"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            _sync_directory(self._directory)
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
 
@@ -123,6 +125,9 @@ class Journal:
         """Return a future that is done once the entries are durable, or holds CommitFailed."""
         done: asyncio.Future[None] = self._loop.create_future()
         with self._change:
+            if self._closing:
+                done.set_exception(CommitFailed("The trail is closed."))
+                return done
             self._waiting.append((entries, done))
             self._change.notify()
         return done
@@ -143,25 +148,76 @@ class Journal:
                 group, self._waiting = self._waiting, []
             if not group:
                 return
-            error: Exception | None = None
-            try:
-                self._writer.write([entry for entries, _ in group for entry in entries])
-            except Exception as failure:
-                log.exception(
-                    "records could not be made durable", action="journal_failed", records=len(group)
-                )
-                error = CommitFailed(f"The trail could not be written ({type(failure).__name__}).")
-            self._loop.call_soon_threadsafe(_release, [done for _, done in group], error)
+            failure = _write(self._writer, [entry for entries, _ in group for entry in entries])
+            with suppress(
+                RuntimeError
+            ):  # the loop is gone, and all who waited on it; what follows is written all the same
+                self._loop.call_soon_threadsafe(_release, [done for _, done in group], failure)
 
 
-def _release(group: list[asyncio.Future[None]], error: Exception | None) -> None:
+class InlineJournal:
+    """Gathers the records of requests on one event loop, and writes them there, when the loop has worked off what is ready.
+
+    For files only: while the disk is busy requests gather in their sockets, and no thread is woken for each group (with the
+    interpreter's lock that cost more than it gained: docs/benchmarks.md).
+    """
+
+    def __init__(self, writer: GroupWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._waiting: list[tuple[list[TrailEntry], asyncio.Future[None]]] = []
+        self._closed = False
+
+    def durable(self, entries: list[TrailEntry]) -> asyncio.Future[None]:
+        """Return a future that is done once the entries are durable, or holds CommitFailed."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        if self._closed:
+            done.set_exception(CommitFailed("The trail is closed."))
+            return done
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append((entries, done))
+        return done
+
+    def close(self) -> None:
+        """Write what is waiting, then stop."""
+        self._flush()
+        self._closed = True
+        self._writer.close()
+
+    def _flush(self) -> None:
+        group, self._waiting = self._waiting, []
+        if group:
+            failure = _write(self._writer, [entry for entries, _ in group for entry in entries])
+            _release([done for _, done in group], failure)
+
+
+def _write(writer: GroupWriter, entries: list[TrailEntry]) -> str | None:
+    """Write a group; return what its callers are told when it failed."""
+    try:
+        writer.write(entries)
+    except Exception as error:
+        log.exception("records could not be made durable", action="journal_failed", records=len(entries))
+        return f"The trail could not be written ({type(error).__name__})."
+    return None
+
+
+def _release(group: list[asyncio.Future[None]], failure: str | None) -> None:
     for done in group:
         if done.done():  # its client went away
             continue
-        if error is None:
+        if failure is None:
             done.set_result(None)
         else:
-            done.set_exception(error)
+            done.set_exception(CommitFailed(failure))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -48,6 +48,8 @@ class Operation:
 class ErrorShape:
     """One error that the model knows."""
 
+    name: str
+    """The shape's name, such as `NoSuchEntityException`; query services often have another code on the wire."""
     code: str
     status: int
     """The HTTP status: the model's own, else 500 for faults and 400 for the rest (BEHAVIOUR 0)."""
@@ -69,6 +71,10 @@ class Contract:
     """What stands before the dot in X-Amz-Target; empty for protocols without that header."""
     json_version: str
     """`1.0` or `1.1`; empty for protocols without it."""
+    api_version: str
+    """The date of the API, such as `2011-06-15`: the Version of the query protocol."""
+    xml_namespace: str | None
+    """The namespace of XML answers; None for protocols without it."""
     operations: Mapping[str, Operation] = field(repr=False)
     errors: Mapping[str, ErrorShape] = field(repr=False)
     """The modelled errors by their code on the wire."""
@@ -99,6 +105,8 @@ def _load(service: str) -> Contract:
         protocol=model.metadata["protocol"],
         target_prefix=model.metadata.get("targetPrefix", ""),
         json_version=model.metadata.get("jsonVersion", ""),
+        api_version=model.metadata["apiVersion"],
+        xml_namespace=model.metadata.get("xmlNamespace"),
         operations=MappingProxyType(
             {name: _operation(model.operation_model(name), compiler) for name in model.operation_names}
         ),
@@ -121,6 +129,7 @@ def _errors(
 def _error(shape: StructureShape, *, fault: bool) -> ErrorShape:
     declared = shape.metadata.get("error", {})
     return ErrorShape(
+        name=shape.name,
         code=declared.get("code", shape.name),
         status=declared.get("httpStatusCode", 500 if fault else 400),
         message_member=next((name for name in shape.members if name.lower() == "message"), "message"),

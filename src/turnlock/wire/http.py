@@ -47,8 +47,8 @@ class HttpRequest:
     method: str
     path: str
     """The path as sent, still percent-encoded."""
-    query: str = ""
-    """The query string as sent, without the question mark."""
+    query: str = field(default="", repr=False)
+    """The query string as sent, without the question mark; it may hold a signature."""
     headers: Headers = field(default=(), repr=False)
     """Lower-case names with their values (one character per byte sent: Latin-1), in order of arrival, repetitions kept."""
     body: bytes = field(default=b"", repr=False)

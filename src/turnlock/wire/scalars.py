@@ -134,7 +134,11 @@ def _from_epoch(value: object) -> datetime:
     return _EPOCH + timedelta(seconds=value)
 
 
-def _from_iso8601(value: object) -> datetime:
+def read_iso8601(value: object) -> datetime:
+    """Return the moment that a text in ISO 8601 tells, in UTC, which it means when it names no zone.
+
+    Raises ValueError or OverflowError for other texts, SerializationException for what is no text.
+    """
     moment = datetime.fromisoformat(_decode_string(value, ""))
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -199,7 +203,7 @@ _SCALARS: Mapping[str, Scalar] = MappingProxyType(
 )
 _TIMESTAMPS: Mapping[str, Scalar] = MappingProxyType(
     {
-        "iso8601": _timestamp(_from_iso8601, to_iso8601),
+        "iso8601": _timestamp(read_iso8601, to_iso8601),
         "rfc822": _timestamp(_from_rfc822, to_rfc822),
         "unixTimestamp": _timestamp(_from_epoch, to_epoch),
     }

@@ -1,0 +1,22 @@
+"""STS's actions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from turnlock.core.action import Action, Answer, Request, no_resource
+from turnlock.core.call import Call
+
+
+def get_caller_identity(call: Call, _request: Request, _unit: object) -> Answer:
+    """Return whose credentials signed the call (STS API reference, GetCallerIdentity): UserId, Account, Arn.
+
+    For the root user the UserId is the account's id; for a role's session it is `AROA…:session-name`.
+    """
+    principal = call.principal
+    return {"UserId": principal.principal_id, "Account": principal.account_id, "Arn": principal.arn}
+
+
+STS_ACTIONS: Final = (
+    Action(name="GetCallerIdentity", handler=get_caller_identity, subject=no_resource, mutates=False),
+)

@@ -1,0 +1,181 @@
+"""Carrying one claimed plan out: decide, run the step, decide again, until the plan waits or is over."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+
+from turnlock import functions, identity, secrets
+from turnlock.errors import StoreError
+from turnlock.functions import Invocation, InvocationResult
+from turnlock.rotation.due import reopen_if_due
+from turnlock.rotation.keeper import Hold
+from turnlock.rotation.model import (
+    Decision,
+    Outcome,
+    Run,
+    Step,
+    StepFailed,
+    StepSucceeded,
+    Stop,
+    Woken,
+    cancel,
+    decide,
+    read_probe,
+)
+from turnlock.rotation.plans import apply_decision, facts_of
+from turnlock.rotation.redaction import known_values
+from turnlock.rotation.store import PlanRow, find_row, save_plan
+from turnlock.storage import Database, Unit
+from turnlock.storage.leases import require_current
+
+log = structlog.get_logger(__name__)
+
+RunFunction = Callable[..., InvocationResult]
+"""`functions.Functions.invoke`: (invocation, *, abort) → result."""
+
+Observer = Callable[[str, PlanRow, Step], None]
+"""Told of each step, `decided` when it is about to run and `returned` when it has: for tests that need the very moment."""
+
+CREDENTIAL_SECONDS: Final = 3600
+
+_NOT_IN_SESSION_NAMES = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+
+
+def unobserved(_moment: str, _row: PlanRow, _step: Step) -> None:
+    """Observe nothing."""
+
+
+class WarmProcesses(Protocol):
+    """What a node must know of its function processes to let them go on under a new fencing number."""
+
+    def warm_access_key_id(self, function_arn: str, secret_arn: str) -> str | None:
+        """Return the access key of the idle process that would serve the pair next; None when one must be started."""
+        ...
+
+    def forget(self, secret_arn: str) -> None:
+        """End what runs for a secret."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A plan that is ours for as long as its lease is."""
+
+    row: PlanRow
+    hold: Hold
+    rotation_token: str = field(repr=False)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a log line says of it."""
+        return {"secret": self.row.secret_arn, "version_id": self.row.plan.token}
+
+
+class Carrier:
+    """Carries plans out, each on its caller's thread."""
+
+    def __init__(self, database: Database, run: RunFunction, observe: Observer) -> None:
+        self._database = database
+        self._run = run
+        self._observe = observe
+
+    def carry(self, claimed: Claimed) -> None:
+        """Carry a plan on for as long as there is a step to run and the lease is ours.
+
+        Raises StaleFence when another node took the plan over, StoreError when the store did not answer, and whatever
+        an unreadable secret raises: nothing was decided then, and the row says which step may have run.
+        """
+        outcome: Outcome = Woken()
+        while not claimed.hold.lost.is_set():
+            decision = self._database.write(partial(self._decide, claimed, outcome))
+            if not isinstance(decision, Run):
+                return
+            self._observe("decided", claimed.row, decision.step)
+            outcome = self._invoke(claimed, decision.step)
+            if not claimed.hold.lost.is_set():
+                self._observe("returned", claimed.row, decision.step)
+
+    def _decide(self, claimed: Claimed, outcome: Outcome, unit: Unit) -> Decision:
+        """Take one transition in one transaction, under the fence."""
+        require_current(unit, claimed.hold.fence)
+        row = find_row(unit, claimed.row)
+        if row is None or row.plan.finished:
+            return Stop(plan=claimed.row.plan)
+        secret = secrets.find_secret(unit, row.reference)
+        if secret is None:
+            plan = cancel(row.plan)
+            save_plan(unit, row, plan, look_at=plan.next_attempt_at)
+            return Stop(plan=plan)
+        if isinstance(outcome, StepFailed):
+            message = functions.redact(outcome.message, known_values(unit, secret))
+            outcome = replace(outcome, message=message)
+        secret, plan = reopen_if_due(unit, secret, row.plan)
+        jitter = int.from_bytes(unit.entropy.bytes(2)) / 65_536
+        decision = decide(plan, outcome, facts_of(unit, secret, row), now=unit.now, jitter=jitter)
+        apply_decision(unit, secret, row, decision)
+        return decision
+
+    def _invoke(self, claimed: Claimed, step: Step) -> Outcome:
+        row = claimed.row
+        failed = f"Error when executing lambda {row.function_arn} during {step.value} step"
+        invocation = Invocation(
+            function_arn=row.function_arn,
+            payload={
+                "Step": step.value,
+                "SecretId": row.secret_arn,
+                "ClientRequestToken": row.plan.token,
+                "RotationToken": claimed.rotation_token,
+            },
+            secret_arn=row.secret_arn,
+            credentials=partial(self._credentials, claimed),
+            redact=partial(self._known_values, row),
+        )
+        began = time.monotonic()
+        try:
+            result = self._run(invocation, abort=claimed.hold.lost)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("a function could not be run", action="function_not_run", **claimed.names)
+            return StepFailed(step=step, message=f"{failed}: {type(error).__name__}")
+        log.info(
+            "rotation step",
+            action="rotation_step",
+            step=step.value,
+            seconds=round(time.monotonic() - began, 4),
+            cold=result.cold,
+            failed=result.fault is not None,
+            **claimed.names,
+        )
+        if result.fault is not None:
+            return StepFailed(step=step, message=f"{failed}: {result.fault.message}")
+        return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
+
+    def _credentials(self, claimed: Claimed) -> identity.TemporaryCredentials:
+        """Issue what a new process works with: good for this secret, and only under our fencing number."""
+        row = claimed.row
+        return self._database.write(
+            lambda unit: identity.issue_session(
+                unit,
+                account_id=row.account_id,
+                role_name="SecretsManagerRotation",
+                session_name=_NOT_IN_SESSION_NAMES.sub("-", row.plan.token)[:64],
+                policy=identity.rotation_policy(row.secret_arn),
+                seconds=CREDENTIAL_SECONDS,
+                fence=claimed.hold.fence,
+            )
+        )
+
+    def _known_values(self, row: PlanRow) -> frozenset[str]:
+        def work(unit: Unit) -> frozenset[str]:
+            secret = secrets.find_secret(unit, row.reference)
+            return frozenset() if secret is None else known_values(unit, secret)
+
+        return self._database.read(work)

@@ -1,0 +1,89 @@
+"""Keeping a secret's terms: with the secret, in the same transaction, whoever writes it.
+
+They are kept twice, for two ways of looking: term first, where few secrets have it, and secret first, as one text, where
+most have it and the list is walked in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from turnlock.secrets.model import Secret
+from turnlock.secrets.tables import OWNER, secret_search, secret_terms, secrets
+from turnlock.secrets.terms import Term, as_text, from_text, terms_of
+from turnlock.storage import HotQuery, Unit
+
+_TERMS = HotQuery(
+    select(secret_search.c.terms).where(*(secret_search.c[name] == bindparam(name) for name in OWNER))
+)
+_FOUND_BY = HotQuery(
+    select(secrets.c.description, secrets.c.owning_service, secrets.c.primary_region).where(
+        *(secrets.c[name] == bindparam(name) for name in OWNER)
+    )
+)
+_DELETE_TERM = delete(secret_terms).where(
+    *(
+        secret_terms.c[name] == bindparam(f"_{name}")
+        for name in ("account_id", "region", "kind", "term", "name")
+    )
+)
+
+
+def reindex(unit: Unit, secret: Secret, tags: Mapping[str, str], *, new: bool = False) -> None:
+    """Make the terms be those of the secret as it now is, with these tags; writes only what differs."""
+    wanted, present = terms_of(secret, tags), frozenset() if new else _present(unit, secret)
+    if wanted == present:
+        return
+    _remove(unit, secret, present - wanted)
+    _insert(unit, secret, wanted - present)
+    owner = _owner(secret)
+    unit.connection.execute(
+        delete(secret_search).where(*(secret_search.c[name] == owner[name] for name in OWNER))
+    )
+    unit.connection.execute(secret_search.insert().values(**owner, terms=as_text(wanted)))
+
+
+def forget(unit: Unit, secret: Secret) -> None:
+    """Remove a secret's terms; to be called before its row goes, and the text with it."""
+    _remove(unit, secret, _present(unit, secret))
+
+
+def found_otherwise(unit: Unit, secret: Secret) -> bool:
+    """Tell whether `secret` differs from its row in what it is found by, tags aside: cheap, for every update."""
+    row = (secret.description, secret.owning_service, secret.primary_region)
+    return [row] != _FOUND_BY.rows(unit, _owner(secret))
+
+
+def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
+    rows = _TERMS.rows(unit, _owner(secret))
+    return from_text(rows[0][0]) if rows else frozenset()
+
+
+def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
+    """Insert terms. One that is there already was left by who did not keep terms, such as an older release's node."""
+    rows = [{**_owner(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
+    insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
+    if rows:
+        unit.connection.execute(insert(secret_terms).on_conflict_do_nothing(), rows)
+
+
+def _remove(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
+    keys = [
+        {
+            "_account_id": secret.account_id,
+            "_region": secret.region,
+            "_kind": term.kind,
+            "_term": term.text,
+            "_name": secret.name,
+        }
+        for term in terms
+    ]
+    if keys:
+        unit.connection.execute(_DELETE_TERM, keys)
+
+
+def _owner(secret: Secret) -> dict[str, str]:
+    return {"account_id": secret.account_id, "region": secret.region, "name": secret.name}

@@ -1,0 +1,62 @@
+"""What several actions read from their requests in the same way."""
+
+from __future__ import annotations
+
+from turnlock import keys
+from turnlock.core.action import Request
+from turnlock.core.call import Call
+from turnlock.errors import InvalidParameterException, InvalidRequestException
+from turnlock.secrets.model import MOST_TAGS, check_text
+from turnlock.storage import Unit
+
+
+def require_token(request: Request) -> str:
+    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none."""
+    token = request.get("ClientRequestToken")
+    if token is None:
+        raise InvalidRequestException(
+            "You must provide a ClientRequestToken value. We recommend a UUID-type value."
+        )
+    check_text("ClientRequestToken", token)
+    return str(token)
+
+
+def customer_key(call: Call, request: Request, unit: Unit) -> str | None:
+    """Return the KMS key that was asked for, None for aws/secretsmanager however it was written.
+
+    A key must be there when it is named, also without a value to seal: raises as `keys.resolve_key` does.
+    """
+    given = request.get("KmsKeyId")
+    if given in (None, "", "aws/secretsmanager"):
+        return None
+    check_text("KmsKeyId", given)
+    key = keys.resolve_key(unit, call.account_id, call.region, given)
+    return None if key.owner is keys.KeyOwner.AWS else str(given)
+
+
+def tags_in(request: Request) -> dict[str, str]:
+    """Return the tags of a request. Raises InvalidParameterException for what no secret can have."""
+    tags: dict[str, str] = {}
+    for tag in request.get("Tags", ()):
+        key, value = tag.get("Key"), tag.get("Value", "")
+        if key is None:
+            raise InvalidParameterException("A tag must have a Key.")
+        if key in tags:
+            raise InvalidParameterException("Duplicate tag keys are not allowed.")
+        refuse_reserved(key)
+        check_text("Tags", key + value)
+        tags[key] = value
+    check_tag_count(len(tags))
+    return tags
+
+
+def refuse_reserved(tag_key: str) -> None:
+    """Raise InvalidParameterException for a tag key that only AWS's services may write or remove."""
+    if tag_key.lower().startswith("aws:"):
+        raise InvalidParameterException("Tag keys that start with aws: are reserved.")
+
+
+def check_tag_count(count: int) -> None:
+    """Raise InvalidParameterException beyond the quota."""
+    if count > MOST_TAGS:
+        raise InvalidParameterException(f"A secret can have at most {MOST_TAGS} tags.")

@@ -1,0 +1,48 @@
+"""The resource policy of a secret in its table, under a MAC: whoever can write the store cannot move or edit one unseen."""
+
+from __future__ import annotations
+
+import hmac
+
+from sqlalchemy import delete, select
+
+from turnlock.errors import SealBroken
+from turnlock.secrets.model import Secret
+from turnlock.secrets.tables import OWNER, resource_policies
+from turnlock.storage import Unit
+
+
+def find_policy(unit: Unit, secret: Secret) -> str | None:
+    """Return the policy as it was put, None when there is none. Raises SealBroken on one that this server did not write."""
+    row = unit.connection.execute(
+        select(resource_policies.c.policy, resource_policies.c.mac).where(
+            *(resource_policies.c[column] == value for column, value in _owner(secret).items())
+        )
+    ).first()
+    if row is None:
+        return None
+    if not hmac.compare_digest(_mac(unit, secret, row.policy), bytes(row.mac)):
+        raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
+    return str(row.policy)
+
+
+def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
+    """Make the secret's policy be `policy`; None takes it away."""
+    unit.connection.execute(
+        delete(resource_policies).where(
+            *(resource_policies.c[column] == value for column, value in _owner(secret).items())
+        )
+    )
+    if policy is not None:
+        unit.connection.execute(
+            resource_policies.insert().values(**_owner(secret), policy=policy, mac=_mac(unit, secret, policy))
+        )
+
+
+def _owner(secret: Secret) -> dict[str, str]:
+    return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
+
+
+def _mac(unit: Unit, secret: Secret, policy: str) -> bytes:
+    # An ARN holds no NUL, so the joined text has one reading.
+    return unit.keyring.mac("resource-policy", f"{secret.arn}\0{policy}".encode())

@@ -1,0 +1,228 @@
+"""Replicas as their primary sees them: what it keeps of each, what a copy is made of, and where copies go.
+
+A row of `secret_replicas` stands in the primary's Region and says what is wanted there. What is wanted and what is there
+differ from a change until its copy: in between the row says InProgress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Table, delete, select, update
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.secrets.model import Secret, SecretReference
+from turnlock.secrets.tables import secret_replicas, secret_versions
+from turnlock.storage import Unit, micros
+
+
+class ReplicaStatus(Enum):
+    """The Status of DescribeSecret's ReplicationStatus."""
+
+    IN_PROGRESS = "InProgress"
+    """The primary has something that the replica has not; a job is in the outbox."""
+    IN_SYNC = "InSync"
+    """The replica is what the primary was at the row's generation."""
+    FAILED = "Failed"
+    """The last copy was refused, for the reason in the message; the primary's next change tries again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What a primary keeps of one replica."""
+
+    region: Region
+    kms_key_id: str | None
+    """As the caller gave it; None for that Region's aws/secretsmanager."""
+    status: ReplicaStatus
+    message: str | None = None
+    overwrite: bool = False
+    """Whether the first copy may replace a secret of this name that is there already; used up by it."""
+    generation: int
+    """Grows with every change that has to be copied; never used twice for one name and Region."""
+
+    @classmethod
+    def asked_for(cls, region: Region, kms_key_id: str | None, *, overwrite: bool, now: datetime) -> Replica:
+        """Return a replica that is not there yet.
+
+        Its generations begin at the moment (microseconds): above those of one that was removed from here before.
+        """
+        return cls(
+            region=region,
+            kms_key_id=kms_key_id,
+            status=ReplicaStatus.IN_PROGRESS,
+            overwrite=overwrite,
+            generation=micros(now),
+        )
+
+    def evolve(self, **changes: Any) -> Replica:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+    def behind(self) -> Replica:
+        """Return the replica after its primary changed."""
+        return self.evolve(status=ReplicaStatus.IN_PROGRESS, message=None, generation=self.generation + 1)
+
+    def copied(self) -> Replica:
+        """Return the replica after its copy was made."""
+        return self.evolve(status=ReplicaStatus.IN_SYNC, message="Replication succeeded", overwrite=False)
+
+    def refused(self, reason: str) -> Replica:
+        """Return the replica after its copy could not be made."""
+        return self.evolve(status=ReplicaStatus.FAILED, message=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaLink:
+    """Which replica of which primary: all that is left to know when the primary's row of it is gone."""
+
+    account_id: AccountId
+    primary_region: Region
+    name: str
+    suffix: str
+    region: Region
+
+    @classmethod
+    def of(cls, primary: Secret, region: Region) -> ReplicaLink:
+        """Return the link from a primary to its replica in `region`."""
+        return cls(
+            account_id=primary.account_id,
+            primary_region=primary.region,
+            name=primary.name,
+            suffix=primary.suffix,
+            region=region,
+        )
+
+    def reference(self, region: Region) -> SecretReference:
+        """Return how the secret is named in one of the two Regions: primary and replica share their suffix."""
+        return SecretReference(account_id=self.account_id, region=region, name=self.name, suffix=self.suffix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionHead:
+    """A version without its value. As content never changes, two versions with equal heads are equal."""
+
+    version_id: str
+    created_at: datetime
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A primary at one moment, for one replica."""
+
+    primary: Secret
+    replica: Replica
+    tags: Mapping[str, str]
+    policy: str | None
+    versions: Sequence[VersionHead]
+    """All of them, oldest first."""
+    open: Callable[[str], bytes | None] = field(repr=False)
+    """Version id → plaintext (None for a placeholder): asked only for what the replica lacks, and kept nowhere."""
+
+
+class ReplicaTarget(Protocol):
+    """Where replicas lie: another Region of this deployment now, another deployment later."""
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Make the replica be what the snapshot says; writing the same one again changes nothing.
+
+        A target that does not share the primary's transaction keeps the highest generation that it was given, and drops
+        a snapshot with a lower one. Raises an ApiError whose message is the reason that DescribeSecret then shows.
+        """
+        ...
+
+    def remove(self, link: ReplicaLink) -> None:
+        """Delete the replica at once, unless it is gone or no longer follows this primary."""
+        ...
+
+
+def replicas_of(unit: Unit, primary: Secret) -> list[Replica]:
+    """Return a primary's replicas, by Region."""
+    rows = unit.connection.execute(
+        select(secret_replicas)
+        .where(*_owner(secret_replicas, primary))
+        .order_by(secret_replicas.c.replica_region)
+    )
+    return [_replica(row) for row in rows]
+
+
+def find_replica(unit: Unit, primary: Secret, region: Region) -> Replica | None:
+    """Return a primary's replica in a Region, or None."""
+    row = unit.connection.execute(select(secret_replicas).where(*_row(primary, region))).first()
+    return None if row is None else _replica(row)
+
+
+def insert_replica(unit: Unit, primary: Secret, replica: Replica) -> None:
+    """Insert a replica that the primary has not yet."""
+    unit.connection.execute(
+        secret_replicas.insert().values(
+            account_id=primary.account_id,
+            region=primary.region,
+            name=primary.name,
+            replica_region=replica.region,
+            **_columns(replica),
+        )
+    )
+
+
+def update_replica(unit: Unit, primary: Secret, replica: Replica, *, was: Replica) -> None:
+    """Write a replica as it now is, unless its generation is no longer what it was: then newer state stays."""
+    unit.connection.execute(
+        update(secret_replicas)
+        .where(*_row(primary, replica.region), secret_replicas.c.generation == was.generation)
+        .values(**_columns(replica))
+    )
+
+
+def delete_replica(unit: Unit, primary: Secret, region: Region) -> None:
+    """Delete the row of one replica."""
+    unit.connection.execute(delete(secret_replicas).where(*_row(primary, region)))
+
+
+def version_heads(unit: Unit, secret: Secret) -> list[VersionHead]:
+    """Return a secret's versions without their values, oldest first."""
+    columns = secret_versions.c
+    rows = unit.connection.execute(
+        select(columns.version_id, columns.created_at, columns.kind)
+        .where(*_owner(secret_versions, secret))
+        .order_by(columns.created_at, columns.version_id)
+    )
+    return [VersionHead(version_id=row[0], created_at=row[1], kind=row[2]) for row in rows]
+
+
+def _owner(table: Table, secret: Secret) -> tuple[ColumnElement[bool], ...]:
+    return (
+        table.c.account_id == secret.account_id,
+        table.c.region == secret.region,
+        table.c.name == secret.name,
+    )
+
+
+def _row(primary: Secret, region: Region) -> tuple[ColumnElement[bool], ...]:
+    return (*_owner(secret_replicas, primary), secret_replicas.c.replica_region == region)
+
+
+def _columns(replica: Replica) -> dict[str, object]:
+    return {
+        "kms_key_id": replica.kms_key_id,
+        "status": replica.status.value,
+        "status_message": replica.message,
+        "overwrite": replica.overwrite,
+        "generation": replica.generation,
+    }
+
+
+def _replica(row: Any) -> Replica:
+    return Replica(
+        region=row.replica_region,
+        kms_key_id=row.kms_key_id,
+        status=ReplicaStatus(row.status),
+        message=row.status_message,
+        overwrite=row.overwrite,
+        generation=row.generation,
+    )

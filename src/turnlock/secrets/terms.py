@@ -1,0 +1,124 @@
+"""What a secret can be found by, and what a filter looks for: the same terms on both sides.
+
+A filter's value asks for terms; a secret has terms; the secret matches when each asked term begins one that it has. That is
+exactly what `filters` says of prefixes and words, so the store may look by terms, also for what is to be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from turnlock.secrets.filters import words
+from turnlock.secrets.model import Secret
+
+LONGEST: Final = 512
+"""Characters of a term: those of the longest value that a filter can have, so the rest is never asked for."""
+
+SEPARATOR: Final = "\n"
+"""Stands before each term where they are kept as one text; in no term, and in no filter's value."""
+
+
+class TermKind(Enum):
+    """What a term was taken from."""
+
+    NAME = "n"
+    """The whole name."""
+    TAG_KEY = "k"
+    """A whole tag key."""
+    TAG_VALUE = "v"
+    """A whole tag value."""
+    WORD = "w"
+    """A word of the name, the description, a tag key or a tag value."""
+    DESCRIBED = "d"
+    """A word of the description."""
+    OWNER = "o"
+    """The owning service."""
+    PRIMARY = "p"
+    """The primary's Region; a secret on its own is its own primary."""
+
+
+class Term(NamedTuple):
+    """One thing that a secret can be found by, or the beginning of one."""
+
+    kind: str
+    """A TermKind's value."""
+    text: str
+
+    @property
+    def mark(self) -> str:
+        """The term as it stands in `as_text`; a beginning stands there exactly when a term begins so."""
+        return f"{SEPARATOR}{self.kind}{self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One filter, as terms."""
+
+    wanted: Sequence[Sequence[Term]]
+    """Alternatives: one of them must be there whole. Empty when the filter asks for nothing that terms could tell."""
+    unwanted: Sequence[Sequence[Term]]
+    """None of them may be there whole."""
+
+
+_WHOLE: Final = {
+    "name": TermKind.NAME,
+    "owning-service": TermKind.OWNER,
+    "primary-region": TermKind.PRIMARY,
+    "tag-key": TermKind.TAG_KEY,
+    "tag-value": TermKind.TAG_VALUE,
+}
+_WORDS: Final = {"all": TermKind.WORD, "description": TermKind.DESCRIBED}
+
+
+def terms_of(secret: Secret, tags: Mapping[str, str]) -> frozenset[Term]:
+    """Return what a secret with these tags can be found by."""
+    description = secret.description or ""
+    found = {
+        TermKind.NAME: (secret.name,),
+        TermKind.TAG_KEY: tags.keys(),
+        TermKind.TAG_VALUE: tags.values(),
+        TermKind.WORD: _words((secret.name, description, *tags, *tags.values())),
+        TermKind.DESCRIBED: _words((description,)),
+        TermKind.OWNER: () if secret.owning_service is None else (secret.owning_service,),
+        TermKind.PRIMARY: (secret.primary_region or secret.region,),
+    }
+    return frozenset(
+        Term(kind.value, text.replace(SEPARATOR, "\t")[:LONGEST])
+        for kind, texts in found.items()
+        for text in texts
+    )
+
+
+def as_text(terms: Iterable[Term]) -> str:
+    """Return terms as one text, in which `Term.mark` can be looked for."""
+    return "".join(term.mark for term in sorted(terms))
+
+
+def from_text(text: str) -> frozenset[Term]:
+    """Return the terms in a text that `as_text` made."""
+    return frozenset(Term(mark[0], mark[1:]) for mark in text.split(SEPARATOR)[1:])
+
+
+def question_of(one: Mapping[str, Any]) -> Question:
+    """Return what a filter of ListSecrets asks for; the filter is well-formed (`filters.compile_filters`)."""
+    key, values = one["Key"], one["Values"]
+    wanted = [_asked(key, value) for value in values if not value.startswith("!")]
+    unwanted = [_asked(key, value[1:]) for value in values if value.startswith("!")]
+    return Question(
+        wanted=wanted if all(wanted) else (),
+        unwanted=[alternative for alternative in unwanted if alternative],
+    )
+
+
+def _asked(key: str, value: str) -> list[Term]:
+    """Return the beginnings that a secret must have; none when the value has no word, which terms cannot tell."""
+    if key in _WHOLE:
+        return [Term(_WHOLE[key].value, value)]
+    return [Term(_WORDS[key].value, word) for word in dict.fromkeys(words(value))]
+
+
+def _words(texts: Iterable[str]) -> Iterable[str]:
+    return (word for text in texts for word in words(text))

@@ -1,0 +1,135 @@
+"""UpdateSecret: metadata, the encryption key, and a new value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from turnlock import keys
+from turnlock.core.action import Action, Answer, Request
+from turnlock.core.call import Call
+from turnlock.errors import ResourceExistsException
+from turnlock.secrets.changes import move_labels, update_secret
+from turnlock.secrets.clean_up import require_room
+from turnlock.secrets.external import secret_type_in
+from turnlock.secrets.lookup import replica_refusal, require_living, secret_subject
+from turnlock.secrets.model import (
+    AWSCURRENT,
+    AWSPENDING,
+    AWSPREVIOUS,
+    Secret,
+    SecretReference,
+    Version,
+    check_text,
+    put_labels,
+)
+from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.parameters import customer_key, require_token
+from turnlock.secrets.replicas import find_replica, update_replica
+from turnlock.secrets.store import find_secret, find_version, insert_version, reseal_version
+from turnlock.secrets.values import open_value, same_value, seal_version, value_in
+from turnlock.storage import Unit
+
+_VALIDATION: Final = "RequestToValidateKeyAccess"
+"""What stands for a version's id when a key is tried out (user guide, "Secret encryption and decryption")."""
+
+_SEALED_ANEW: Final = (AWSCURRENT, AWSPENDING, AWSPREVIOUS)
+"""Labels whose versions follow a change of key (API reference, UpdateSecret)."""
+
+_KEY_ONLY: Final = frozenset({"SecretId", "KmsKeyId", "ClientRequestToken"})
+"""What may be asked of a replica: its key is its own, all else is its primary's. (SDKs add the token.)"""
+
+
+def update(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateSecret: what is given is changed, what is absent stays; with a value, a new version becomes AWSCURRENT."""
+    secret = require_living(call, request, unit)
+    if secret.is_replica and not request.keys() <= _KEY_ONLY:
+        raise replica_refusal()
+    refuse_managed(call, secret)
+    value = value_in(request)
+    token = require_token(request) if value is not None else None
+    repeated = value is not None and _repeated(unit, secret, str(token), value)
+    changed = _with_metadata(call, request, unit, secret)
+    if value is not None and token is not None and not repeated:
+        insert_version(unit, changed, seal_version(unit, changed, token, value))
+        changed = move_labels(unit, changed, put_labels(changed.labels, token, None))
+        require_room(unit, changed)
+    return {"ARN": changed.arn, "Name": changed.name, "VersionId": token}
+
+
+ACTIONS = (Action(name="UpdateSecret", handler=update, subject=secret_subject, mutates=True),)
+
+
+def _repeated(unit: Unit, secret: Secret, token: str, value: tuple[str, bytes]) -> bool:
+    """Tell whether this very value was put under this token before. Raises ResourceExistsException for another.
+
+    A rotation's placeholder counts as another: a value that no database has must not become AWSCURRENT by it.
+    """
+    existing = find_version(unit, secret, token)
+    if existing is None:
+        return False
+    if not same_value(unit, secret, existing, value):
+        raise ResourceExistsException(
+            f"You can't use ClientRequestToken {token} because that value is already in use for a version of"
+            f" secret {secret.arn}."
+        )
+    return True
+
+
+def _with_metadata(call: Call, request: Request, unit: Unit, secret: Secret) -> Secret:
+    """Write what the request changes of the secret's own columns; return the secret as it then is."""
+    changed = secret
+    if "Description" in request:
+        check_text("Description", request["Description"])
+        changed = changed.evolve(description=request["Description"] or None)
+    if "Type" in request:
+        changed = changed.evolve(secret_type=secret_type_in(request))
+    if "KmsKeyId" in request:
+        changed = changed.evolve(kms_key_id=customer_key(call, request, unit))
+    if changed == secret:
+        return secret
+    changed = changed.evolve(last_changed_at=unit.now)
+    update_secret(unit, changed)
+    if changed.kms_key_id != secret.kms_key_id:
+        _use_key(unit, changed)
+    return changed
+
+
+def _use_key(unit: Unit, secret: Secret) -> None:
+    """Try the secret's new key out, and seal with it what is labelled.
+
+    Raises EncryptionFailure when it cannot be used, DecryptionFailure when the old one cannot.
+    """
+    key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
+    keys.seal(unit, key, b"", owner=secret.arn, part=_VALIDATION)
+    labelled = {secret.labels[label] for label in _SEALED_ANEW if label in secret.labels}
+    for version_id in sorted(labelled):
+        version = find_version(unit, secret, version_id)
+        if version is not None:
+            _seal_anew(unit, secret, version)
+    if secret.is_replica:
+        _tell_primary(unit, secret)
+
+
+def _seal_anew(unit: Unit, secret: Secret, version: Version) -> None:
+    plaintext = open_value(unit, secret, version)
+    if plaintext is not None and version.kind is not None:
+        sealed = seal_version(unit, secret, version.version_id, (version.kind, plaintext)).sealed
+        reseal_version(unit, secret, replace(version, sealed=sealed))
+
+
+def _tell_primary(unit: Unit, replica: Secret) -> None:
+    """Write a replica's new key where its primary keeps it: the next copy is sealed with it too."""
+    assert replica.primary_region is not None
+    primary = find_secret(
+        unit,
+        SecretReference(
+            account_id=replica.account_id,
+            region=replica.primary_region,
+            name=replica.name,
+            suffix=replica.suffix,
+        ),
+    )
+    row = None if primary is None else find_replica(unit, primary, replica.region)
+    if primary is not None and row is not None:
+        update_replica(unit, primary, row.evolve(kms_key_id=replica.kms_key_id), was=row)

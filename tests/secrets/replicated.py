@@ -1,0 +1,149 @@
+"""A deployment of three Regions on one store: clients in each, and the outbox delivered by hand."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from sqlalchemy import select
+from structlog.testing import capture_logs
+
+from tests.calling import ACCOUNT, Client
+from tests.support import SettableClock, StorePlace
+from turnlock import rotation, secrets
+from turnlock.admission import Service
+from turnlock.core.arn import Region
+from turnlock.core.call import Call
+from turnlock.keys.model import KeyOwner, KeyState, KmsKey, material_context
+from turnlock.keys.store import insert_alias, insert_key
+from turnlock.secrets.tables import secret_versions
+from turnlock.storage import Database, Unit, outbox
+from turnlock.storage.outbox import Deliverer, JobHandler
+from turnlock.storage.unit import joined
+from turnlock.trail import TrailTable
+from turnlock.trail.store import trail_records
+
+HOME, AWAY, THIRD = Region("eu-central-1"), Region("eu-west-1"), Region("us-east-1")
+REGIONS = frozenset({HOME, AWAY, THIRD})
+JOBS: Mapping[str, JobHandler] = {secrets.PURGE: secrets.purge, secrets.REPLICATE: secrets.replicate}
+SUCCEEDED = "Replication succeeded"
+DEFAULT_KEY = "alias/aws/secretsmanager"
+ONLY_THE_PRIMARY = (
+    "InvalidParameterException",
+    "Operation not permitted on a replica secret. Call must be made in primary secret's region.",
+)
+
+
+class Caller(Client):
+    """A client whose requests have ids of their own, as the trail's table wants them."""
+
+    def call(self, operation: str) -> Call:
+        return replace(super().call(operation), request_id=str(uuid.uuid4()))
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """One node of it."""
+
+    place: StorePlace
+    clock: SettableClock
+    holder: str = "one"
+    database: Database = field(init=False)
+
+    def __post_init__(self) -> None:
+        chains = count(1)
+        self.database = self.place.open(
+            clock=self.clock,
+            subscribers=joined(rotation.SUBSCRIBERS, secrets.SUBSCRIBERS),
+            sink=lambda: TrailTable(f"{self.holder}/{next(chains)}"),
+            regions=REGIONS,
+        )
+
+    def client(self, region: Region = HOME) -> Client:
+        """Return the root user's client in a Region."""
+        service = Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS))
+        return Caller(database=self.database, clock=self.clock, service=service, region=region)
+
+    def deliver(self, jobs: Mapping[str, JobHandler] = JOBS) -> None:
+        """Carry out what is due in the outbox; nothing may fail."""
+        with capture_logs() as logged:
+            Deliverer(self.database, jobs, self.holder).tick()
+        assert logged == []
+
+    def promised(self) -> list[tuple[Region, bytes]]:
+        """Return the Region and payload of every replication job in the outbox, oldest first."""
+        table = outbox.outbox
+        statement = (
+            select(table.c.region, table.c.sealed_payload)
+            .where(table.c.kind == secrets.REPLICATE)
+            .order_by(table.c.created_at, table.c.job_id)
+        )
+        rows = self.database.read(lambda unit: unit.connection.execute(statement).all())
+        return [(Region(row.region), bytes(row.sealed_payload)) for row in rows]
+
+    def events(self, prefix: str = "Replication") -> list[str]:
+        """Return the names of the service events in the trail that begin so, oldest first."""
+        table = trail_records.c
+        statement = select(table.event_name).order_by(table.at, table.writer, table.sequence)
+        names = self.database.read(lambda unit: unit.connection.execute(statement).scalars().all())
+        return [name for name in names if name.startswith(prefix)]
+
+    def make_key(self, region: Region, alias: str, *, state: KeyState = KeyState.ENABLED) -> KmsKey:
+        """Make a customer key with an alias; there is no KMS action for it yet."""
+
+        def work(unit: Unit) -> KmsKey:
+            key = KmsKey(
+                account_id=ACCOUNT,
+                region=region,
+                key_id=f"key-{alias}"[:64],
+                state=state,
+                owner=KeyOwner.CUSTOMER,
+            )
+            context = material_context(ACCOUNT, region, key.key_id, 1)
+            sealed = unit.keyring.wrap(unit.entropy.bytes(32), context=context)
+            insert_key(unit, key, description="a test's", sealed_material=sealed)
+            insert_alias(unit, key, f"alias/{alias}")
+            return key
+
+        return self.database.write(work)
+
+
+def replicas(*regions: Region) -> list[dict[str, str]]:
+    """Return AddReplicaRegions for Regions under their managed keys."""
+    return [{"Region": region} for region in regions]
+
+
+def status(client: Client, secret_id: str = "db") -> dict[str, str]:
+    """Return the Status of each replica by Region, as DescribeSecret says."""
+    return {
+        one["Region"]: one["Status"]
+        for one in client("DescribeSecret", SecretId=secret_id)["ReplicationStatus"]
+    }
+
+
+def picture(client: Client, secret_id: str = "db") -> dict[str, Any]:
+    """Return all that a primary and its replica must have in common, as the API and the rows of versions show it."""
+    described = client("DescribeSecret", SecretId=secret_id)
+    for own in ("ARN", "KmsKeyId", "ReplicationStatus", "LastAccessedDate"):
+        described.pop(own, None)
+    described["Tags"] = sorted(described.get("Tags") or [], key=lambda tag: str(tag["Key"]))
+    statement = select(
+        secret_versions.c.version_id, secret_versions.c.kind, secret_versions.c.created_at
+    ).where(secret_versions.c.region == client.region, secret_versions.c.name == described["Name"])
+    rows = client.database.read(lambda unit: unit.connection.execute(statement).all())
+    described["versions"] = {
+        row.version_id: (
+            row.created_at,
+            None if row.kind is None else _value(client, secret_id, row.version_id),
+        )
+        for row in rows
+    }
+    return described
+
+
+def _value(client: Client, secret_id: str, version_id: str) -> object:
+    answer = client("GetSecretValue", SecretId=secret_id, VersionId=version_id)
+    return answer.get("SecretString", answer.get("SecretBinary"))

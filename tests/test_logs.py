@@ -1,0 +1,37 @@
+"""Logs: one JSON object a line on standard error, whatever text is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+PROGRAM = r"""
+import structlog
+from turnlock import logs
+
+logs.configure()
+log = structlog.get_logger()
+log.info("first", action="a", text="two\nlines \x1b[31m \u2028 \x00")
+log.debug("not shown", action="b")
+password = "local-marker"
+try:
+    raise ValueError("the reason")
+except ValueError:
+    log.exception("it failed", action="c")
+"""
+
+
+def test_lines_are_json_with_a_time_and_without_local_variables() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == ""
+    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    assert first["text"] == "two\nlines \x1b[31m \u2028 \x00"
+    assert (first["action"], first["level"], first["event"]) == ("a", "info", "first")
+    assert first["at"].endswith("Z")
+    assert (second["action"], second["level"]) == ("c", "error")
+    assert "ValueError: the reason" in second["exception"]
+    assert "local-marker" not in done.stderr
+    assert "\x1b" not in done.stderr
