@@ -34,9 +34,7 @@ SERVE = ("-m", "turnlock", "serve")
 """What Python is told to run; another entry takes the same options."""
 
 
-def wait_until(
-    reached: Callable[[], object], seconds: float, what: str, tick: float = TICK_SECONDS
-) -> None:
+def wait_until(reached: Callable[[], object], seconds: float, what: str, tick: float = TICK_SECONDS) -> None:
     """Wait until a condition holds; AssertionError, naming `what`, when it does not in time."""
     deadline = time.monotonic() + seconds
     while not reached():
@@ -86,7 +84,8 @@ def _process(pid: int) -> Process | None:
 
 def family(pid: int) -> list[Process]:
     """Return a process, all that descend from it, and all of its session: the elder before the younger."""
-    everyone = [one for entry in os.listdir("/proc") if entry.isdigit() and (one := _process(int(entry)))]
+    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    everyone = [one for number in numbers if (one := _process(number))]
     known = {pid}
     found: list[Process] = []
     for one in sorted(everyone, key=lambda one: (one.started, one.pid)):

@@ -61,7 +61,9 @@ class Role:
     def verifier(self) -> str:
         """Return what the database checks a password against."""
         with psycopg.connect(self.server.admin_url(driver=None)) as admin:
-            row = admin.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (self.name,)).fetchone()
+            row = admin.execute(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = %s", (self.name,)
+            ).fetchone()
         assert row is not None
         return str(row[0])
 
@@ -149,4 +151,6 @@ def require_way_in(role: Role, read: Callable[[], Mapping[str, Mapping[str, Any]
     values = read()
     while not any(verdicts := [role.accepts(value) for value in values.values()]):
         before, values = values, read()
-        assert values != before, f"no stored version of {role.name} logs in: {dict(zip(values, verdicts, strict=True))}"
+        assert values != before, (
+            f"no stored version of {role.name} logs in: {dict(zip(values, verdicts, strict=True))}"
+        )

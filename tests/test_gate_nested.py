@@ -80,7 +80,9 @@ def names(client: Client) -> list[tuple[str, str | None]]:
 def session_for(*actions: str) -> Session:
     """Return a session that may do these actions on `*` and nothing else."""
     allowed = ",".join(f'"secretsmanager:{action}"' for action in actions)
-    policy = f'{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":[{allowed}],"Resource":"*"}}]}}'
+    policy = (
+        f'{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":[{allowed}],"Resource":"*"}}]}}'
+    )
     return Session(access_key_id="ASIAEXAMPLE", policy=policy)
 
 

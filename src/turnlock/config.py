@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from botocore.session import Session
@@ -86,6 +87,7 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
+@cache
 def every_region() -> frozenset[Region]:
     """Return every Region of the aws partition that botocore knows for Secrets Manager."""
     return frozenset(Region(name) for name in Session().get_available_regions("secretsmanager"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import random
 import resource
@@ -150,6 +151,10 @@ class Worker:
         application = self._make()
         self._server = Server(application, loop)
         application.start()
+        # What is loaded now stays; a collector that walks it again and again would only cost time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         if self._server is not None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
 from psycopg import sql
 
 from tests.processes import Client
@@ -103,7 +104,7 @@ class Application:
                 for _ in range(OPERATIONS_PER_SESSION - 1):
                     session = self._operate(session)
                 session.close()
-        except Exception as error:
+        except (psycopg.Error, BotoCoreError, ClientError, TimeoutError, AssertionError) as error:
             self.figures.failures.append(f"{type(error).__name__}: {error}")
 
     def _operate(self, session: Session | None) -> Session:
@@ -135,7 +136,9 @@ class Application:
     def _insert_and_read(self, session: Session) -> None:
         table, number = sql.Identifier(self._role.name), next(self._ids)
         session.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), (number,))
-        found = session.execute(sql.SQL("SELECT id FROM {} WHERE id = %s").format(table), (number,)).fetchone()
+        found = session.execute(
+            sql.SQL("SELECT id FROM {} WHERE id = %s").format(table), (number,)
+        ).fetchone()
         assert found == (number,), f"the row {number} is not there"
 
     def _count(self, refused: int, seconds: float) -> None:

@@ -49,7 +49,7 @@ class Scene:
         _KILLS[target](self)
 
     def bring_back(self, target: str, dice: random.Random) -> None:
-        """Start a killed part again, a databases after a while; functions are started by whoever needs one."""
+        """Start a killed part again, a database after a while; functions are started by whoever needs one."""
         if target == "server":
             self.server.start()
         elif target in {"database", "store"}:
@@ -78,9 +78,12 @@ _KILLS: Mapping[str, Callable[[Scene], None]] = {
 @contextmanager
 def sqlite_scene(directory: Path) -> Iterator[Scene]:
     """Set up a server on SQLite."""
-    with Conductor() as conductor, EmbeddedPostgres(fsync=False) as rotated:
-        with _server(conductor, directory, None) as server:
-            yield Scene(conductor=conductor, rotated=rotated, store=None, server=server)
+    with (
+        Conductor() as conductor,
+        EmbeddedPostgres(fsync=False) as rotated,
+        _server(conductor, directory, None) as server,
+    ):
+        yield Scene(conductor=conductor, rotated=rotated, store=None, server=server)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -24,8 +25,9 @@ from turnlock.errors import ApiError, ResourceNotFoundException
 from turnlock.functions import Fault, FaultKind, Functions, Invocation, InvocationResult
 from turnlock.rotation import Limits, Observer, Scheduler, unobserved
 from turnlock.rotation.due import begin_soon
+from turnlock.rotation.plans import scheduled
 from turnlock.rotation.store import PlanRow, rotations, runnable
-from turnlock.storage import Database
+from turnlock.storage import Database, Unit
 from turnlock.trail.store import trail_records
 
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
@@ -218,6 +220,26 @@ def create(client: Client, name: str = "db-1/app", **parameters: Any) -> str:
     host = name.partition("/")[0]
     given = {"ClientRequestToken": token(1), "SecretString": value(host), **parameters}
     return str(client("CreateSecret", Name=name, **given)["ARN"])
+
+
+def create_scheduled(client: Client, names: list[str], **rules: Any) -> None:
+    """Create many secrets at once, each on this schedule as after a configuration check that was done now."""
+    passage = client.service.passages["CreateSecret"]
+
+    def work(batch: list[str], unit: Unit) -> None:
+        for name in batch:
+            text = value(name.partition("/")[0])
+            made = client._pass(passage, {"Name": name, "ClientRequestToken": token(1), "SecretString": text}, unit)
+            assert not isinstance(made[0], ApiError)
+            secret = secrets.find_secret(unit, secrets.parse_secret_id(name, ACCOUNT, REGION))
+            assert secret is not None
+            configured = secret.evolve(
+                rotation=secrets.Rotation(enabled=True, function_arn=FUNCTION, rules=rules)
+            )
+            secrets.update_secret(unit, scheduled(unit, configured, last=unit.now, now=unit.now))
+
+    for first in range(0, len(names), 200):
+        client.database.write(partial(work, names[first : first + 200]))
 
 
 def rotate(client: Client, arn: str, number: int = 2, **parameters: Any) -> str:

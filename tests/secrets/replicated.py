@@ -17,8 +17,11 @@ from turnlock import rotation, secrets
 from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Call
+from turnlock.keys.envelope import Envelope
 from turnlock.keys.model import KeyOwner, KeyState, KmsKey, material_context
 from turnlock.keys.store import insert_alias, insert_key
+from turnlock.secrets import Secret, SecretReference, find_secret
+from turnlock.secrets.policy_store import find_policy
 from turnlock.secrets.tables import secret_versions
 from turnlock.storage import Database, Unit, outbox
 from turnlock.storage.outbox import Deliverer, JobHandler
@@ -130,6 +133,9 @@ def picture(client: Client, secret_id: str = "db") -> dict[str, Any]:
     for own in ("ARN", "KmsKeyId", "ReplicationStatus", "LastAccessedDate"):
         described.pop(own, None)
     described["Tags"] = sorted(described.get("Tags") or [], key=lambda tag: str(tag["Key"]))
+    described["policy"] = client.database.read(
+        lambda unit: find_policy(unit, secret_in(unit, client.region, described["Name"]))
+    )
     statement = select(
         secret_versions.c.version_id, secret_versions.c.kind, secret_versions.c.created_at
     ).where(secret_versions.c.region == client.region, secret_versions.c.name == described["Name"])
@@ -147,3 +153,35 @@ def picture(client: Client, secret_id: str = "db") -> dict[str, Any]:
 def _value(client: Client, secret_id: str, version_id: str) -> object:
     answer = client("GetSecretValue", SecretId=secret_id, VersionId=version_id)
     return answer.get("SecretString", answer.get("SecretBinary"))
+
+
+def secret_in(unit: Unit, region: Region, name: str = "db") -> Secret:
+    found = find_secret(unit, SecretReference(account_id=ACCOUNT, region=region, name=name, suffix=None))
+    assert found is not None
+    return found
+
+
+def run(here: Deployment, job: tuple[Region, bytes]) -> None:
+    """Carry out one job's payload, whatever the outbox says of it."""
+    here.database.write(lambda unit: secrets.replicate(unit, ACCOUNT, *job))
+
+
+def replication(client: Client) -> list[dict[str, Any]]:
+    """Return DescribeSecret's ReplicationStatus without what is not said."""
+    listed = client("DescribeSecret", SecretId="db")["ReplicationStatus"]
+    return [{name: value for name, value in one.items() if value is not None} for one in listed]
+
+
+def key_of(here: Deployment, client: Client, version_id: str) -> str:
+    """Return the id of the KMS key under which a version of `db` is sealed."""
+
+    def work(unit: Unit) -> str:
+        reference = secrets.parse_secret_id("db", ACCOUNT, client.region)
+        secret = find_secret(unit, reference)
+        assert secret is not None
+        version = secrets.find_version(unit, secret, version_id)
+        assert version is not None
+        assert version.sealed is not None
+        return Envelope.parse(version.sealed).key_id
+
+    return here.database.read(work)

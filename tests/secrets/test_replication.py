@@ -3,72 +3,32 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from tests.calling import ACCOUNT, Client, refusal, token
 from tests.secrets.replicated import (
     AWAY,
     DEFAULT_KEY,
     HOME,
-    ONLY_THE_PRIMARY,
     SUCCEEDED,
     THIRD,
     Deployment,
+    key_of,
     picture,
     replicas,
+    replication,
     status,
 )
 from tests.support import SettableClock, StorePlace
 from turnlock import secrets
 from turnlock.keys import KeyState
-from turnlock.keys.envelope import Envelope
 from turnlock.secrets.tables import secret_replicas
-from turnlock.storage import Unit
 
-REFUSED: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("CancelRotateSecret", {}),
-    ("DeleteResourcePolicy", {}),
-    ("DeleteSecret", {}),
-    ("DeleteSecret", {"ForceDeleteWithoutRecovery": True}),
-    ("PutResourcePolicy", {"ResourcePolicy": '{"Version":"2012-10-17","Statement":[]}'}),
-    ("PutSecretValue", {"SecretString": "x", "ClientRequestToken": token(3)}),
-    ("RemoveRegionsFromReplication", {"RemoveReplicaRegions": [THIRD]}),
-    ("ReplicateSecretToRegions", {"AddReplicaRegions": replicas(THIRD)}),
-    ("RotateSecret", {"ClientRequestToken": token(3)}),
-    ("TagResource", {"Tags": [{"Key": "a", "Value": "b"}]}),
-    ("UntagResource", {"TagKeys": ["team"]}),
-    ("UpdateSecret", {"Description": "x"}),
-    ("UpdateSecret", {"SecretString": "x", "ClientRequestToken": token(3)}),
-    ("UpdateSecret", {"Description": "x", "KmsKeyId": ""}),
-    ("UpdateSecretVersionStage", {"VersionStage": "blue", "MoveToVersionId": token(0)}),
-)
-ALLOWED_ON_A_REPLICA = {
-    "RestoreSecret",  # nothing to restore: a replica is never scheduled for deletion
-    "StopReplicationToReplica",
-}
 MINUTE = timedelta(minutes=1)
 NOT_FOUND = ("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
-
-
-@pytest.fixture
-def here(store_place: StorePlace, clock: SettableClock) -> Deployment:
-    return Deployment(place=store_place, clock=clock)
-
-
-@pytest.fixture
-def home(here: Deployment) -> Client:
-    """The client in the primary's Region."""
-    return here.client(HOME)
-
-
-@pytest.fixture
-def away(here: Deployment) -> Client:
-    """The client in the replica's Region."""
-    return here.client(AWAY)
 
 
 @pytest.fixture
@@ -86,27 +46,6 @@ def arn(here: Deployment, home: Client) -> str:
     here.deliver()
     here.clock.advance(MINUTE)
     return str(made["ARN"])
-
-
-def replication(client: Client) -> list[dict[str, Any]]:
-    """Return DescribeSecret's ReplicationStatus without what is not said."""
-    listed = client("DescribeSecret", SecretId="db")["ReplicationStatus"]
-    return [{name: value for name, value in one.items() if value is not None} for one in listed]
-
-
-def key_of(here: Deployment, client: Client, version_id: str) -> str:
-    """Return the id of the KMS key under which a version of `db` is sealed."""
-
-    def work(unit: Unit) -> str:
-        reference = secrets.parse_secret_id("db", ACCOUNT, client.region)
-        secret = secrets.find_secret(unit, reference)
-        assert secret is not None
-        version = secrets.find_version(unit, secret, version_id)
-        assert version is not None
-        assert version.sealed is not None
-        return Envelope.parse(version.sealed).key_id
-
-    return here.database.read(work)
 
 
 def test_create_secret_promises_its_replicas_and_the_outbox_makes_them(
@@ -165,6 +104,24 @@ def test_everything_that_describes_a_secret_is_copied(arn: str, home: Client, aw
     assert picture(away) == picture(home)
     assert away("DescribeSecret", SecretId="db")["Description"] == "the database"
     assert away("DescribeSecret", SecretId="db")["Tags"] == [{"Key": "team", "Value": "a"}]
+
+
+def test_a_replica_is_found_by_what_was_copied(
+    here: Deployment, arn: str, home: Client, away: Client
+) -> None:
+    filters = [("tag-key", "team"), ("description", "database"), ("all", "a db"), ("name", "d")]
+
+    def found(client: Client) -> list[int]:
+        return [
+            len(client("ListSecrets", Filters=[{"Key": key, "Values": [value]}])["SecretList"])
+            for key, value in filters
+        ]
+
+    assert found(away) == [1, 1, 1, 1]
+    home("UntagResource", SecretId=arn, TagKeys=["team"])
+    home("UpdateSecret", SecretId=arn, Description="")
+    here.deliver()
+    assert found(away) == found(home) == [0, 0, 0, 1]
 
 
 def test_a_new_value_reaches_the_replica_with_its_labels(
@@ -420,165 +377,6 @@ def test_leave_to_overwrite_is_used_up_by_the_first_copy(here: Deployment, home:
     assert here.database.read(lambda unit: unit.connection.execute(statement).scalars().all()) == [False]
 
 
-def test_a_removed_replica_goes_and_the_primary_stands_on_its_own(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    answer = home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY])
-    assert answer == {"ARN": arn, "ReplicationStatus": []}
-    here.deliver()
-    assert refusal(lambda: away("DescribeSecret", SecretId="db")) == NOT_FOUND
-    assert "PrimaryRegion" not in home("DescribeSecret", SecretId=arn)
-    assert home("DeleteSecret", SecretId=arn)["Name"] == "db"
-
-
-def test_removing_one_of_two_replicas_leaves_the_other(here: Deployment, arn: str, home: Client) -> None:
-    home("ReplicateSecretToRegions", SecretId=arn, AddReplicaRegions=replicas(THIRD))
-    here.deliver()
-    answer = home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY, "ap-south-1"])
-    assert [(one["Region"], one["Status"]) for one in answer["ReplicationStatus"]] == [(THIRD, "InSync")]
-    here.deliver()
-    assert picture(here.client(THIRD)) == picture(home)
-    assert home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY]) == answer
-
-
-def test_a_replica_that_is_removed_and_asked_for_again_at_once_is_there(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY])
-    home("ReplicateSecretToRegions", SecretId=arn, AddReplicaRegions=replicas(AWAY))
-    here.deliver()
-    assert status(home) == {AWAY: "InSync"}
-    assert picture(away) == picture(home)
-
-
-@pytest.mark.parametrize("removal_first", [True, False])
-def test_a_new_secret_of_the_name_takes_the_place_of_its_predecessors_replica(
-    here: Deployment, home: Client, away: Client, removal_first: bool
-) -> None:
-    create = {"Name": "db", "ClientRequestToken": token(), "AddReplicaRegions": replicas(AWAY)}
-    arn = home("CreateSecret", SecretString="old", **create)["ARN"]
-    here.deliver()
-    home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY])
-    home("DeleteSecret", SecretId=arn, ForceDeleteWithoutRecovery=True)
-    (removal,) = here.promised()
-    home("CreateSecret", SecretString="new", **create)
-    jobs = sorted(here.promised(), key=lambda job: (job == removal) is not removal_first)
-    for region, payload in jobs:
-        here.database.write(
-            partial(secrets.replicate, account_id=ACCOUNT, region=region, sealed_payload=payload)
-        )
-    assert status(home) == {AWAY: "InSync"}
-    assert away("GetSecretValue", SecretId="db")["SecretString"] == "new"
-    assert picture(away) == picture(home)
-
-
-@pytest.mark.parametrize("parameters", [{}, {"ForceDeleteWithoutRecovery": True}])
-def test_a_primary_with_replicas_is_not_deleted(arn: str, home: Client, parameters: dict[str, Any]) -> None:
-    code, sentence = refusal(lambda: home("DeleteSecret", SecretId=arn, **parameters))
-    assert code == "InvalidParameterException"
-    assert sentence.startswith(f"You can't delete the secret db: it has replicas in {AWAY}.")
-    assert "DeletedDate" not in home("DescribeSecret", SecretId=arn)
-
-
-def test_a_replica_is_changed_only_by_its_primary(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    before = picture(away)
-    for operation, parameters in REFUSED:
-        if operation in away.service.passages:
-            refused = refusal(partial(away, operation, SecretId="db", **parameters))
-            assert (operation, *refused) == (operation, *ONLY_THE_PRIMARY)
-    assert picture(away) == before == picture(home)
-
-
-def test_every_action_that_changes_a_secret_is_refused_on_a_replica_or_known_not_to_be(home: Client) -> None:
-    changing = {
-        name
-        for name, passage in home.service.passages.items()
-        if passage.action.mutates and "SecretId" in passage.operation.model.input_shape.members
-    }
-    assert changing <= {operation for operation, _ in REFUSED} | ALLOWED_ON_A_REPLICA
-
-
-def test_a_replicas_key_is_its_own(here: Deployment, arn: str, home: Client, away: Client) -> None:
-    key = here.make_key(AWAY, "mine")
-    away("UpdateSecret", SecretId="db", KmsKeyId="alias/mine", ClientRequestToken=token(8))
-    assert [one["KmsKeyId"] for one in replication(home)] == ["alias/mine"]
-    home("PutSecretValue", SecretId=arn, SecretString="v1", ClientRequestToken=token(1))
-    here.deliver()
-    assert away("DescribeSecret", SecretId="db")["KmsKeyId"] == "alias/mine"
-    assert "KmsKeyId" not in home("DescribeSecret", SecretId=arn)
-    assert key_of(here, away, token(0)) == key_of(here, away, token(1)) == key.key_id
-    assert picture(away) == picture(home)
-
-
-def test_a_promoted_replica_is_a_secret_of_its_own(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    before = home("DescribeSecret", SecretId=arn)["VersionIdsToStages"]
-    assert away("StopReplicationToReplica", SecretId="db") == {"ARN": arn.replace(HOME, AWAY)}
-    assert not {"PrimaryRegion", "ReplicationStatus"} & home("DescribeSecret", SecretId=arn).keys()
-    promoted = away("DescribeSecret", SecretId="db")
-    assert "PrimaryRegion" not in promoted
-    assert promoted["VersionIdsToStages"] == before
-    away("PutSecretValue", SecretId="db", SecretString="own", ClientRequestToken=token(3))
-    home("PutSecretValue", SecretId=arn, SecretString="v1", ClientRequestToken=token(4))
-    here.deliver()
-    assert away("GetSecretValue", SecretId="db")["SecretString"] == "own"
-    assert away("DeleteSecret", SecretId="db")["Name"] == "db"
-    assert home("DeleteSecret", SecretId=arn)["Name"] == "db"
-
-
-def test_a_promoted_replica_can_have_replicas_itself(here: Deployment, arn: str, away: Client) -> None:
-    away("StopReplicationToReplica", SecretId="db")
-    away("ReplicateSecretToRegions", SecretId="db", AddReplicaRegions=replicas(THIRD))
-    here.deliver()
-    assert status(away) == {THIRD: "InSync"}
-    assert picture(here.client(THIRD)) == picture(away)
-
-
-def test_a_promoted_replica_stays_when_its_removal_comes_late(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY])
-    away("StopReplicationToReplica", SecretId="db")
-    here.deliver()
-    assert away("GetSecretValue", SecretId="db")["SecretString"] == "v0"
-
-
-def test_a_promoted_replica_stays_when_a_copy_comes_late(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    home("PutSecretValue", SecretId=arn, SecretString="v1", ClientRequestToken=token(1))
-    away("StopReplicationToReplica", SecretId="db")
-    here.deliver()
-    assert away("GetSecretValue", SecretId="db")["SecretString"] == "v0"
-
-
-def test_a_promoted_replica_is_replicated_to_again_only_with_force(
-    here: Deployment, arn: str, home: Client, away: Client
-) -> None:
-    away("StopReplicationToReplica", SecretId="db")
-    home("ReplicateSecretToRegions", SecretId=arn, AddReplicaRegions=replicas(AWAY))
-    here.deliver()
-    assert status(home) == {AWAY: "Failed"}
-    home(
-        "ReplicateSecretToRegions",
-        SecretId=arn,
-        AddReplicaRegions=replicas(AWAY),
-        ForceOverwriteReplicaSecret=True,
-    )
-    here.deliver()
-    assert status(home) == {AWAY: "InSync"}
-    assert picture(away) == picture(home)
-
-
-def test_only_a_replica_can_be_promoted(arn: str, home: Client) -> None:
-    code, _ = refusal(lambda: home("StopReplicationToReplica", SecretId=arn))
-    assert code == "InvalidRequestException"
-    assert refusal(lambda: home("StopReplicationToReplica", SecretId="absent")) == NOT_FOUND
-
-
 def test_each_replication_that_begins_also_ends_in_the_trail(
     here: Deployment, arn: str, home: Client
 ) -> None:
@@ -609,10 +407,3 @@ def test_a_replica_in_a_region_that_is_no_longer_served_fails(
     (job,) = here.promised()
     smaller.write(lambda unit: secrets.replicate(unit, ACCOUNT, *job))
     assert [one["StatusMessage"] for one in replication(home)] == [f"The Region {AWAY} is not enabled."]
-
-
-def test_rows_of_replicas_go_with_their_primary(here: Deployment, arn: str, home: Client) -> None:
-    home("RemoveRegionsFromReplication", SecretId=arn, RemoveReplicaRegions=[AWAY])
-    home("DeleteSecret", SecretId=arn, ForceDeleteWithoutRecovery=True)
-    statement = select(func.count()).select_from(secret_replicas)
-    assert here.database.read(lambda unit: unit.connection.execute(statement).scalar()) == 0

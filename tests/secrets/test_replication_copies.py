@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from tests.calling import ACCOUNT, Client, token
-from tests.secrets.replicated import AWAY, HOME, JOBS, REGIONS, Deployment, picture, replicas, status
+from tests.calling import Client, token
+from tests.secrets.replicated import (
+    AWAY,
+    HOME,
+    JOBS,
+    REGIONS,
+    Deployment,
+    picture,
+    replicas,
+    run,
+    secret_in,
+    status,
+)
 from tests.support import SettableClock, StorePlace
 from turnlock import secrets
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import ApiError, InvalidParameterException
-from turnlock.secrets import REPLICATE, Secret, SecretReference, replicate
+from turnlock.secrets import REPLICATE, replicate
 from turnlock.secrets.model import AWSCURRENT
 from turnlock.secrets.policy_store import find_policy, save_policy
 from turnlock.secrets.replicas import (
@@ -39,22 +46,6 @@ from turnlock.storage import Unit, metadata
 from turnlock.storage.outbox import Deliverer
 
 MARKER = "plaintext-marker-7f3a"
-_names = count()
-
-
-@pytest.fixture
-def here(store_place: StorePlace, clock: SettableClock) -> Deployment:
-    return Deployment(place=store_place, clock=clock)
-
-
-@pytest.fixture
-def home(here: Deployment) -> Client:
-    return here.client(HOME)
-
-
-@pytest.fixture
-def away(here: Deployment) -> Client:
-    return here.client(AWAY)
 
 
 @pytest.fixture
@@ -75,19 +66,6 @@ def arn(here: Deployment, home: Client) -> str:
 def put(client: Client, number: int, name: str = "db") -> None:
     """Put the value `v<number>` under the token of that number."""
     client("PutSecretValue", SecretId=name, SecretString=f"v{number}", ClientRequestToken=token(number))
-
-
-def secret_in(unit: Unit, region: Region, name: str = "db") -> Secret:
-    found = secrets.find_secret(
-        unit, SecretReference(account_id=ACCOUNT, region=region, name=name, suffix=None)
-    )
-    assert found is not None
-    return found
-
-
-def run(here: Deployment, job: tuple[Region, bytes]) -> None:
-    """Carry out one job's payload, whatever the outbox says of it."""
-    here.database.write(lambda unit: replicate(unit, ACCOUNT, *job))
 
 
 def test_quick_changes_become_one_copy(here: Deployment, arn: str, home: Client, away: Client) -> None:
@@ -395,163 +373,3 @@ def test_two_nodes_deliver_while_a_third_changes_and_nothing_is_lost(
     assert set(status(home).values()) == {"InSync"}
     for region in REGIONS - {HOME}:
         assert picture(nodes[1].client(region)) == picture(home)
-
-
-class Story:
-    """One secret under random changes, with jobs that are delivered in any order, twice, late, and in the end all."""
-
-    def __init__(self, here: Deployment, seed: int) -> None:
-        self.here = here
-        self.name = f"story-{next(_names)}"
-        self.random = random.Random(seed)
-        self.home, self.away = here.client(HOME), here.client(AWAY)
-        self.tokens = [token(0)]
-        self.dropped: list[str] = []
-        self.values = count(1)
-        self.jobs: list[tuple[Region, bytes]] = []
-        self.home("CreateSecret", Name=self.name, SecretString="v0", ClientRequestToken=token(0))
-
-    def linked(self) -> bool:
-        return "ReplicationStatus" in self.home("DescribeSecret", SecretId=self.name)
-
-    def put(self) -> None:
-        number = next(self.values)
-        # The id of a version that is gone may come back with another value.
-        version_id = self.dropped.pop() if self.dropped and number % 2 else token(number)
-        self.tokens.append(version_id)
-        stages = self.random.choice([None, ["AWSPENDING"], ["blue"], ["AWSCURRENT", "green"]])
-        extra = {} if stages is None else {"VersionStages": stages}
-        self.home(
-            "PutSecretValue",
-            SecretId=self.name,
-            SecretString=f"v{number}",
-            ClientRequestToken=version_id,
-            **extra,
-        )
-
-    def label(self) -> None:
-        holders = self.holders()
-        stage = self.random.choice(["blue", "green", "AWSCURRENT", "AWSPENDING"])
-        moves: dict[str, str] = {"MoveToVersionId": self.random.choice(self.tokens)}
-        if stage in holders:
-            moves["RemoveFromVersionId"] = holders[stage]
-        self.tolerate("UpdateSecretVersionStage", VersionStage=stage, **moves)
-
-    def unlabel(self) -> None:
-        stage = self.random.choice(["blue", "green", "AWSPENDING", "AWSPREVIOUS"])
-        holder = self.holders().get(stage)
-        if holder is not None:
-            self.home(
-                "UpdateSecretVersionStage", SecretId=self.name, VersionStage=stage, RemoveFromVersionId=holder
-            )
-
-    def describe(self) -> None:
-        def work(unit: Unit) -> None:
-            secret = secret_in(unit, HOME, self.name)
-            secrets.update_secret(unit, secret.evolve(description=f"d{self.random.random()}"))
-
-        self.here.database.write(work)
-
-    def tag(self) -> None:
-        self.home(
-            "TagResource",
-            SecretId=self.name,
-            Tags=[{"Key": self.random.choice("abc"), "Value": str(self.random.random())}],
-        )
-
-    def untag(self) -> None:
-        self.home("UntagResource", SecretId=self.name, TagKeys=[self.random.choice("abc")])
-
-    def drop(self) -> None:
-        pending = self.holders().get("AWSPENDING")
-        current = self.holders().get("AWSCURRENT")
-        if pending is not None and pending != current:
-            self.here.database.write(
-                lambda unit: secrets.drop_version(unit, secret_in(unit, HOME, self.name), pending)
-            )
-            self.tokens.remove(pending)
-            self.dropped.append(pending)
-
-    def replicate(self) -> None:
-        self.home(
-            "ReplicateSecretToRegions",
-            SecretId=self.name,
-            AddReplicaRegions=replicas(AWAY),
-            ForceOverwriteReplicaSecret=True,
-        )
-
-    def remove(self) -> None:
-        self.home("RemoveRegionsFromReplication", SecretId=self.name, RemoveReplicaRegions=[AWAY])
-
-    def promote(self) -> None:
-        try:
-            self.away("StopReplicationToReplica", SecretId=self.name)
-        except ApiError:
-            return
-
-    def deliver(self) -> None:
-        """Carry out any job that was ever promised, be it done already or not; the outbox keeps its promise too."""
-        self.jobs += [job for job in self.here.promised() if job not in self.jobs]
-        if self.jobs:
-            run(self.here, self.random.choice(self.jobs))
-        if self.random.random() < 0.3:
-            self.here.deliver()
-
-    def tolerate(self, operation: str, **parameters: Any) -> None:
-        """Ask for what may be refused."""
-        try:
-            self.home(operation, SecretId=self.name, **parameters)
-        except ApiError:
-            return
-
-    def holders(self) -> dict[str, str]:
-        stages = self.home("DescribeSecret", SecretId=self.name).get("VersionIdsToStages") or {}
-        return {stage: version_id for version_id, held in stages.items() for stage in held}
-
-    def end(self) -> None:
-        """Deliver all that is promised, in any order, some of it twice."""
-        self.jobs += [job for job in self.here.promised() if job not in self.jobs]
-        last = self.jobs + self.jobs[::2]
-        self.random.shuffle(last)
-        for job in last:
-            run(self.here, job)
-        self.here.deliver()
-
-
-STEPS: tuple[Callable[[Story], None], ...] = (
-    Story.put,
-    Story.label,
-    Story.unlabel,
-    Story.describe,
-    Story.tag,
-    Story.untag,
-    Story.drop,
-    Story.replicate,
-    Story.replicate,
-    Story.remove,
-    Story.promote,
-    Story.deliver,
-    Story.deliver,
-)
-
-
-@settings(
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=20), seed=st.integers(0, 2**32))
-def test_whatever_happens_in_whatever_order_the_replica_ends_as_its_primary(
-    here: Deployment, steps: list[Callable[[Story], None]], seed: int
-) -> None:
-    story = Story(here, seed)
-    story.replicate()
-    for step in steps:
-        here.clock.advance(timedelta(seconds=1))
-        step(story)
-    story.end()
-    if not story.linked():
-        story.replicate()
-        here.deliver()
-    assert status(story.home, story.name) == {AWAY: "InSync"}
-    assert picture(story.away, story.name) == picture(story.home, story.name)

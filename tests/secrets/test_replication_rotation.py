@@ -12,7 +12,6 @@ import pytest
 
 from tests.calling import Client, refusal, token
 from tests.secrets.replicated import AWAY, HOME, ONLY_THE_PRIMARY, Deployment, picture, replicas
-from tests.support import SettableClock, StorePlace
 from turnlock import rotation, secrets
 from turnlock.core.arn import Region
 from turnlock.functions import Functions, Invocation, InvocationResult
@@ -57,21 +56,6 @@ class Rotator:
             )
             self.done.set()
         return InvocationResult(payload=None, fault=None, cold=False)
-
-
-@pytest.fixture
-def here(store_place: StorePlace, clock: SettableClock) -> Deployment:
-    return Deployment(place=store_place, clock=clock)
-
-
-@pytest.fixture
-def home(here: Deployment) -> Client:
-    return here.client(HOME)
-
-
-@pytest.fixture
-def away(here: Deployment) -> Client:
-    return here.client(AWAY)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from tests.support import NOON, StorePlace
 from tests.trail.test_chain import holds
@@ -61,7 +62,7 @@ def test_after_a_commit_that_failed_another_chain_begins(store_place: StorePlace
     """The event id is taken: the row, and with it the commit, is refused by the database."""
     database = opened(store_place)
     database.write(lambda unit: unit.record(entry("a")))
-    with pytest.raises(CommitFailed):
+    with capture_logs(), pytest.raises(CommitFailed):
         database.write(lambda unit: unit.record(entry("a")))
     database.write(lambda unit: unit.record(entry("b")))
     assert chains(database) == {"w1": ["a"], "w2": ["b"]}

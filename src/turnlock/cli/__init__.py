@@ -10,8 +10,8 @@ import sys
 
 import click
 
+from turnlock.cli import demo
 from turnlock.cli.accounts import accounts
-from turnlock.cli.demo import demo
 from turnlock.cli.serve import serve
 from turnlock.errors import ConfigurationError
 
@@ -24,7 +24,7 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(accounts)
-cli.add_command(demo)
+cli.add_command(demo.demo)
 
 
 def main() -> None:

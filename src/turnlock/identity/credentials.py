@@ -163,8 +163,14 @@ def unseal_secret(unit: Unit, credential: Credential) -> str:
 
 
 def _long_term(unit: Unit, access_key_id: str, session_token: str | None, _now: datetime) -> Credential:
+    if session_token is not None:
+        raise UnrecognizedClientException
+    return unit.derived(("credential", access_key_id), lambda: _read_long_term(unit, access_key_id))
+
+
+def _read_long_term(unit: Unit, access_key_id: str) -> Credential:
     row = store.find_access_key(unit, access_key_id)
-    if row is None or not row.active or session_token is not None:
+    if row is None or not row.active:
         raise UnrecognizedClientException
     root = root_principal(row.account_id)
     # A row of another kind was written by a release that knows more kinds of principals than this one.

@@ -12,6 +12,7 @@ So whoever can write the store can delete a blob or put back an older one of the
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -37,7 +38,7 @@ from turnlock.keys.model import (
     parse_kms_key_id,
 )
 from turnlock.keys.recent import Recent
-from turnlock.storage import Unit
+from turnlock.storage import LARGEST_BLOB, Unit
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ def unseal(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, ow
     what was sealed there.
     """
     try:
-        return _open(unit, account_id, region, blob, encryption_context(owner, part))
+        return _open(unit, account_id, region, blob, owner=owner, part=part)
     except SealBroken:
         log.error(  # noqa: TRY400 (a traceback could show more than names)
             "stored bytes are not what was sealed",
@@ -169,7 +170,31 @@ def _make_managed_key(unit: Unit, account_id: AccountId, region: Region, alias_n
     return key
 
 
-def _open(unit: Unit, account_id: AccountId, region: Region, blob: bytes, context: bytes) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closed:
+    """A blob taken apart, with everything that opening it needs but the data key."""
+
+    kek: AESGCM
+    wrapped_key: bytes = field(repr=False)
+    data_key_aad: bytes
+    body: bytes = field(repr=False)
+    body_aad: bytes
+
+
+def _open(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str) -> bytes:
+    def taken_apart() -> _Closed:
+        return _take_apart(unit, account_id, region, blob, encryption_context(owner, part))
+
+    if len(blob) <= LARGEST_BLOB:
+        closed = unit.derived(("envelope", account_id, region, owner, part, blob), taken_apart)
+    else:
+        closed = taken_apart()
+    data_key = decrypt(closed.kek, closed.wrapped_key, closed.data_key_aad)
+    return decrypt(AESGCM(data_key), closed.body, closed.body_aad)
+
+
+def _take_apart(unit: Unit, account_id: AccountId, region: Region, blob: bytes, context: bytes) -> _Closed:
+    """Return a blob's parts and the material that opens it. Raises SealBroken, DecryptionFailure."""
     envelope = Envelope.parse(blob)
     material = store.find_material(unit, account_id, region, envelope.key_id, envelope.material_id)
     if material is None:
@@ -179,8 +204,13 @@ def _open(unit: Unit, account_id: AccountId, region: Region, blob: bytes, contex
     place = material_context(account_id, region, envelope.key_id, envelope.material_id)
     kek = _cipher(unit, material.sealed, place)
     header = envelope_header(envelope.key_id, envelope.material_id)
-    data_key = decrypt(kek, envelope.wrapped_key, _data_key_aad(header, place, context))
-    return decrypt(AESGCM(data_key), envelope.body, _body_aad(header + envelope.wrapped_key, context))
+    return _Closed(
+        kek=kek,
+        wrapped_key=envelope.wrapped_key,
+        data_key_aad=_data_key_aad(header, place, context),
+        body=envelope.body,
+        body_aad=_body_aad(header + envelope.wrapped_key, context),
+    )
 
 
 def _cipher(unit: Unit, sealed: bytes, place: bytes) -> AESGCM:

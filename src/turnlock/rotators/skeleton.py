@@ -148,8 +148,12 @@ def _finish_secret(rotation: Rotation) -> Answer:
 
 def _probe(rotation: Rotation) -> Answer:
     current = _value_or_none(rotation, Stage.CURRENT)
+    pending: Mapping[str, Any] | None = None
+    # A version without the label, such as one that is AWSCURRENT already, is refused under it and not merely absent.
+    if rotation.description.carries(rotation.token, Stage.PENDING):
+        pending = _value_or_none(rotation, Stage.PENDING, rotation.token)
     candidates = (
-        _candidate(rotation, "pending", _value_or_none(rotation, Stage.PENDING, rotation.token)),
+        _candidate(rotation, "pending", pending),
         _candidate(rotation, "current", current),
         _previous(rotation, current or {}),
     )

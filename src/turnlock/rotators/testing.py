@@ -22,6 +22,10 @@ class ResourceExistsException(Exception):
     """A resource with the ID you requested already exists."""
 
 
+class InvalidRequestException(Exception):
+    """You provided a VersionStage that is not associated to the provided VersionId."""
+
+
 class AccessDeniedException(Exception):
     """The rotation was superseded: its credentials are good for nothing any more."""
 
@@ -32,6 +36,7 @@ class InMemorySecretsManager:
     exceptions = SimpleNamespace(
         ResourceNotFoundException=ResourceNotFoundException,
         ResourceExistsException=ResourceExistsException,
+        InvalidRequestException=InvalidRequestException,
         AccessDeniedException=AccessDeniedException,
     )
 
@@ -72,9 +77,11 @@ class InMemorySecretsManager:
     def get_secret_value(self, **request: Any) -> dict[str, Any]:
         """GetSecretValue by label, and by version too if one is named."""
         self._called("GetSecretValue", request)
-        token = self._labelled(request["VersionStage"])
-        if token is None or token not in self.values or request.get("VersionId", token) != token:
+        token = request.get("VersionId") or self._labelled(request["VersionStage"])
+        if token is None or token not in self.values:
             raise ResourceNotFoundException
+        if request["VersionStage"] not in self.labels[token]:
+            raise InvalidRequestException
         return {"ARN": self.arn, "VersionId": token, "SecretString": self.values[token]}
 
     def get_random_password(self, **request: Any) -> dict[str, Any]:

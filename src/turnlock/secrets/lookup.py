@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnlock.core.action import Request, Subject
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
-from turnlock.secrets.model import Secret, parse_secret_id
+from turnlock.secrets.model import Secret, SecretReference, parse_secret_id
 from turnlock.secrets.store import find_secret
 from turnlock.storage import Unit
 
@@ -42,6 +42,19 @@ def require_living(call: Call, request: Request, unit: Unit) -> Secret:
             "You can't perform this operation on the secret because it was marked for deletion."
         )
     return secret
+
+
+def primary_of(unit: Unit, replica: Secret) -> Secret | None:
+    """Return the primary that a replica follows; None for a secret that follows none, or whose primary is gone."""
+    if not replica.is_replica or replica.primary_region is None:
+        return None
+    reference = SecretReference(
+        account_id=replica.account_id,
+        region=replica.primary_region,
+        name=replica.name,
+        suffix=replica.suffix,
+    )
+    return find_secret(unit, reference)
 
 
 def require_writable(call: Call, request: Request, unit: Unit) -> Secret:

@@ -15,18 +15,10 @@ from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.keys import MANAGED_ALIAS
 from turnlock.secrets.changes import move_labels, update_secret
 from turnlock.secrets.listing import day
-from turnlock.secrets.lookup import require_living, require_writable
+from turnlock.secrets.lookup import primary_of, require_living, require_writable
 from turnlock.secrets.model import Rotation, Secret, check_text, promoted_labels
-from turnlock.secrets.replicas import (
-    Replica,
-    ReplicaLink,
-    ReplicaStatus,
-    delete_replica,
-    find_replica,
-    replicas_of,
-)
+from turnlock.secrets.replicas import Replica, ReplicaStatus, delete_replica, find_replica, replicas_of
 from turnlock.secrets.replication import begin_replica, end_replica
-from turnlock.secrets.store import find_secret
 from turnlock.secrets.tables import secrets
 from turnlock.storage import Unit
 
@@ -57,16 +49,9 @@ def stop_replication_to_replica(call: Call, request: Request, unit: Unit) -> Ans
     Raises InvalidRequestException for a secret that is no replica.
     """
     replica = require_living(call, request, unit)
-    if not replica.is_replica or replica.primary_region is None:
+    if not replica.is_replica:
         raise InvalidRequestException("The secret is not a replica: there is no replication to stop.")
-    link = ReplicaLink(
-        account_id=replica.account_id,
-        primary_region=replica.primary_region,
-        name=replica.name,
-        suffix=replica.suffix,
-        region=replica.region,
-    )
-    primary = find_secret(unit, link.reference(replica.primary_region))
+    primary = primary_of(unit, replica)
     if primary is not None:
         delete_replica(unit, primary, replica.region)
         _unlink_if_last(unit, primary)

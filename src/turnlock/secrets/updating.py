@@ -12,13 +12,12 @@ from turnlock.errors import ResourceExistsException
 from turnlock.secrets.changes import move_labels, update_secret
 from turnlock.secrets.clean_up import require_room
 from turnlock.secrets.external import secret_type_in
-from turnlock.secrets.lookup import replica_refusal, require_living, secret_subject
+from turnlock.secrets.lookup import primary_of, replica_refusal, require_living, secret_subject
 from turnlock.secrets.model import (
     AWSCURRENT,
     AWSPENDING,
     AWSPREVIOUS,
     Secret,
-    SecretReference,
     Version,
     check_text,
     put_labels,
@@ -26,7 +25,7 @@ from turnlock.secrets.model import (
 from turnlock.secrets.ownership import refuse_managed
 from turnlock.secrets.parameters import customer_key, require_token
 from turnlock.secrets.replicas import find_replica, update_replica
-from turnlock.secrets.store import find_secret, find_version, insert_version, reseal_version
+from turnlock.secrets.store import find_version, insert_version, reseal_version
 from turnlock.secrets.values import open_value, same_value, seal_version, value_in
 from turnlock.storage import Unit
 
@@ -120,16 +119,7 @@ def _seal_anew(unit: Unit, secret: Secret, version: Version) -> None:
 
 def _tell_primary(unit: Unit, replica: Secret) -> None:
     """Write a replica's new key where its primary keeps it: the next copy is sealed with it too."""
-    assert replica.primary_region is not None
-    primary = find_secret(
-        unit,
-        SecretReference(
-            account_id=replica.account_id,
-            region=replica.primary_region,
-            name=replica.name,
-            suffix=replica.suffix,
-        ),
-    )
+    primary = primary_of(unit, replica)
     row = None if primary is None else find_replica(unit, primary, replica.region)
     if primary is not None and row is not None:
         update_replica(unit, primary, row.evolve(kms_key_id=replica.kms_key_id), was=row)

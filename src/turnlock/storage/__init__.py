@@ -10,10 +10,12 @@ Transactions belong to this room alone: an area's code receives a `Unit` and nei
 
 from turnlock.storage.database import Database, RecordSink, open_database
 from turnlock.storage.hot import HotQuery
+from turnlock.storage.remembered import LARGEST_BLOB
 from turnlock.storage.schema import Moment, metadata, micros, moment
 from turnlock.storage.unit import Unit
 
 __all__ = [
+    "LARGEST_BLOB",
     "Database",
     "HotQuery",
     "Moment",

@@ -41,7 +41,7 @@ class HotQuery:
         """
         if unit.remembered is None:
             return self._ask(unit, parameters)
-        key = (self, *parameters.values())
+        key = (self, *parameters.items())
         rows = unit.remembered.find(key)
         if rows is None:
             rows = self._ask(unit, parameters)

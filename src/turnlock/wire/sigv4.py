@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from turnlock.errors import (
@@ -220,6 +221,7 @@ def _claim(
     )
 
 
+@lru_cache(maxsize=1024)
 def _read_credential(credential: str) -> tuple[str, str, str, str]:
     parts = credential.split("/")
     if len(parts) != 5 or parts[4] != _TERMINATOR or not credential.isascii():
@@ -274,10 +276,7 @@ def _read_stamp(stamp: str) -> datetime:
 def _read_signed_headers(
     signed: str, fields: Mapping[str, str], *, date_must_be_signed: bool
 ) -> tuple[str, ...]:
-    names = signed.split(";")
-    unique = set(names)
-    if signed != signed.lower() or len(unique) != len(names) or names != sorted(names):
-        raise IncompleteSignatureException("SignedHeaders must be lower-case, sorted and without repetition.")
+    names, unique = _known_names(signed) if len(signed) <= _USUAL_NAMES else _names(signed)
     if not unique <= fields.keys():
         raise IncompleteSignatureException("SignedHeaders names a header that was not sent.")
     if "host" not in unique:
@@ -287,7 +286,21 @@ def _read_signed_headers(
     for name in fields:
         if name.startswith("x-amz-") and name not in unique:
             raise InvalidSignatureException("There were X-Amz headers in the request that were not signed.")
-    return tuple(names)
+    return names
+
+
+def _names(signed: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the names in SignedHeaders, in order and as a set."""
+    names = tuple(signed.split(";"))
+    unique = frozenset(names)
+    if signed != signed.lower() or len(unique) != len(names) or list(names) != sorted(names):
+        raise IncompleteSignatureException("SignedHeaders must be lower-case, sorted and without repetition.")
+    return names, unique
+
+
+_USUAL_NAMES = 512
+"""Characters of a list of names that is worth remembering: a client sends the same one each time."""
+_known_names = lru_cache(maxsize=256)(_names)
 
 
 def _amz_parameters(query: str) -> dict[str, str]:

@@ -24,7 +24,9 @@ from turnlock.errors import ConfigurationError
 
 REGION = "eu-central-1"
 _PATIENCE = 30.0
-"""Seconds to wait for the server to start or to end."""
+"""Seconds to wait for the server to start."""
+_GRACE = 5.0
+"""Seconds that it is given to end in good order: what it holds is wiped anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def starting_server(place: Place) -> Iterator[ChildServer]:
     finally:
         process.terminate()
         try:
-            process.wait(_PATIENCE)
+            process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(_PATIENCE)

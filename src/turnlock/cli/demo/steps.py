@@ -36,6 +36,7 @@ def _surroundings(server: ChildServer) -> str:
         "AWS_SHARED_CREDENTIALS_FILE": str(server.place.credentials),
         "AWS_ENDPOINT_URL": server.endpoint,
         "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,  # what boto3 and the first aws CLI read
     }
     if any(name in os.environ for name in ("http_proxy", "HTTP_PROXY")):
         variables["NO_PROXY"] = "127.0.0.1"

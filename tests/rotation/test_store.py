@@ -1,0 +1,208 @@
+"""The table of rotations: its rows, its invariants, and what of it can run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.calling import ACCOUNT, REGION, Client, token
+from tests.rotation.hosted import FUNCTION, create, plan_rows, rotate
+from tests.support import NOON, SettableClock
+from turnlock import secrets
+from turnlock.errors import StoreError
+from turnlock.rotation.model import Plan, PlanState, Purpose, Step, begin
+from turnlock.rotation.store import (
+    KEPT,
+    PlanRow,
+    busy_hosts,
+    find_row,
+    find_unfinished,
+    insert_plan,
+    last_plan,
+    runnable,
+    save_plan,
+)
+from turnlock.secrets import Secret
+from turnlock.storage import Unit, leases
+
+MINUTE = timedelta(minutes=1)
+
+
+def plan(number: int = 2) -> Plan:
+    return begin(
+        token=token(number),
+        purpose=Purpose.ROTATE,
+        now=NOON,
+        starts_at=NOON,
+        window_closes_at=NOON + 60 * MINUTE,
+    )[0]
+
+
+def read(client: Client, arn: str) -> Secret:
+    reference = secrets.parse_secret_id(arn, ACCOUNT, REGION)
+    found = client.database.read(lambda unit: secrets.find_secret(unit, reference))
+    assert found is not None
+    return found
+
+
+def add(client: Client, name: str, *, host: bytes | None = None, due: int = 0, number: int = 2) -> Secret:
+    """Make a secret with a plan that is due this many minutes after noon."""
+    secret = read(client, create(client, name))
+    due_plan = plan(number).evolve(next_attempt_at=NOON + due * MINUTE)
+    client.database.write(lambda unit: insert_plan(unit, secret, FUNCTION, due_plan, host))
+    return secret
+
+
+def unfinished(client: Client, secret: Secret) -> PlanRow:
+    row = client.database.read(lambda unit: find_unfinished(unit, secret))
+    assert row is not None
+    return row
+
+
+def hold(client: Client, secret: Secret, *, seconds: float = 60) -> None:
+    lease = unfinished(client, secret).lease
+    client.database.write(
+        lambda unit: leases.claim(unit, ACCOUNT, REGION, lease, holder="x", seconds=seconds)
+    )
+
+
+def names(rows: list[PlanRow]) -> list[str]:
+    return [row.name for row in rows]
+
+
+PLANS = st.builds(
+    Plan,
+    token=st.just(token(2)),
+    purpose=st.sampled_from(Purpose),
+    state=st.sampled_from(PlanState),
+    step=st.sampled_from(Step),
+    in_flight=st.booleans(),
+    exposed=st.booleans(),
+    attempts=st.integers(0, 10_000),
+    next_attempt_at=st.integers(0, 10**12).map(lambda micros: NOON + timedelta(microseconds=micros)),
+    window_closes_at=st.just(NOON),
+    started_at=st.just(NOON),
+    last_error=st.none() | st.text(alphabet=st.characters(codec="utf-8")),
+)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(PLANS)
+def test_a_plan_comes_back_as_it_was_written(client: Client, changed: Plan) -> None:
+    secret = client.database.read(
+        lambda unit: secrets.find_secret(unit, secrets.parse_secret_id("s", ACCOUNT, REGION))
+    )
+    secret = secret or add(client, "s")
+
+    def work(unit: Unit) -> Plan | None:
+        row = last_plan(unit, secret, token(2))
+        assert row is not None
+        save_plan(unit, row, changed, look_at=NOON)
+        again = find_row(unit, row)
+        return None if again is None else again.plan
+
+    assert client.database.write(work) == changed
+
+
+def test_the_schema_refuses_a_second_unfinished_plan(client: Client) -> None:
+    secret = add(client, "s")
+    with pytest.raises((StoreError, Exception), match=r"(?i)unique|commit failed"):
+        client.database.write(lambda unit: insert_plan(unit, secret, FUNCTION, plan(3), None))
+    assert len(plan_rows(client.database)) == 1
+
+
+def test_a_plan_that_lost_its_window_is_still_unfinished(client: Client) -> None:
+    secret = add(client, "s")
+    row = unfinished(client, secret)
+    lost = row.plan.evolve(state=PlanState.FAILED)
+    client.database.write(lambda unit: save_plan(unit, row, lost, look_at=NOON))
+    assert unfinished(client, secret).plan.state is PlanState.FAILED
+
+
+def test_plans_of_one_token_are_counted_and_the_newest_is_the_last(client: Client) -> None:
+    secret = add(client, "s")
+    row = unfinished(client, secret)
+    over = row.plan.evolve(state=PlanState.CANCELLED)
+    client.database.write(lambda unit: save_plan(unit, row, over, look_at=NOON))
+    client.database.write(lambda unit: insert_plan(unit, secret, FUNCTION, plan(), None))
+    newest = client.database.read(lambda unit: last_plan(unit, secret, token(2)))
+    assert newest is not None
+    assert (newest.run, newest.plan.state) == (2, PlanState.RUNNING)
+
+
+def test_finished_plans_are_forgotten_in_time(client: Client, clock: SettableClock) -> None:
+    secret = add(client, "s")
+    row = unfinished(client, secret)
+    over = row.plan.evolve(state=PlanState.SUCCEEDED)
+    client.database.write(lambda unit: save_plan(unit, row, over, look_at=NOON))
+    for span, left in ((KEPT - MINUTE, 2), (MINUTE, 1)):
+        clock.advance(span)
+        number = len(plan_rows(client.database)) + 2
+        client.database.write(
+            lambda unit: insert_plan(unit, secret, FUNCTION, plan(number), None)  # noqa: B023 (called at once)
+        )
+        newest = unfinished(client, secret)
+        ended = newest.plan.evolve(state=PlanState.SUCCEEDED)
+        client.database.write(
+            lambda unit: save_plan(unit, newest, ended, look_at=NOON)  # noqa: B023 (called at once)
+        )
+        assert len(plan_rows(client.database)) == left + (span == MINUTE)
+
+
+def test_what_is_due_longest_comes_first_and_what_is_not_due_does_not(client: Client) -> None:
+    for name, due in (("b", -2), ("c", 0), ("a", -1), ("later", 1)):
+        add(client, name, due=due)
+    found = client.database.read(lambda unit: runnable(unit, NOON, 10))
+    assert names(found) == ["b", "a", "c"]
+    assert names(client.database.read(lambda unit: runnable(unit, NOON, 2))) == ["b", "a"]
+
+
+def test_what_is_leased_or_finished_cannot_run(client: Client) -> None:
+    held, over, free = add(client, "held"), add(client, "over"), add(client, "free")
+    hold(client, held)
+    row = unfinished(client, over)
+    ended = row.plan.evolve(state=PlanState.ABANDONED)
+    client.database.write(lambda unit: save_plan(unit, row, ended, look_at=NOON))
+    assert names(client.database.read(lambda unit: runnable(unit, NOON, 10))) == [free.name]
+
+
+def test_a_lease_that_ran_out_holds_nothing(client: Client) -> None:
+    secret = add(client, "s", host=b"h")
+    hold(client, secret, seconds=0)
+    assert names(client.database.read(lambda unit: runnable(unit, NOON, 10))) == ["s"]
+    assert client.database.read(busy_hosts) == {}
+
+
+def test_hosts_are_counted_by_what_runs_against_them(client: Client) -> None:
+    for name, host in (("a", b"one"), ("b", b"one"), ("c", b"two"), ("d", None)):
+        hold(client, add(client, name, host=host))
+    add(client, "e", host=b"one")
+    assert client.database.read(busy_hosts) == {b"one": 2, b"two": 1}
+
+
+def test_thousands_that_wait_for_one_host_do_not_hide_another(client: Client) -> None:
+    for number in range(12):
+        add(client, f"busy-{number}", host=b"busy", due=-5)
+    add(client, "quiet", host=b"quiet", due=-1)
+    add(client, "nowhere", due=0)
+    found = client.database.read(lambda unit: runnable(unit, NOON, 5, passing_over=[b"busy"]))
+    assert names(found) == ["quiet", "nowhere"]
+
+
+def test_a_host_is_kept_as_a_keyed_hash_and_not_as_text(client: Client) -> None:
+    for number, host in enumerate(["db.example", "DB.example", "other"]):
+        name = f"s{number}"
+        arn = create(client, name, SecretString=f'{{"host": "{host}", "password": "secret"}}')
+        rotate(client, arn)
+    first, second, third = (row.host_key for row in plan_rows(client.database))
+    assert first == second != third
+    assert b"example" not in first
+
+
+@pytest.mark.parametrize("text", ["no document", "[1]", '{"host": 7}', '{"username": "app"}', "7"])
+def test_a_value_that_names_no_host_has_no_key(client: Client, text: str) -> None:
+    rotate(client, create(client, SecretString=text))
+    assert [row.host_key for row in plan_rows(client.database)] == [None]
