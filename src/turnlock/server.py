@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import signal
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,7 +32,12 @@ from turnlock.app import Application, build
 from turnlock.config import Config
 from turnlock.core.action import Answer
 from turnlock.core.record import TrailEntry
-from turnlock.errors import ApiError, RequestEntityTooLargeException, SerializationException
+from turnlock.errors import (
+    ApiError,
+    ConfigurationError,
+    RequestEntityTooLargeException,
+    SerializationException,
+)
 from turnlock.gate import pass_through, record_refusal
 from turnlock.storage import Unit
 from turnlock.wire import HttpRequest, HttpResponse
@@ -208,8 +214,10 @@ def _http_request(scope: Any, body: bytes) -> HttpRequest:
 def serve(config: Config, make: Callable[[], Application] | None = None) -> None:
     """Listen and serve until SIGINT or SIGTERM; each worker is a process with an application of its own.
 
-    `make` builds a worker's application; by default it is `app.build(config)`.
+    `make` builds a worker's application; by default it is `app.build(config)`. ConfigurationError when another process
+    listens at the address.
     """
+    _refuse_taken_address(config)
     granian = listener(config)
     _guard_process()
     _warn_of_swap()
@@ -239,6 +247,24 @@ def listener(config: Config) -> Granian:
 def _worker(make: Callable[[], Application], parent_pid: int) -> Any:
     """Return the RSGI application of one worker process; Granian's types know only plain callables."""
     return Worker(make, parent_pid)
+
+
+def _refuse_taken_address(config: Config) -> None:
+    """Raise ConfigurationError unless the address is free.
+
+    Workers share it (SO_REUSEPORT), and so would another server of this user: each would get a part of the requests.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--listen {config.host}:{config.port} cannot be used: {error.strerror}."
+        ) from error
 
 
 def _warn_of_swap() -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+STEP_SECONDS = {"createSecret": 0.05, "setSecret": 0.1, "testSecret": 0.04, "finishSecret": 0.03}
+"""The steps in their order, and about how long each one takes: a fault `during` it comes at a random moment of this time."""
+
 HELD_SECONDS = 60.0
 """Nobody is held for longer than that."""
 

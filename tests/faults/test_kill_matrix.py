@@ -15,7 +15,7 @@ import pytest
 
 from tests import proofs
 from tests.faults import evidence
-from tests.faults.conductor import Moment
+from tests.faults.conductor import STEP_SECONDS, Moment
 from tests.faults.scene import Scene, postgresql_scene, sqlite_scene
 from tests.rotated import (
     Begun,
@@ -33,9 +33,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 SAMPLE = {"server": 3, "function": 2, "database": 2, "store": 2}
 """How many cases of each target `make test` has, on each store."""
-
-STEP_SECONDS = {"createSecret": 0.05, "setSecret": 0.1, "testSecret": 0.04, "finishSecret": 0.03}
-"""About how long each step takes: a kill `during` it comes at a random moment of this time."""
 
 TARGETS = {
     "sqlite": ("server", "function", "database"),

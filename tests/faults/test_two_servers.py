@@ -15,7 +15,7 @@ import pytest
 
 from tests import proofs
 from tests.faults import evidence
-from tests.faults.conductor import Conductor, Moment
+from tests.faults.conductor import STEP_SECONDS, Conductor, Moment
 from tests.processes import Process, ServerProcess
 from tests.rotated import (
     Begun,
@@ -36,8 +36,6 @@ SECRETS = 20
 SAMPLE = 3
 WATCHED_SECONDS = 4.0
 """How long a server that was stopped is watched after it goes on."""
-
-STEP_SECONDS = {"createSecret": 0.05, "setSecret": 0.1, "testSecret": 0.04, "finishSecret": 0.03}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

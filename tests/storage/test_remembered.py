@@ -149,3 +149,19 @@ def test_large_values_and_more_than_the_bound_are_not_kept() -> None:
     assert memory.find(MOST_QUERIES + 4) == [(MOST_QUERIES + 4,)]
     memory.begin(2)
     assert memory.find(MOST_QUERIES + 4) is None
+
+
+def test_what_comes_from_a_row_too_large_to_be_kept_is_not_kept() -> None:
+    memory = RememberedRows()
+    memory.begin(1)
+    made: list[int] = []
+
+    def derive(size: int) -> int:
+        memory.keep(("rows", size), [(b"x" * size,)])
+        made.append(size)
+        return size
+
+    for _ in range(2):
+        memory.value("small", lambda: derive(10))
+        memory.value("large", lambda: derive(LARGEST_BLOB + 1))
+    assert made == [10, LARGEST_BLOB + 1, LARGEST_BLOB + 1]

@@ -16,14 +16,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, not_, or_, select, tuple_, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret
 from turnlock.secrets.store import secret_of
 from turnlock.secrets.tables import OWNER, secret_search, secret_terms, secrets
 from turnlock.secrets.terms import Question, Term, question_of
-from turnlock.storage import Unit, micros
+from turnlock.storage import HotQuery, Unit, micros
 from turnlock.storage.schema import position_in
 
 SCAN: Final = 3_000
@@ -156,7 +168,9 @@ class _Walk:
         self, conditions: Sequence[ColumnElement[bool]], few: Sequence[str] | None, *, limit: int
     ) -> tuple[list[Secret], Position | None]:
         """Return secrets of the segment, and where the walk was broken off, None at the segment's end."""
-        statement = self._ordered(select(*_FIELDS))
+        if few == []:
+            return [], None
+        statement = self._ordered(select(*_FIELDS), sort=few is not None)
         end = None
         if few is not None:
             statement = statement.where(secrets.c.name.in_(few))
@@ -178,7 +192,11 @@ class _Walk:
         ).first()
         return None if row is None else tuple(row)
 
-    def _ordered(self, statement: Select[Any]) -> Select[Any]:
+    def _ordered(self, statement: Select[Any], *, sort: bool = False) -> Select[Any]:
+        """Return the statement on this segment, in its order.
+
+        With `sort` no index has that order: a planner must not walk the whole list for the few that are wanted.
+        """
         segment = self.segment
         statement = statement.where(
             secrets.c.account_id == self.search.account_id,
@@ -187,7 +205,8 @@ class _Walk:
         )
         if segment.after is not None:
             statement = statement.where(self._compared(segment.after, up_to=False))
-        return statement.order_by(*(c if segment.ascending else c.desc() for c in segment.columns))
+        order = [func.coalesce(c, c) if sort else c for c in segment.columns]
+        return statement.order_by(*(c if segment.ascending else c.desc() for c in order))
 
     def _compared(self, values: tuple[Any, ...], *, up_to: bool) -> ColumnElement[bool]:
         """Return the condition of lying behind `values`, or with `up_to` of lying before or at them."""
@@ -223,35 +242,44 @@ def _holds_all(terms: Sequence[Term]) -> ColumnElement[bool]:
 
 def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> list[str] | None:
     """Return the names of the secrets that can match, where a question says that they are few; None otherwise."""
-    best: set[str] | None = None
+    best: list[Term] = []
+    fewest = FEW + 1
     for question in questions:
-        names = _answering(unit, search, question) if question.wanted else None
-        if names is not None and (best is None or len(names) < len(best)):
-            best = names
-    return None if best is None else sorted(best)
+        rarest = [min((_count(unit, search, term), term) for term in asked) for asked in question.wanted]
+        count = sum(number for number, _ in rarest)
+        if rarest and count < fewest:
+            best, fewest = [term for _, term in rarest], count
+    if fewest > FEW:
+        return None
+    return sorted({row[0] for term in best for row in _NAMES.rows(unit, _range(search, term))})
 
 
-def _answering(unit: Unit, search: Search, question: Question) -> set[str] | None:
-    """Return the names of the secrets that have a whole alternative's rarest term; None when they are many."""
-    found: set[str] = set()
-    for alternative in question.wanted:
-        names = min((_having(unit, search, term) for term in alternative), key=len)
-        if len(names) > FEW:
-            return None
-        found.update(names)
-    return found if len(found) <= FEW else None
+_columns = secret_terms.c
+_WITHIN: Final = (
+    *(_columns[name] == bindparam(name) for name in ("account_id", "region", "kind")),
+    _columns.term >= bindparam("first"),
+    _columns.term < bindparam("end"),
+)
+_NAMES: Final = HotQuery(select(_columns.name).where(*_WITHIN))
+_COUNT: Final = HotQuery(
+    select(func.count()).select_from(select(_columns.name).where(*_WITHIN).limit(FEW + 1).subquery())
+)
 
 
-def _having(unit: Unit, search: Search, term: Term) -> list[str]:
-    """Return the names of the secrets with a term that begins so, as often as they have one; no more than FEW + 1."""
-    columns = secret_terms.c
-    statement = select(columns.name).where(
-        columns.account_id == search.account_id,
-        columns.region == search.region,
-        columns.kind == term.kind,
-        columns.term >= term.text,
-    )
-    if term.text:
-        # A filter's value is ASCII without DEL: there is a next character, and texts that begin so lie before it.
-        statement = statement.where(columns.term < term.text[:-1] + chr(ord(term.text[-1]) + 1))
-    return list(unit.connection.execute(statement.limit(FEW + 1)).scalars())
+def _count(unit: Unit, search: Search, term: Term) -> int:
+    """Return how many terms begin so, FEW + 1 for more."""
+    return int(_COUNT.rows(unit, _range(search, term))[0][0]) if term.text else FEW + 1
+
+
+def _range(search: Search, term: Term) -> dict[str, object]:
+    """Return the parameters for all terms that begin so.
+
+    A filter's value is ASCII without DEL: there is a next character, and what begins so lies before it.
+    """
+    return {
+        "account_id": search.account_id,
+        "region": search.region,
+        "kind": term.kind,
+        "first": term.text,
+        "end": term.text[:-1] + chr(ord(term.text[-1]) + 1),
+    }

@@ -117,12 +117,12 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
 
 def find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:
     """Return one version, sealed value included, or None."""
-    parameters = {
-        "account_id": secret.account_id,
-        "region": secret.region,
-        "name": secret.name,
-        "version_id": version_id,
-    }
+    owner = (secret.account_id, secret.region, secret.name)
+    return unit.derived(("version", *owner, version_id), lambda: _read_version(unit, owner, version_id))
+
+
+def _read_version(unit: Unit, owner: tuple[str, str, str], version_id: str) -> Version | None:
+    parameters = {**dict(zip(OWNER, owner, strict=True)), "version_id": version_id}
     for row in _VERSION.rows(unit, parameters):
         return Version(
             version_id=row[0],

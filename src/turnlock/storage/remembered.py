@@ -41,6 +41,8 @@ class RememberedRows:
         self._version = -1
         self._rows: dict[Hashable, Rows] = {}
         self._values: dict[Hashable, Any] = {}
+        self._passed_over = 0
+        """How many results were too large to be kept."""
 
     def holds(self, version: int) -> bool:
         """Tell whether what is remembered is of this data version."""
@@ -56,14 +58,17 @@ class RememberedRows:
     def value(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` derives from remembered rows, made once for as long as they hold.
 
-        Only for what `make` derives from the store and from nothing else, and that nobody changes: it is shared.
+        Only for what `make` derives from the store and from nothing else, and that nobody changes: it is shared. What
+        comes from a row too large to be kept is not kept either.
         """
         found: T | None = self._values.get(key)
         if found is None:
+            passed_over = self._passed_over
             found = make()
-            if len(self._values) >= MOST_QUERIES:
-                del self._values[next(iter(self._values))]
-            self._values[key] = found
+            if self._passed_over == passed_over:
+                if len(self._values) >= MOST_QUERIES:
+                    del self._values[next(iter(self._values))]
+                self._values[key] = found
         return found
 
     def find(self, key: Hashable) -> Rows | None:
@@ -73,6 +78,7 @@ class RememberedRows:
     def keep(self, key: Hashable, rows: Rows) -> None:
         """Remember rows, unless one of them is large; the oldest make room."""
         if any(isinstance(value, bytes) and len(value) > LARGEST_BLOB for row in rows for value in row):
+            self._passed_over += 1
             return
         if len(self._rows) >= MOST_QUERIES:
             del self._rows[next(iter(self._rows))]
