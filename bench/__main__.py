@@ -77,7 +77,8 @@ def main(write: bool, rounds: int, **options: Any) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
     click.echo(f"\n{figures.table(measured)}\n")
     if write:
-        PAGE.write_text(figures.page(measured, setting), encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(figures.replace_figures(page, measured, setting), encoding="utf-8")
         click.echo(f"written to {PAGE}")
     sys.exit(_verdict(measured, setting.generator))
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -33,8 +34,8 @@ class Connection(asyncio.Protocol):
         self.failures = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ from statistics import median
 
 from bench.load import Measurement
 
+BEGIN, END = "<!-- figures: written by python -m bench --write -->", "<!-- end of the figures -->"
 MARK = 0.20
 """The least that GetSecretValue must reach of the bare server's rate."""
 
@@ -63,18 +64,19 @@ def table(rounds: Sequence[Round]) -> str:
     return "\n".join(rows)
 
 
-def page(rounds: Sequence[Round], setting: Setting) -> str:
-    """Return docs/benchmarks.md."""
+def replace_figures(page: str, rounds: Sequence[Round], setting: Setting) -> str:
+    """Return the page with new figures between its two marks; ValueError when it does not have both."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page has no {BEGIN} with an {END} behind it")
+    return f"{before}{begin}\n{_figures(rounds, setting)}{end}{after}"
+
+
+def _figures(rounds: Sequence[Round], setting: Setting) -> str:
     return f"""\
-# Benchmarks
-
-GetSecretValue as root over {setting.secrets:,} secrets, every request signed by botocore and sent once, the durable record on,
-one worker on SQLite, {setting.connections} connections. Beside it the bare server: Granian (RSGI) with the same settings that reads the same bodies
-and answers a constant of the same size. Rounds are interleaved in one run, and generator and servers share the machine, so
-the **ratio** is the figure to keep; one pair alone is good to about ±30 %. The mark is {MARK:.0%}.
-
-Written by `{setting.command}` on {setting.date}, commit `{setting.commit}`, {setting.machine}, generator {setting.generator}, {setting.seconds} s for each
-server in each round.
+`{setting.command}` on {setting.date}, commit `{setting.commit}`, {setting.machine}; {setting.secrets:,} secrets,
+{setting.connections} connections, generator {setting.generator}, {setting.seconds} s for each server in each round.
 
 {table(rounds)}
 """

@@ -60,7 +60,9 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
-        return _process(self.pid) == self
+        # Not its command, which is gone before it is.
+        now = _process(self.pid)
+        return now is not None and now.started == self.started
 
     def signal(self, number: int) -> None:
         """Send it a signal, unless it is gone."""
@@ -75,7 +77,8 @@ def _process(pid: int) -> Process | None:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (OSError, IndexError):
         return None
-    if fields[0] in {"Z", "X"}:
+    # A zombie with more than one thread is still ending.
+    if fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1):
         return None
     return Process(
         pid=pid, parent=int(fields[1]), session=int(fields[3]), started=int(fields[19]), command=command
@@ -195,7 +198,7 @@ class ServerProcess:
         left = [*members]
         while left and time.monotonic() < deadline:
             time.sleep(TICK_SECONDS)
-            left = [one for one in {*members, *family(session)} if one.alive]
+            left = [one for one in (*members, *family(session)) if one.alive]
         for one in left:
             one.signal(signal.SIGKILL)
         assert not left, f"these outlived their parent: {left}"

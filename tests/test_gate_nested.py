@@ -118,7 +118,10 @@ def test_a_nested_call_is_authorised_by_itself(client: Client) -> None:
 
 def test_a_nested_call_under_a_lost_lease_is_refused(client: Client) -> None:
     """The fence is asked again by each call; here the lease goes over between the two."""
-    take = lambda unit, holder: leases.claim(unit, ACCOUNT, REGION, "l", holder=holder, seconds=60)  # noqa: E731
+
+    def take(unit: Unit, holder: str) -> Fence | None:
+        return leases.claim(unit, ACCOUNT, REGION, "l", holder=holder, seconds=60)
+
     fence = client.database.write(lambda unit: take(unit, "a"))
     assert isinstance(fence, Fence)
 
@@ -146,7 +149,7 @@ def test_a_nested_call_that_breaks_is_opaque(client: Client, monkeypatch: pytest
 
     broken = replace(client.service.passages["GetSecretValue"].action, handler=explode)
     passage = replace(client.service.passages["GetSecretValue"], action=broken)
-    monkeypatch.setitem(client.service.passages, "GetSecretValue", passage)  # type: ignore[arg-type]  # a dict
+    monkeypatch.setitem(client.service.passages, "GetSecretValue", passage)
     outer = Outer(get("db"))
     with capture_logs():
         outer.run(client)

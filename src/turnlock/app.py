@@ -153,7 +153,10 @@ def initialise(config: Config) -> None:
     Harmless when all is there. Raises ConfigurationError when what is there cannot be used.
     """
     os.umask(0o077)
-    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{config.data_dir} cannot be made: {error.strerror}.") from None
     database = _open(config.data_dir, config.database, SystemClock(), f"initialise-{uuid.uuid4().hex[:12]}")
     try:
         database.read(keys.check_root_key)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from tests.faults.conductor import Conductor
-from tests.processes import Client, ServerProcess
+from tests.processes import Client, ServerProcess, wait_until
 from turnlock.databases import EmbeddedPostgres
 
 LEASE_SECONDS = 1.5
@@ -58,8 +58,10 @@ class Scene:
 
 
 def _kill_functions(scene: Scene) -> None:
-    for function in scene.server.functions():
+    functions = scene.server.functions()
+    for function in functions:
         function.signal(signal.SIGKILL)
+    wait_until(lambda: not any(one.alive for one in functions), 10, "the end of the functions")
 
 
 def _kill_store(scene: Scene) -> None:

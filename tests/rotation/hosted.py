@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.calling import ACCOUNT, REGION, Client, token
 from turnlock import identity, rotation, secrets
@@ -28,6 +28,7 @@ from turnlock.rotation.due import begin_soon
 from turnlock.rotation.plans import scheduled
 from turnlock.rotation.store import PlanRow, rotations, runnable
 from turnlock.storage import Database, Unit
+from turnlock.storage.leases import leases
 from turnlock.trail.store import trail_records
 
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
@@ -229,7 +230,9 @@ def create_scheduled(client: Client, names: list[str], **rules: Any) -> None:
     def work(batch: list[str], unit: Unit) -> None:
         for name in batch:
             text = value(name.partition("/")[0])
-            made = client._pass(passage, {"Name": name, "ClientRequestToken": token(1), "SecretString": text}, unit)
+            made = client._pass(
+                passage, {"Name": name, "ClientRequestToken": token(1), "SecretString": text}, unit
+            )
             assert not isinstance(made[0], ApiError)
             secret = secrets.find_secret(unit, secrets.parse_secret_id(name, ACCOUNT, REGION))
             assert secret is not None
@@ -276,6 +279,15 @@ def plan_rows(database: Database) -> list[Any]:
     """Return the rows of all plans, in the order in which they began."""
     statement = select(rotations).order_by(rotations.c.started_at, rotations.c.run)
     return list(database.read(lambda unit: unit.connection.execute(statement).all()))
+
+
+def let_leases_run_out(client: Client) -> None:
+    """Do what time does to the leases of a node that is gone."""
+    client.database.write(
+        lambda unit: unit.connection.execute(
+            update(leases).where(leases.c.name.startswith("rotation/")).values(expires_at=1)
+        )
+    )
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
@@ -329,3 +341,11 @@ def crash_at(moment: str, step: str) -> Observer:
 
 class Crash(BaseException):
     """The end of a process, as far as a thread can play it."""
+
+
+def schedule(client: Client, node: Node, name: str = "db-1/app", **rules: Any) -> str:
+    """Make a secret on a schedule, its configuration checked and its first window ahead."""
+    arn = create(client, name)
+    rotate(client, arn, RotationRules=rules, RotateImmediately=False)
+    settle(node)
+    return arn

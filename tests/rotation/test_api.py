@@ -1,8 +1,7 @@
-"""RotateSecret and CancelRotateSecret, as their callers see them."""
+"""RotateSecret, as its callers see it."""
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import Any
 
@@ -19,15 +18,12 @@ from tests.rotation.hosted import (
     rotate,
     settle,
     stages,
-    tick_until,
     value,
-    wait_until,
 )
 from tests.support import NOON, SettableClock
 from turnlock.core.arn import Region
-from turnlock.errors import ApiError
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAY = timedelta(days=1)
 UNFINISHED = (
     "InvalidRequestException",
     "A previous rotation isn't complete. That rotation will be reattempted.",
@@ -161,11 +157,12 @@ def test_what_cannot_be_configured_is_refused_and_changes_nothing(
 )
 def test_a_function_that_may_not_be_called_is_refused(client: Client, function_arn: str) -> None:
     arn = create(client)
-    assert refusal(lambda: rotate(client, arn, RotationLambdaARN=function_arn)) == (
-        "AccessDeniedException",
+    sentence = (
         "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to"
-        " the principal secretsmanager.amazonaws.com.",
+        " the principal secretsmanager.amazonaws.com."
     )
+    found = refusal(lambda: rotate(client, arn, RotationLambdaARN=function_arn))
+    assert found == ("AccessDeniedException", sentence)
 
 
 def test_an_absent_secret_and_one_marked_for_deletion_are_refused(client: Client) -> None:
@@ -180,7 +177,10 @@ def test_an_absent_secret_and_one_marked_for_deletion_are_refused(client: Client
 def test_another_region_has_no_such_secret(client: Client) -> None:
     arn = create(client)
     elsewhere = client.elsewhere(region=Region("eu-west-1"))
-    assert refusal(lambda: rotate(elsewhere, arn))[0] in ("ResourceNotFoundException", "AccessDeniedException")
+    assert refusal(lambda: rotate(elsewhere, arn))[0] in (
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+    )
 
 
 def test_a_repeated_token_begins_nothing_during_and_after_the_rotation(client: Client, node: Node) -> None:
@@ -218,9 +218,7 @@ def test_a_pending_version_of_somebody_elses_is_refused(client: Client) -> None:
 
 def test_awspending_beside_awscurrent_does_not_block(client: Client, node: Node) -> None:
     arn = create(client)
-    client(
-        "UpdateSecretVersionStage", SecretId=arn, VersionStage="AWSPENDING", MoveToVersionId=token(1)
-    )
+    client("UpdateSecretVersionStage", SecretId=arn, VersionStage="AWSPENDING", MoveToVersionId=token(1))
     rotate(client, arn)
     settle(node)
     assert stages(client, arn)["AWSCURRENT"] == token(2)
@@ -315,107 +313,3 @@ class TestRotateLater:
         settle(node)
         assert events(client.database) == ["TestRotationStarted", "TestRotationFailed"]
         assert stages(client, arn) == {}
-
-
-class TestCancel:
-    """CancelRotateSecret turns rotation off; a rotation in progress stays as it is."""
-
-    def test_rules_and_function_stay_and_the_dates_go(self, client: Client, node: Node) -> None:
-        arn = create(client)
-        rotate(client, arn, RotationRules={"AutomaticallyAfterDays": 10})
-        settle(node)
-        answer = client("CancelRotateSecret", SecretId=arn)
-        assert answer == {"ARN": arn, "Name": "db-1/app"}
-        found = described(client, arn)
-        assert (found["RotationEnabled"], found["RotationLambdaARN"]) == (False, FUNCTION)
-        assert found["RotationRules"] == {"AutomaticallyAfterDays": 10}
-        assert not {"LastRotatedDate", "NextRotationDate"} & found.keys()
-
-    def test_a_cancelled_secret_does_not_rotate(
-        self, client: Client, node: Node, clock: SettableClock, world: World
-    ) -> None:
-        arn = create(client)
-        rotate(client, arn, RotationRules={"AutomaticallyAfterDays": 10})
-        settle(node)
-        client("CancelRotateSecret", SecretId=arn)
-        clock.advance(30 * DAY)
-        settle(node)
-        assert len(world.calls) == 4
-
-    def test_a_secret_that_never_rotated_stays_as_it_is(self, client: Client) -> None:
-        arn = create(client)
-        before = described(client, arn)
-        client("CancelRotateSecret", SecretId=arn)
-        assert described(client, arn) == before
-
-    def test_the_late_outcome_of_a_step_in_flight_is_ignored(
-        self, client: Client, node: Node, world: World
-    ) -> None:
-        entered, go_on = threading.Event(), threading.Event()
-
-        def hold(step: str, _invocation: object, _abort: object) -> None:
-            if step == "testSecret":
-                entered.set()
-                assert go_on.wait(10)
-
-        world.before = hold
-        arn = create(client)
-        rotate(client, arn)
-        tick_until(entered.is_set, node)
-        assert client("CancelRotateSecret", SecretId=arn)["VersionId"] == token(2)
-        before, row = described(client, arn), plan_rows(client.database)
-        go_on.set()
-        wait_until(lambda: node.scheduler.busy == 0)
-        assert described(client, arn) == before
-        assert plan_rows(client.database) == row
-        assert stages(client, arn) == {"AWSCURRENT": token(1), "AWSPENDING": token(2)}
-        assert events(client.database) == ["RotationStarted"]
-        assert "finishSecret" not in world.steps(arn)
-
-    def test_the_same_token_takes_a_cancelled_rotation_up_again_by_what_the_database_accepts(
-        self, client: Client, node: Node, world: World
-    ) -> None:
-        world.faults = [("testSecret", "timeout")]
-        arn = create(client)
-        rotate(client, arn)
-        settle(node)
-        client("CancelRotateSecret", SecretId=arn)
-        del world.calls[:]
-        assert refusal(lambda: rotate(client, arn, 3)) == UNFINISHED
-        assert refusal(lambda: rotate(client, arn, RotateImmediately=False)) == UNFINISHED
-        assert rotate(client, arn) == token(2)
-        settle(node)
-        assert world.steps(arn) == ["probe", "testSecret", "finishSecret"]
-        assert stages(client, arn) == {"AWSCURRENT": token(2), "AWSPREVIOUS": token(1)}
-        assert events(client.database)[-1] == "RotationSucceeded"
-
-    @pytest.mark.parametrize("number", [2, 3], ids=["the same token", "another token"])
-    def test_once_awspending_is_removed_a_rotation_can_be_asked_for(
-        self, client: Client, node: Node, world: World, number: int
-    ) -> None:
-        world.faults = [("testSecret", "timeout")]
-        arn = create(client)
-        rotate(client, arn)
-        settle(node)
-        client("CancelRotateSecret", SecretId=arn)
-        client(
-            "UpdateSecretVersionStage", SecretId=arn, VersionStage="AWSPENDING", RemoveFromVersionId=token(2)
-        )
-        if number == 3:  # the database already has the cancelled version's password
-            world.accepted[arn] = "first-password"
-        assert rotate(client, arn, number) == token(number)
-        settle(node)
-        assert stages(client, arn) == {"AWSCURRENT": token(number), "AWSPREVIOUS": token(1)}
-
-    def test_a_label_of_the_users_own_keeps_a_version_from_being_taken_up(
-        self, client: Client, node: Node, world: World
-    ) -> None:
-        world.faults = [("testSecret", "timeout")]
-        arn = create(client)
-        rotate(client, arn)
-        settle(node)
-        client("CancelRotateSecret", SecretId=arn)
-        for stage, where in (("AWSPENDING", "RemoveFromVersionId"), ("mine", "MoveToVersionId")):
-            client("UpdateSecretVersionStage", SecretId=arn, VersionStage=stage, **{where: token(2)})
-        with pytest.raises(ApiError, match="is the id of a version"):
-            rotate(client, arn)

@@ -97,9 +97,7 @@ def test_taking_awspending_away_abandons_the_rotation(client: Client, node: Node
     arn = create(client)
     rotate(client, arn)
     settle(node)
-    client(
-        "UpdateSecretVersionStage", SecretId=arn, VersionStage="AWSPENDING", RemoveFromVersionId=token(2)
-    )
+    client("UpdateSecretVersionStage", SecretId=arn, VersionStage="AWSPENDING", RemoveFromVersionId=token(2))
     assert events(client.database) == ["RotationStarted", "RotationAbandoned"]
     assert [row.state for row in plan_rows(client.database)] == ["abandoned"]
     assert rotate(client, arn, 3) == token(3)
@@ -159,6 +157,7 @@ def test_a_secret_marked_for_deletion_is_not_rotated_on(
     tick_until(held.entered.is_set, node)
     client("DeleteSecret", SecretId=arn)
     assert [row.state for row in plan_rows(client.database)] == ["cancelled"]
+    assert read(client, arn).rotation.starts_at is None
     held.go_on.set()
     wait_until(lambda: node.scheduler.busy == 0)
     clock.advance(20 * DAY)
@@ -235,5 +234,3 @@ def test_a_replica_is_never_due(client: Client, node: Node, clock: SettableClock
 
 def _missing() -> secrets.Version:
     raise AssertionError
-
-

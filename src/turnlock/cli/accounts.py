@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from turnlock import logs
 from turnlock.cli import options
 from turnlock.core.arn import AccountId
 
@@ -23,4 +24,5 @@ def create(account_id: AccountId, data_dir: Path, database: str | None) -> None:
     """Create an account and print its root credentials as an AWS shared-credentials file."""
     from turnlock import app  # noqa: PLC0415 (heavy)
 
+    logs.configure()  # without it a failure would be shown with the values of local variables, secrets among them
     click.echo(app.create_account(data_dir, database, account_id), nl=False)

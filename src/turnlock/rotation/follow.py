@@ -40,9 +40,15 @@ def labels_changed(unit: Unit, event: LabelsChanged) -> None:
 
 def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
     """End the plan of a secret that is going; nobody rotates what is scheduled for deletion."""
-    row = find_unfinished(unit, event.secret)
+    secret = event.secret
+    row = find_unfinished(unit, secret)
+    if (
+        secret.rotation.starts_at is not None
+    ):  # else every look for what is due would meet it, for as long as 30 days
+        secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
+        update_secret(unit, secret)
     if row is not None:
-        end_plan(unit, event.secret, row)
+        end_plan(unit, secret, row)
 
 
 def secret_restored(unit: Unit, event: SecretRestored) -> None:

@@ -75,12 +75,12 @@ class Scheduler:
 
     def tick(self) -> float:
         """Begin and claim what there is; return the seconds until the next look."""
-        if self._database.read(begin_soon):
-            begun = self._database.write(begin_due)
-            if begun:
-                log.info("rotations begun", action="rotations_begun", count=begun)
+        due, claimable = self._database.read(self._look)
+        begun = self._database.write(begin_due) if due else 0
+        if begun:
+            log.info("rotations begun", action="rotations_begun", count=begun)
         free = self._limits.at_once - self.busy
-        if free > 0 and self._database.read(self._find_claimable):
+        if free > 0 and (claimable or begun):
             asked_at = time.monotonic()
             for row, fence, token in self._database.write(partial(self._claim, free)):
                 self._start(row, fence, token, asked_at)
@@ -94,8 +94,12 @@ class Scheduler:
             self._keeper.let_go(claimed.hold)
         self._keeper.close()
 
-    def _find_claimable(self, unit: Unit) -> list[PlanRow]:
-        return runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
+    def _look(self, unit: Unit) -> tuple[bool, bool]:
+        """Tell whether a rotation can begin, and whether a plan can be claimed: two indexed rows where there is none."""
+        claimable = runnable(unit, unit.now, 1)
+        if claimable:
+            claimable = runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
+        return begin_soon(unit), bool(claimable)
 
     def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""

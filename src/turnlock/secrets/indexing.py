@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.secrets.model import Secret
-from turnlock.secrets.tables import OWNER, secret_search, secret_terms, secrets
+from turnlock.secrets.tables import OWNER, secret_terms, secrets
 from turnlock.secrets.terms import Term, as_text, from_text, terms_of
 from turnlock.storage import HotQuery, Unit
 
-_TERMS = HotQuery(
-    select(secret_search.c.terms).where(*(secret_search.c[name] == bindparam(name) for name in OWNER))
-)
+_TERMS = HotQuery(select(secrets.c.terms).where(*(secrets.c[name] == bindparam(name) for name in OWNER)))
 _FOUND_BY = HotQuery(
     select(secrets.c.description, secrets.c.owning_service, secrets.c.primary_region).where(
         *(secrets.c[name] == bindparam(name) for name in OWNER)
     )
+)
+_KEEP_TEXT = (
+    update(secrets)
+    .where(*(secrets.c[name] == bindparam(f"_{name}") for name in OWNER))
+    .values(terms=bindparam("_terms"))
 )
 _DELETE_TERM = delete(secret_terms).where(
     *(
@@ -39,15 +42,19 @@ def reindex(unit: Unit, secret: Secret, tags: Mapping[str, str], *, new: bool = 
         return
     _remove(unit, secret, present - wanted)
     _insert(unit, secret, wanted - present)
-    owner = _owner(secret)
     unit.connection.execute(
-        delete(secret_search).where(*(secret_search.c[name] == owner[name] for name in OWNER))
+        _KEEP_TEXT,
+        {
+            "_account_id": secret.account_id,
+            "_region": secret.region,
+            "_name": secret.name,
+            "_terms": as_text(wanted),
+        },
     )
-    unit.connection.execute(secret_search.insert().values(**owner, terms=as_text(wanted)))
 
 
 def forget(unit: Unit, secret: Secret) -> None:
-    """Remove a secret's terms; to be called before its row goes, and the text with it."""
+    """Remove a secret's terms; to be called before its row goes."""
     _remove(unit, secret, _present(unit, secret))
 
 
@@ -59,7 +66,7 @@ def found_otherwise(unit: Unit, secret: Secret) -> bool:
 
 def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
     rows = _TERMS.rows(unit, _owner(secret))
-    return from_text(rows[0][0]) if rows else frozenset()
+    return from_text(rows[0][0] or "") if rows else frozenset()
 
 
 def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:

@@ -33,18 +33,18 @@ from sqlalchemy import (
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret
 from turnlock.secrets.store import secret_of
-from turnlock.secrets.tables import OWNER, secret_search, secret_terms, secrets
+from turnlock.secrets.tables import SECRET_COLUMNS, secret_terms, secrets
 from turnlock.secrets.terms import Question, Term, question_of
 from turnlock.storage import HotQuery, Unit, micros
 from turnlock.storage.schema import position_in
 
-SCAN: Final = 3_000
+SCAN: Final = 2_000
 """Secrets walked past for one page."""
 
-FEW: Final = 2_000
+FEW: Final = 1_000
 """Secrets read by their terms: beyond it, walking finds a page as soon."""
 
-MOST_TERMS: Final = 24
+MOST_TERMS: Final = 12
 """Terms asked of the store for one page: each costs something for each secret that is walked past."""
 
 _SORT: Final = {
@@ -53,7 +53,7 @@ _SORT: Final = {
     "last-changed-date": secrets.c.last_changed_at,
     "last-accessed-date": secrets.c.last_accessed_at,
 }
-_FIELDS: Final = tuple(type_coerce(c, BigInteger) if c.name.endswith("_at") else c for c in secrets.c)
+_FIELDS: Final = tuple(type_coerce(c, BigInteger) if c.name.endswith("_at") else c for c in SECRET_COLUMNS)
 
 
 class Position(msgspec.Struct, array_like=True):
@@ -111,7 +111,7 @@ def find_page(
         conditions.append(secrets.c.deleted_at.is_(None))
     found: list[Secret] = []
     for segment in _segments(search.order, position):
-        walk = _Walk(unit=unit, search=search, segment=segment, joined=bool(questions))
+        walk = _Walk(unit=unit, search=search, segment=segment)
         rows, end = walk.rows(conditions, few, limit=size + 1 - len(found))
         found += rows
         if len(found) > size:
@@ -161,15 +161,11 @@ class _Walk:
     unit: Unit
     search: Search
     segment: _Segment
-    joined: bool
-    """Whether conditions look at the text of terms."""
 
     def rows(
-        self, conditions: Sequence[ColumnElement[bool]], few: Sequence[str] | None, *, limit: int
+        self, conditions: Sequence[ColumnElement[bool]], few: Select[Any] | None, *, limit: int
     ) -> tuple[list[Secret], Position | None]:
         """Return secrets of the segment, and where the walk was broken off, None at the segment's end."""
-        if few == []:
-            return [], None
         statement = self._ordered(select(*_FIELDS), sort=few is not None)
         end = None
         if few is not None:
@@ -178,9 +174,6 @@ class _Walk:
             end = self._end()
             if end is not None:
                 statement = statement.where(self._compared(end, up_to=True))
-        if self.joined:
-            mine = (secrets.c[name] == secret_search.c[name] for name in OWNER)
-            statement = statement.join(secret_search, and_(*mine))
         found = self.unit.connection.execute(statement.where(*conditions).limit(limit))
         position = None if end is None else Position(end[0] if len(end) == 2 else None, end[-1])
         return [secret_of(tuple(row)) for row in found], position
@@ -237,11 +230,11 @@ def _conditions(questions: Sequence[Question]) -> Iterator[ColumnElement[bool]]:
 
 
 def _holds_all(terms: Sequence[Term]) -> ColumnElement[bool]:
-    return and_(*(position_in(secret_search.c.terms, term.mark) > 0 for term in terms))
+    return and_(*(position_in(secrets.c.terms, term.mark) > 0 for term in terms))
 
 
-def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> list[str] | None:
-    """Return the names of the secrets that can match, where a question says that they are few; None otherwise."""
+def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> Select[Any] | None:
+    """Return a selection of the names that can match, where a question says that they are few; None otherwise."""
     best: list[Term] = []
     fewest = FEW + 1
     for question in questions:
@@ -249,9 +242,7 @@ def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> list[str]
         count = sum(number for number, _ in rarest)
         if rarest and count < fewest:
             best, fewest = [term for _, term in rarest], count
-    if fewest > FEW:
-        return None
-    return sorted({row[0] for term in best for row in _NAMES.rows(unit, _range(search, term))})
+    return _names(search, best) if best else None
 
 
 _columns = secret_terms.c
@@ -260,7 +251,6 @@ _WITHIN: Final = (
     _columns.term >= bindparam("first"),
     _columns.term < bindparam("end"),
 )
-_NAMES: Final = HotQuery(select(_columns.name).where(*_WITHIN))
 _COUNT: Final = HotQuery(
     select(func.count()).select_from(select(_columns.name).where(*_WITHIN).limit(FEW + 1).subquery())
 )
@@ -269,6 +259,20 @@ _COUNT: Final = HotQuery(
 def _count(unit: Unit, search: Search, term: Term) -> int:
     """Return how many terms begin so, FEW + 1 for more."""
     return int(_COUNT.rows(unit, _range(search, term))[0][0]) if term.text else FEW + 1
+
+
+def _names(search: Search, terms: Sequence[Term]) -> Select[Any]:
+    ranges = [_range(search, term) for term in terms]
+    return select(_columns.name).where(
+        _columns.account_id == search.account_id,
+        _columns.region == search.region,
+        or_(
+            *(
+                and_(_columns.kind == one["kind"], _columns.term >= one["first"], _columns.term < one["end"])
+                for one in ranges
+            )
+        ),
+    )
 
 
 def _range(search: Search, term: Term) -> dict[str, object]:

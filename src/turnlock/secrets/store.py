@@ -20,13 +20,18 @@ from turnlock.errors import SealBroken
 from turnlock.secrets.indexing import forget as forget_terms
 from turnlock.secrets.indexing import found_otherwise, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
-from turnlock.secrets.tables import OWNER, secret_tags, secret_versions, secrets, staging_labels
+from turnlock.secrets.tables import (
+    OWNER,
+    SECRET_COLUMNS,
+    secret_tags,
+    secret_versions,
+    secrets,
+    staging_labels,
+)
 from turnlock.storage import HotQuery, Unit, moment
 
-_FIELDS = tuple(column for column in secrets.c)
-
 _FIND = HotQuery(
-    select(*_FIELDS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
+    select(*SECRET_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
     .select_from(
         secrets.outerjoin(
             staging_labels,
@@ -279,7 +284,7 @@ def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
 
 
 def secret_of(values: Sequence[Any]) -> Secret:
-    """Make a Secret, labels aside, from the columns of `secrets` in their order, moments in microseconds."""
+    """Make a Secret, labels aside, from SECRET_COLUMNS in their order, moments in microseconds."""
     return Secret(
         account_id=values[0],
         region=values[1],

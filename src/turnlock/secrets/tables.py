@@ -53,10 +53,14 @@ secrets = Table(
     Column("external_metadata", Text),
     Column("external_role_arn", Text),
     Column("primary_region", String(32)),
+    Column("terms", Text),
     Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
     Index("ix_secrets_changed", "account_id", "region", "last_changed_at", "name"),
     Index("ix_secrets_accessed", "account_id", "region", "last_accessed_at", "name"),
 )
+
+SECRET_COLUMNS = tuple(column for column in secrets.c if column.name != "terms")
+"""The columns that a Secret is made of: all but what only searching reads."""
 
 secret_tags = Table(
     "secret_tags",
@@ -129,13 +133,7 @@ secret_terms = Table(
     Column("name", String(512), primary_key=True),
     sqlite_with_rowid=False,
 )
-"""What filters find secrets by, term first. Kept by `indexing`, which deletes by whole keys: hence no foreign key."""
+"""What filters find secrets by, term first; `secrets.terms` has the same as one text.
 
-secret_search = Table(
-    "secret_search",
-    metadata,
-    *_owner_columns(),
-    Column("terms", Text, nullable=False),
-    ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
-)
-"""The same terms, secret first, as one text."""
+Kept by `indexing`, which deletes by whole keys: no index by name is needed, and so there is no foreign key.
+"""

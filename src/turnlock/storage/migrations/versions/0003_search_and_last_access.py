@@ -17,8 +17,9 @@ _BATCH = 500
 
 
 def upgrade() -> None:
-    """Expand: a nullable column, indexes, and two tables, filled for the secrets that are there."""
+    """Expand: nullable columns, indexes, and a table, filled for the secrets that are there."""
     op.add_column("secret_versions", sa.Column("last_accessed_at", sa.BigInteger))
+    op.add_column("secrets", sa.Column("terms", sa.Text))
     op.create_index("ix_secrets_changed", "secrets", ["account_id", "region", "last_changed_at", "name"])
     op.create_index("ix_secrets_accessed", "secrets", ["account_id", "region", "last_accessed_at", "name"])
     terms = op.create_table(
@@ -31,23 +32,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "region", "kind", "term", "name", name="pk_secret_terms"),
         sqlite_with_rowid=False,
     )
-    search = op.create_table(
-        "secret_search",
-        sa.Column("account_id", sa.String(12)),
-        sa.Column("region", sa.String(32)),
-        sa.Column("name", sa.String(512)),
-        sa.Column("terms", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint(*_SECRET, name="pk_secret_search"),
-        sa.ForeignKeyConstraint(
-            _SECRET, [f"secrets.{c}" for c in _SECRET], name="fk_secret_search_secrets", ondelete="CASCADE"
-        ),
-    )
-    _fill(op.get_bind(), terms, search)
+    _fill(op.get_bind(), terms)
 
 
-def _fill(connection: sa.Connection, terms: sa.Table, search: sa.Table) -> None:
-    columns = (*_SECRET, "description", "owning_service", "primary_region")
+def _fill(connection: sa.Connection, terms: sa.Table) -> None:
+    columns = (*_SECRET, "description", "owning_service", "primary_region", "terms")
     secrets = sa.table("secrets", *(sa.column(name) for name in columns))
+    keep_text = (
+        sa.update(secrets)
+        .where(*(secrets.c[name] == sa.bindparam(f"_{name}") for name in _SECRET))
+        .values(terms=sa.bindparam("_terms"))
+    )
     tags = sa.table("secret_tags", *(sa.column(name) for name in (*_SECRET, "tag_key", "tag_value")))
     tagged: dict[tuple[str, ...], dict[str, str]] = {}
     for *owner, key, value in connection.execute(sa.select(tags)):
@@ -59,9 +54,12 @@ def _fill(connection: sa.Connection, terms: sa.Table, search: sa.Table) -> None:
             for row in found[start : start + _BATCH]
         ]
         connection.execute(
-            search.insert(),
+            keep_text,
             [
-                {**_owner(row), "terms": "".join(f"\n{kind}{term}" for kind, term in sorted(wanted))}
+                {
+                    **{f"_{column}": row[column] for column in _SECRET},
+                    "_terms": "".join(f"\n{kind}{term}" for kind, term in sorted(wanted)),
+                }
                 for row, wanted in rows
             ],
         )

@@ -1,0 +1,82 @@
+"""The server over TLS: clients that verify it, and rotation functions that do too."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import SSLError
+
+from tests.clients.conftest import Served
+from tests.processes import REGION, START_SECONDS, ServerProcess, wait_until
+from tests.rotated import create_secret, new_role, rotate
+from turnlock.databases import EmbeddedPostgres
+from turnlock.databases.authority import loopback_identity
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a server's certificate behind its authority's, its key, and the authority's alone."""
+    directory = tmp_path_factory.mktemp("tls")
+    identity = loopback_identity(datetime.now(UTC))
+    (directory / "server.pem").write_bytes(identity.certificate + identity.ca)
+    (directory / "server.key").write_bytes(identity.key)
+    (directory / "ca.pem").write_bytes(identity.ca)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Path) -> Iterator[Served]:
+    """A server that speaks TLS only."""
+    options = ("--regions", REGION, "--tls-cert", str(authority / "server.pem"))
+    process = ServerProcess(
+        authority / "turnlock", options=(*options, "--tls-key", str(authority / "server.key"))
+    )
+    context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+    process.launch()
+    try:
+        wait_until(lambda: healthy(process.port, context), START_SECONDS, "a healthy server", 0.05)
+        yield Served(process=process, scheme="https")
+    finally:
+        process.kill()
+
+
+def healthy(port: int, context: ssl.SSLContext) -> bool:
+    connection = HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        time.sleep(0.05)
+        return False
+    finally:
+        connection.close()
+
+
+def test_a_client_that_verifies_the_server_is_served(secure: Served, authority: Path) -> None:
+    client = secure.client(AWS_CA_BUNDLE=str(authority / "ca.pem"))
+    client.create_secret(Name="over-tls", SecretString="v")
+    assert client.get_secret_value(SecretId="over-tls")["SecretString"] == "v"
+
+
+def test_a_client_that_does_not_know_the_authority_refuses_the_server(secure: Served) -> None:
+    with pytest.raises(SSLError):
+        secure.client().list_secrets()
+
+
+def test_a_rotation_function_verifies_the_server_and_rotates(
+    secure: Served, authority: Path, postgresql_server: EmbeddedPostgres
+) -> None:
+    client = secure.client(AWS_CA_BUNDLE=str(authority / "ca.pem"))
+    role = new_role(postgresql_server)
+    arn = create_secret(client, role)
+    rotate(client, arn)
+    assert role.accepts(json.loads(client.get_secret_value(SecretId=arn)["SecretString"]))
