@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test quick check bench proof lock clean
+.PHONY: run test retest quick check bench proof lock clean
 
 run: $(STAMP)
 	$(BIN)/turnlock demo
@@ -13,8 +13,14 @@ test: $(STAMP)
 	tools/debian.sh
 	$(BIN)/pytest -q
 
+# Only what failed in the last run.
+retest: $(STAMP)
+	$(BIN)/pytest -q --last-failed --last-failed-no-failures none
+
+# The embedded store only, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
-	$(BIN)/pytest -q -m "not slow" --timeout 60
+	TURNLOCK_TEST_STORES=sqlite $(BIN)/pytest -q -m "not slow" --timeout 60 $(foreach room,bench cli clients databases \
+	  engines faults functions rotators,--ignore tests/$(room))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

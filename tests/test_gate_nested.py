@@ -194,3 +194,28 @@ def test_after_an_action_the_unit_is_as_it_was(client: Client) -> None:
     outer.run(client)
     with pytest.raises(StoreError):
         get("db")(kept[0])
+
+
+def require(operation: str) -> Callable[[Unit], Any]:
+    return lambda unit: unit.require(operation, {"SecretId": "db"})
+
+
+def test_a_further_right_is_asked_of_the_same_caller_and_leaves_no_record(client: Client) -> None:
+    assert Outer(require("PutResourcePolicy")).run(client) == {}
+    assert names(client) == [("BatchGetSecretValue", None)]
+
+
+def test_a_further_right_that_is_missing_is_the_outer_calls_denial(client: Client) -> None:
+    half = client.elsewhere(principal=role(), session=session_for("BatchGetSecretValue"))
+    denied = Outer(require("PutResourcePolicy")).run(half)
+    assert isinstance(denied, AccessDeniedException)
+    assert "secretsmanager:PutResourcePolicy on resource: db" in denied.message
+    assert names(half) == [("BatchGetSecretValue", "AccessDeniedException")]
+
+
+def test_without_the_gate_no_right_can_be_asked(client: Client) -> None:
+    def work(unit: Unit) -> None:
+        with pytest.raises(StoreError):
+            require("PutResourcePolicy")(unit)
+
+    client.database.read(work)

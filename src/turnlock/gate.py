@@ -8,7 +8,8 @@
 The store makes the record durable with the change (or the journal does, for reads); only then may the answer leave.
 
 An action that does for its caller what other actions do (BatchGetSecretValue reads many secrets) asks `unit.nested` for
-each: a call of its own by the same caller, that walks 1 to 4 in the same unit and leaves a record of its own.
+each: a call of its own by the same caller, that walks 1 to 4 in the same unit and leaves a record of its own. One that
+needs more rights than its own (CreateSecret with tags) asks `unit.require`: step 2 of another action, and nothing else.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     Raises only what keeps the whole unit from committing: errors of the store.
     """
     outcome: Answer | ApiError
-    outer, unit.nested = unit.nested, partial(_nested, passage, call, unit)
+    outer = unit.nested, unit.require
+    unit.nested, unit.require = partial(_nested, passage, call, unit), partial(_require, passage, call, unit)
     try:
         _check_fence(call, unit)
         _authorise(passage.action, call, request, unit)
@@ -68,7 +70,7 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
                 "an action failed", action="action_failed", operation=call.action, request_id=call.request_id
             )
     finally:
-        unit.nested = outer
+        unit.nested, unit.require = outer
     unit.record(_record(passage, call, request, unit, outcome))
     return outcome
 
@@ -87,6 +89,11 @@ def _nested(passage: Passage, call: Call, unit: Unit, operation: str, request: R
     if inner.action.mutates and not unit.writes:
         raise StoreError(f"{operation} changes something, and this unit of work cannot write.")
     return pass_through(inner, replace(call, action=operation), request, unit)
+
+
+def _require(passage: Passage, call: Call, unit: Unit, operation: str, request: Request) -> None:
+    """Raise AccessDeniedException unless the same caller may do this too; the denial is the outer call's outcome."""
+    _authorise(passage.beside[operation].action, replace(call, action=operation), request, unit)
 
 
 def _check_fence(call: Call, unit: Unit) -> None:

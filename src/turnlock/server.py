@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
 
-BODY_SECONDS = 30.0
+BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
 
 READERS = 16

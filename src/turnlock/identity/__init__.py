@@ -22,6 +22,12 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
+from turnlock.identity.exposure import (
+    has_invalid_service,
+    has_unsupported_principal,
+    is_public,
+    locks_out,
+)
 from turnlock.identity.model import (
     Allowed,
     Credential,
@@ -32,6 +38,8 @@ from turnlock.identity.model import (
     root_principal,
     rotation_policy,
 )
+from turnlock.identity.policy import Document
+from turnlock.identity.policy_reader import read_resource_policy
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 
@@ -42,6 +50,7 @@ __all__ = [
     "Credential",
     "Decision",
     "Denied",
+    "Document",
     "NewCredentials",
     "SigningKeys",
     "TemporaryCredentials",
@@ -50,9 +59,14 @@ __all__ = [
     "decide",
     "end_session",
     "find_credential",
+    "has_invalid_service",
+    "has_unsupported_principal",
+    "is_public",
     "issue_session",
+    "locks_out",
     "profile_text",
     "purge_expired",
+    "read_resource_policy",
     "refence",
     "root_principal",
     "rotation_policy",

@@ -42,9 +42,8 @@ def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
     """End the plan of a secret that is going; nobody rotates what is scheduled for deletion."""
     secret = event.secret
     row = find_unfinished(unit, secret)
-    if (
-        secret.rotation.starts_at is not None
-    ):  # else every look for what is due would meet it, for as long as 30 days
+    # Its turn goes too: every look for what is due would meet it, for as long as 30 days.
+    if secret.rotation.starts_at is not None:
         secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
         update_secret(unit, secret)
     if row is not None:

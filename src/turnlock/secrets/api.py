@@ -10,7 +10,7 @@ from turnlock.errors import (
     ResourceExistsException,
     ResourceNotFoundException,
 )
-from turnlock.secrets import batch, model, tagging, updating, versions_listing
+from turnlock.secrets import batch, model, policies, tagging, updating, versions_listing
 from turnlock.secrets.accesses import note_access
 from turnlock.secrets.changes import RotationTokenPresented, move_labels
 from turnlock.secrets.clean_up import require_room
@@ -35,6 +35,7 @@ from turnlock.secrets.replicas_api import (
     replication_status,
     stop_replication_to_replica,
 )
+from turnlock.secrets.scope import refuse_members
 from turnlock.secrets.store import (
     fill_version,
     find_secret,
@@ -54,13 +55,20 @@ from turnlock.secrets.values import (
 )
 from turnlock.storage import Unit
 
+_FURTHER_RIGHTS = {"Tags": "TagResource", "AddReplicaRegions": "ReplicateSecretToRegions"}
+"""By member of CreateSecret: what the caller must be allowed to do too (API reference, "Required permissions")."""
+
 
 def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     """CreateSecret: a new secret, with a first version under AWSCURRENT when a value is given."""
+    refuse_members(request)
     model.check_name(request["Name"])
     check_text("Description", request.get("Description", ""))
     value = value_in(request)
     tags = tags_in(request)
+    for member, operation in _FURTHER_RIGHTS.items():
+        if member in request:
+            unit.require(operation, {"SecretId": request["Name"]})
     reference = SecretReference(
         account_id=call.account_id, region=call.region, name=request["Name"], suffix=None
     )
@@ -210,6 +218,7 @@ ACTIONS = (
         mutates=True,
     ),
     *batch.ACTIONS,
+    *policies.ACTIONS,
     *tagging.ACTIONS,
     *updating.ACTIONS,
     *versions_listing.ACTIONS,

@@ -38,7 +38,7 @@ from turnlock.secrets.terms import Question, Term, question_of
 from turnlock.storage import HotQuery, Unit, micros
 from turnlock.storage.schema import position_in
 
-SCAN: Final = 2_000
+SCAN: Final = 4_000
 """Secrets walked past for one page."""
 
 FEW: Final = 1_000

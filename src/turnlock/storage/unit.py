@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -24,6 +24,9 @@ Subscribers = Mapping[type, Sequence[Callable[["Unit", Any], None]]]
 Nested = Callable[[str, Request], Answer | ApiError]
 """Passes a further call of the same caller through the gate: (operation name, request) → what the gate lets out."""
 
+Require = Callable[[str, Request], None]
+"""Raises AccessDeniedException unless the same caller may also do this: (operation name, request)."""
+
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -36,8 +39,8 @@ def joined(*tables: Subscribers) -> Subscribers:
     }
 
 
-def _outside(_operation: str, _request: Request) -> Answer | ApiError:
-    raise StoreError("Only what runs behind the gate can make a nested call.")
+def _outside(_operation: str, _request: Request) -> NoReturn:
+    raise StoreError("Only what runs behind the gate can ask the gate.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class Unit:
     """Rows that hot queries need not ask for again; None where nothing validates them."""
     nested: Nested = _outside
     """Set by the gate while an action runs: for actions that do for their caller what other actions do."""
+    require: Require = _outside
+    """Set by the gate while an action runs: for actions that need more rights than their own."""
     _savepoints: int = 0
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:

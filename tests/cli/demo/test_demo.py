@@ -92,7 +92,7 @@ def running(directory: Path, *options: str) -> Iterator[Demo]:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory of our own: another session of pytest closes pytest's own to the database's user again."""
-    with tempfile.TemporaryDirectory(prefix="turnlock-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="turnlock-demo-", ignore_cleanup_errors=True) as directory:
         yield Path(directory)
 
 

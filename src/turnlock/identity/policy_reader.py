@@ -1,0 +1,265 @@
+"""Reading policy documents: strictly, by the grammar in the IAM user guide ("Grammar of the IAM JSON policy language").
+
+What is not understood makes the whole document unreadable: half understood, it could allow what its author denied.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn
+
+from turnlock.identity.policy import (
+    Condition,
+    Document,
+    Effect,
+    NamedPrincipal,
+    Patterns,
+    PrincipalType,
+    Quantifier,
+    Statement,
+)
+
+_VERSIONS: Final = ("2008-10-17", "2012-10-17")
+_DOCUMENT: Final = frozenset({"Version", "Id", "Statement"})
+_STATEMENT: Final = frozenset(
+    {
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    }
+)
+_VENDOR: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+
+
+def read_resource_policy(text: str) -> Document:
+    """Return the document of a policy that is attached to a resource: each statement names principals and resources.
+
+    Raises ValueError, saying what is wrong and where, for a text that is not such a policy.
+    """
+    try:
+        raw = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"It is not JSON: {error.msg} (at character {error.pos}).") from None
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
+    return _document(raw)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("A key stands twice in one object.")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _document(raw: object) -> Document:
+    members = _members(raw, _DOCUMENT, "The policy")
+    version, policy_id = members.get("Version", _VERSIONS[0]), members.get("Id")
+    if version not in _VERSIONS:
+        raise ValueError(f"The Version must be one of {', '.join(_VERSIONS)}.")
+    if policy_id is not None and not isinstance(policy_id, str):
+        raise ValueError("The Id must be a text.")
+    listed = members.get("Statement")
+    statements = listed if isinstance(listed, list) else [listed]
+    if listed is None or not statements:
+        raise ValueError("The policy must have a Statement.")
+    read = [_statement(one, f"Statement {number}") for number, one in enumerate(statements, 1)]
+    sids = [statement.sid for statement in read if statement.sid]
+    if len(set(sids)) != len(sids):
+        raise ValueError("A Sid stands twice.")
+    return Document(version=version, policy_id=policy_id, statements=read)
+
+
+def _statement(raw: object, place: str) -> Statement:
+    members = _members(raw, _STATEMENT, place)
+    sid, effect = members.get("Sid"), members.get("Effect")
+    if sid is not None and not isinstance(sid, str):
+        raise ValueError(f"{place}: Sid must be a text.")
+    if effect not in [one.value for one in Effect]:
+        raise ValueError(f"{place}: Effect must be Allow or Deny.")
+    named, negated = _one_of(members, "Principal", "NotPrincipal", place)
+    return Statement(
+        sid=sid,
+        effect=Effect(effect),
+        principals=_principals(named, place),
+        principals_negated=negated,
+        actions=_patterns(members, "Action", "NotAction", place, _is_action),
+        resources=_patterns(members, "Resource", "NotResource", place, _is_resource),
+        conditions=_conditions(members["Condition"], place) if "Condition" in members else (),
+    )
+
+
+def _members(raw: object, known: frozenset[str], place: str) -> dict[str, Any]:
+    if not isinstance(raw, dict) or raw.keys() - known:
+        raise ValueError(f"{place} must be an object of {', '.join(sorted(known))}.")
+    return raw
+
+
+def _one_of(members: Mapping[str, Any], plain: str, negated: str, place: str) -> tuple[Any, bool]:
+    """Return the one of two elements that is there, and whether it is the negated one."""
+    if (plain in members) == (negated in members):
+        raise ValueError(f"{place} must have either {plain} or {negated}.")
+    return (members[negated], True) if negated in members else (members[plain], False)
+
+
+def _texts(value: object, place: str) -> list[str]:
+    """Return a text or a list of texts as a list; none may be empty."""
+    listed = value if isinstance(value, list) else [value]
+    texts = [text for text in listed if isinstance(text, str) and text]
+    if not texts or len(texts) != len(listed):
+        raise ValueError(f"{place} must be a text or a list of texts.")
+    return texts
+
+
+def _principals(value: object, place: str) -> list[NamedPrincipal]:
+    if value == "*":
+        return [NamedPrincipal(type=PrincipalType.ANYONE, name="*")]
+    kinds = {one.value for one in PrincipalType if one is not PrincipalType.ANYONE}
+    if not isinstance(value, dict) or not value or value.keys() - kinds:
+        raise ValueError(f'{place}: a principal must be "*" or an object of {", ".join(sorted(kinds))}.')
+    return [
+        NamedPrincipal(
+            type=PrincipalType.ANYONE if kind == "AWS" and name == "*" else PrincipalType(kind), name=name
+        )
+        for kind, names in value.items()
+        for name in _texts(names, f"{place}: {kind}")
+    ]
+
+
+def _patterns(
+    members: Mapping[str, Any], plain: str, negated: str, place: str, is_one: Callable[[str], bool]
+) -> Patterns:
+    value, is_negated = _one_of(members, plain, negated, place)
+    texts = _texts(value, f"{place}: {plain}")
+    if not all(map(is_one, texts)):
+        raise ValueError(f"{place}: {plain} has a value that can name none.")
+    return Patterns(texts=texts, negated=is_negated)
+
+
+def _is_action(text: str) -> bool:
+    vendor, colon, name = text.partition(":")
+    return text == "*" or (bool(vendor and colon and name) and set(vendor) <= _VENDOR)
+
+
+def _is_resource(text: str) -> bool:
+    parts = text.split(":", 5)
+    return text == "*" or (len(parts) == 6 and parts[0] == "arn" and bool(parts[5]))
+
+
+def _conditions(raw: object, place: str) -> list[Condition]:
+    found: list[Condition] = []
+    for named, keys in _condition_object(raw, place).items():
+        quantifier, operator, if_exists = _operator(named, place)
+        for key, value in _condition_object(keys, place).items():
+            values = _condition_values(value, place)
+            if not key or not all(_fits(operator, text) for text in values):
+                raise ValueError(
+                    f"{place}: a condition has a value that its operator {operator} cannot read."
+                )
+            found.append(
+                Condition(
+                    operator=operator, quantifier=quantifier, if_exists=if_exists, key=key, values=values
+                )
+            )
+    return found
+
+
+def _condition_object(raw: object, place: str) -> dict[str, Any]:
+    if not isinstance(raw, dict) or not raw:
+        raise ValueError(f"{place}: a Condition must be an object of operators, each with an object of keys.")
+    return raw
+
+
+def _operator(named: str, place: str) -> tuple[Quantifier, str, bool]:
+    """Return (quantifier, operator, IfExists) of an operator's name."""
+    first, colon, rest = named.partition(":")
+    quantifiers = {one.value: one for one in Quantifier if one is not Quantifier.ONE}
+    quantifier = quantifiers.get(first) if colon else Quantifier.ONE
+    bare = rest if colon else named
+    operator = bare.removesuffix("IfExists")
+    if quantifier is None or operator not in _OPERATORS or bare == "NullIfExists":
+        raise ValueError(f"{place} has a condition operator that no policy has.")
+    return quantifier, operator, operator != bare
+
+
+def _condition_values(value: object, place: str) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str | bool | int | float) for one in values):
+        raise ValueError(
+            f"{place}: a condition's value must be a text, a number, a boolean, or a list of these."
+        )
+    return [one if isinstance(one, str) else json.dumps(one) for one in values]
+
+
+def _fits(operator: str, text: str) -> bool:
+    """Tell whether an operator can read a value; a policy variable may become anything."""
+    return "${" in text or _OPERATORS[operator](text)
+
+
+def _anything(_text: str) -> bool:
+    return True
+
+
+def _is_boolean(text: str) -> bool:
+    return text.lower() in {"true", "false"}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return _is_number(text)
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_arn_pattern(text: str) -> bool:
+    return "*" in text or text.count(":") >= 5
+
+
+_COMPARED: Final = (
+    "Equals",
+    "NotEquals",
+    "LessThan",
+    "LessThanEquals",
+    "GreaterThan",
+    "GreaterThanEquals",
+)
+_OPERATORS: Final[Mapping[str, Callable[[str], bool]]] = {
+    **dict.fromkeys(("StringEquals", "StringNotEquals", "StringLike", "StringNotLike"), _anything),
+    **dict.fromkeys(("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "BinaryEquals"), _anything),
+    **dict.fromkeys((f"Numeric{how}" for how in _COMPARED), _is_number),
+    **dict.fromkeys((f"Date{how}" for how in _COMPARED), _is_date),
+    **dict.fromkeys(("Bool", "Null"), _is_boolean),
+    **dict.fromkeys(("IpAddress", "NotIpAddress"), _is_network),
+    **dict.fromkeys(("ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike"), _is_arn_pattern),
+}
+"""By operator: whether it can read a value."""

@@ -1,0 +1,137 @@
+"""The resource policy of a secret: putting, showing, deleting and checking it.
+
+Policies are kept and checked, and not evaluated yet (docs/status.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from turnlock import identity
+from turnlock.core.action import Action, Answer, Request, Subject
+from turnlock.core.call import Call
+from turnlock.errors import (
+    InvalidParameterException,
+    MalformedPolicyDocumentException,
+    PublicPolicyException,
+    ResourceNotFoundException,
+)
+from turnlock.secrets.changes import update_secret
+from turnlock.secrets.lookup import require_living, require_writable, secret_subject
+from turnlock.secrets.model import Secret
+from turnlock.secrets.policy_store import find_policy, save_policy
+from turnlock.storage import Unit
+
+_DEFAULT: Final = "default"
+"""The only name that a policy can have."""
+
+_SYNTAX: Final = "This resource policy contains a syntax error."
+_PRINCIPAL: Final = "This resource policy contains an unsupported principal."
+_SERVICE: Final = "This resource policy contains an invalid service principal."
+_PUBLIC: Final = "This resource policy grants broad access to your secret."
+_LOCK_OUT: Final = "Your requested changes will not allow you to manage this secret in the future."
+
+
+def put_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """PutResourcePolicy: give the secret this policy instead of the one it has.
+
+    Raises MalformedPolicyDocumentException for what is no policy or names what cannot be named, PublicPolicyException for
+    broad access where the caller asks for that check.
+    """
+    secret = require_writable(call, request, unit)
+    if request.get("PolicyName", _DEFAULT) != _DEFAULT:
+        raise InvalidParameterException("You can only attach the default policy.")
+    text = request["ResourcePolicy"]
+    try:
+        document = identity.read_resource_policy(text)
+    except ValueError as error:
+        raise MalformedPolicyDocumentException(f"{_SYNTAX} {error}") from None
+    if identity.has_unsupported_principal(document):
+        raise MalformedPolicyDocumentException(_PRINCIPAL)
+    if identity.has_invalid_service(document):
+        raise MalformedPolicyDocumentException(_SERVICE)
+    if request.get("BlockPublicPolicy", False) and identity.is_public(document):
+        raise PublicPolicyException(_PUBLIC)
+    _change(unit, secret, text)
+    return _answer(secret, request)
+
+
+def get_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetResourcePolicy: the policy as it was put; no member ResourcePolicy where there is none."""
+    secret = require_living(call, request, unit)
+    if request.get("PolicyName", _DEFAULT) != _DEFAULT:
+        raise ResourceNotFoundException("Secrets Manager can't find a resource policy of this name.")
+    return {**_answer(secret, request), "ResourcePolicy": find_policy(unit, secret)}
+
+
+def delete_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """DeleteResourcePolicy: take the policy away; a secret without one stays as it is."""
+    secret = require_writable(call, request, unit)
+    if request.get("PolicyName", _DEFAULT) != _DEFAULT:
+        raise InvalidParameterException("You can only delete the default policy.")
+    _change(unit, secret, None)
+    return _answer(secret, request)
+
+
+def validate_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """ValidateResourcePolicy: say what is wrong with a policy, for a secret or for none in particular.
+
+    The caller needs the right to put the policy too (API reference).
+    """
+    secret = require_living(call, request, unit) if "SecretId" in request else None
+    unit.require("PutResourcePolicy", {"SecretId": request.get("SecretId", "*")})
+    found = [
+        {"CheckName": name, "ErrorMessage": message}
+        for name, message in _findings(call, request["ResourcePolicy"], secret)
+    ]
+    return {"PolicyValidationPassed": not found, "ValidationErrors": found}
+
+
+def _policy_subject(call: Call, request: Request, unit: Unit) -> Subject:
+    """Return what ValidateResourcePolicy is about: a secret, or none."""
+    return secret_subject(call, request, unit) if "SecretId" in request else Subject(arn=None, named="*")
+
+
+ACTIONS = (
+    Action(name="DeleteResourcePolicy", handler=delete_resource_policy, subject=secret_subject, mutates=True),
+    Action(name="GetResourcePolicy", handler=get_resource_policy, subject=secret_subject, mutates=False),
+    Action(name="PutResourcePolicy", handler=put_resource_policy, subject=secret_subject, mutates=True),
+    Action(
+        name="ValidateResourcePolicy",
+        handler=validate_resource_policy,
+        subject=_policy_subject,
+        mutates=False,
+    ),
+)
+
+
+def _findings(call: Call, text: str, secret: Secret | None) -> Iterator[tuple[str, str]]:
+    """Yield (name of the check, what it found); AWS documents the sentences, and no names."""
+    try:
+        document = identity.read_resource_policy(text)
+    except ValueError as error:
+        yield "SYNTAX_ERROR", f"{_SYNTAX} {error}"
+        return
+    if identity.has_unsupported_principal(document):
+        yield "UNSUPPORTED_PRINCIPAL", _PRINCIPAL
+    if identity.has_invalid_service(document):
+        yield "INVALID_SERVICE_PRINCIPAL", _SERVICE
+    if identity.is_public(document):
+        yield "PUBLIC_ACCESS", _PUBLIC
+    arn = None if secret is None else secret.arn
+    if identity.locks_out(document, call.principal, "secretsmanager:PutResourcePolicy", arn):
+        yield "LOCK_OUT", _LOCK_OUT
+
+
+def _change(unit: Unit, secret: Secret, policy: str | None) -> None:
+    """Write the policy; where it stays the same, the secret was not changed."""
+    if find_policy(unit, secret) != policy:
+        save_policy(unit, secret, policy)
+        update_secret(unit, secret.evolve(last_changed_at=unit.now))
+
+
+def _answer(secret: Secret, request: Request) -> dict[str, Any]:
+    """Return the members of every answer; PolicyName only to who asks by it, because older service models lack it."""
+    named = {"PolicyName": _DEFAULT} if "PolicyName" in request else {}
+    return {"ARN": secret.arn, "Name": secret.name, **named}
