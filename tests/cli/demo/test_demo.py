@@ -86,7 +86,7 @@ def running(directory: Path, *options: str) -> Iterator[Demo]:
         with suppress(ProcessLookupError):
             demo.process.send_signal(signal.SIGTERM)
         demo.close()
-        wait_until(lambda: not demo.left(), 10, f"the end of {demo.left()}")
+        wait_until(lambda: not demo.left(), 40, f"the end of {demo.left()}")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_it_rotates_without_a_failed_operation_ends_by_itself_and_leaves_nothing
     with running(place, "--rotations", "2", "--every", "1") as demo:
         assert demo.await_end() == 0, demo.output
         assert len(demo.seen) >= 4, "the demo, a server, a worker, a PostgreSQL"
-        wait_until(lambda: not demo.left(), 5, f"the end of {demo.left()}")
+        wait_until(lambda: not demo.left(), 40, f"the end of {demo.left()}")
     first = FIRST.search(demo.output)
     assert first, demo.output
     assert float(first["seconds"]) < 30
@@ -152,7 +152,7 @@ def test_a_killed_demo_takes_its_server_and_database_with_it_and_the_next_one_st
         demo.await_text("An application is at work")
         demo.process.kill()
         demo.process.wait(PATIENCE)
-        wait_until(lambda: not demo.left(), 10, "the end of its children")
+        wait_until(lambda: not demo.left(), 40, "the end of its children")
     with running(place) as demo:
         demo.await_text("An application is at work")
 

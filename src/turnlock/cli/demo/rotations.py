@@ -12,6 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 PATIENCE = 60.0
 """Seconds after which a rotation that is not over counts as failed."""
 
+AFTER_ANOTHER = 1.0
+"""Seconds until the next try when somebody else's rotation was running."""
+
 BEFORE = 1.0
 """Seconds that the application is let work alone before the first rotation."""
 
@@ -66,9 +69,14 @@ class Rotations:
         asked_at = time.monotonic()
         self._next_at = asked_at + self.every
         before = self.client.describe_secret(SecretId=self.secret).get("LastRotatedDate")
-        answer = self.client.rotate_secret(
-            SecretId=self.secret, RotationLambdaARN=self.function_arn, RotationRules=_EVERY_FOUR_HOURS
-        )
+        try:
+            answer = self.client.rotate_secret(
+                SecretId=self.secret, RotationLambdaARN=self.function_arn, RotationRules=_EVERY_FOUR_HOURS
+            )
+        except self.client.exceptions.InvalidRequestException:
+            # A rotation that somebody asked for in the second terminal is still running: ours comes after it.
+            self._next_at = asked_at + AFTER_ANOTHER
+            return
         self._running = _Running(version_id=answer["VersionId"], rotated_before=before, asked_at=asked_at)
 
     def _follow(self, running: _Running) -> None:
