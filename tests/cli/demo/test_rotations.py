@@ -12,6 +12,10 @@ from botocore.exceptions import ClientError
 from turnlock.cli.demo import rotations
 from turnlock.cli.demo.rotations import Rotations
 
+BUSY = ClientError(
+    {"Error": {"Code": "InvalidRequestException", "Message": "A previous rotation isn't complete."}},
+    "RotateSecret",
+)
 REFUSED = ClientError({"Error": {"Code": "InvalidRequestException", "Message": "not now"}}, "RotateSecret")
 
 
@@ -21,6 +25,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.asked = 0
         self.refuses = False
+        self.refusal = REFUSED
         self.described: dict[str, Any] = {"VersionIdsToStages": {}}
 
     def describe_secret(self, **_request: str) -> dict[str, Any]:
@@ -28,7 +33,7 @@ class FakeClient:
 
     def rotate_secret(self, **_request: object) -> dict[str, str]:
         if self.refuses:
-            raise REFUSED
+            raise self.refusal
         self.asked += 1
         return {"VersionId": f"v{self.asked}"}
 
@@ -117,3 +122,16 @@ def test_one_that_never_ends_counts_as_failed(now: Now) -> None:
     now.at += rotations.PATIENCE + 1
     subject.tick()
     assert (subject.failed, subject.running) == (1, False)
+
+
+def test_a_rotation_that_somebody_else_asked_for_is_waited_out_and_no_failure(now: Now) -> None:
+    client = FakeClient()
+    client.refuses, client.refusal = True, BUSY
+    subject = rotating(client)
+    now.at += rotations.BEFORE
+    subject.tick()
+    assert (subject.failed, subject.running, subject.wait) == (0, False, rotations.AFTER_ANOTHER)
+    client.refuses = False
+    now.at += rotations.AFTER_ANOTHER
+    subject.tick()
+    assert (client.asked, subject.running) == (1, True)

@@ -73,8 +73,10 @@ class Rotations:
             answer = self.client.rotate_secret(
                 SecretId=self.secret, RotationLambdaARN=self.function_arn, RotationRules=_EVERY_FOUR_HOURS
             )
-        except self.client.exceptions.InvalidRequestException:
-            # A rotation that somebody asked for in the second terminal is still running: ours comes after it.
+        except ClientError as error:
+            if "previous rotation isn't complete" not in str(error):
+                raise
+            # Somebody asked for one in the second terminal, and it is still running: ours comes after it.
             self._next_at = asked_at + AFTER_ANOTHER
             return
         self._running = _Running(version_id=answer["VersionId"], rotated_before=before, asked_at=asked_at)
