@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnlock.core.call import Call
+from turnlock.core.call import Call, Principal
 
 Request = Mapping[str, Any]
 """Parsed, validated input in the service model's shapes: blobs are bytes, timestamps aware datetimes, absent members absent."""
@@ -15,14 +15,35 @@ Answer = Mapping[str, Any]
 """Output in the service model's shapes; a member whose value is None is left out on the wire."""
 
 
+ConditionValues = Mapping[str, Sequence[str]]
+"""Condition keys in lower case, each with its values as policies spell them: `true`, `7`, `2026-11-25T12:00:00Z`, a text.
+
+A key that is absent here is absent from the request. A key with one value and a key with many are told apart by the policy's
+operator, not here.
+"""
+
+
+def no_conditions() -> ConditionValues:
+    """Return the conditions of a call that has none of its own."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What a call is about, as the gate authorises it."""
 
     arn: str | None
-    """The ARN of the resource that was found; None when there is none (or the action has no resource)."""
+    """The ARN of the resource that was found, or that will be made; None when there is none (or the action has no resource)."""
     named: str
     """The resource as the caller named it, or `*` for actions without one: all that a denial may show."""
+    policy: str | None = None
+    """The policy that is attached to the resource (JSON), its MAC already checked; None without one."""
+    policy_decides: bool = False
+    """True where an identity's policies count only as far as `policy` hands over to its account: KMS keys, roles to assume."""
+    granted: Callable[[Principal], bool] | None = None
+    """Tells whether a grant on the resource (KMS) lets this principal do what the call asks; None where there are no grants."""
+    conditions: Callable[[], ConditionValues] = no_conditions
+    """The condition keys that the service adds for this call. Asked only where a policy has a condition or a variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +60,8 @@ class Action:
     subject: Callable[[Call, Request, Any], Subject]
     mutates: bool
     """True when it runs in a unit of work that can write."""
+    permission: str | None = None
+    """The action's name in policies where that is another than the operation's: `InvokeFunction` for Lambda's Invoke."""
 
 
 def no_resource(_call: Call, _request: Request, _unit: object) -> Subject:

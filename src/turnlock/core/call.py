@@ -14,6 +14,8 @@ class PrincipalKind(Enum):
 
     ROOT = "Root"
     """The account's root user."""
+    USER = "IAMUser"
+    """A user of the account, by a long-term key, a console session or GetSessionToken."""
     ASSUMED_ROLE = "AssumedRole"
     """Temporary credentials of a role, such as a rotation function's."""
     SERVICE = "AWSService"
@@ -28,7 +30,7 @@ class Principal:
     arn: str
     account_id: AccountId
     principal_id: str
-    """The stable id: the account id for root, `AROA…:session-name` for a role session."""
+    """The stable id: the account id for root, `AIDA…` for a user, `AROA…:session-name` for a role session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +73,5 @@ class Call:
     user_agent: str
     at: datetime
     """When the request was received (UTC)."""
+    invoked_by: str | None = None
+    """The service that makes this call for its caller, such as `secretsmanager.amazonaws.com`; None for a caller's own."""

@@ -1,0 +1,10 @@
+"""What KMS keeps beside keys, materials and aliases."""
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Expand: nothing yet."""

@@ -1,0 +1,10 @@
+"""What RDS keeps: the registry of instances and clusters."""
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Expand: nothing yet."""
