@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -53,6 +54,12 @@ class Session:
     mfa_authenticated: bool = False
     policy: str | None = None
     """The session policy (JSON) that narrows temporary credentials; None when nothing narrows them."""
+    managed_policies: tuple[str, ...] = ()
+    """Managed policies (JSON) that were passed as session policies too: together with `policy` they allow what any of them allows."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Session tags; they win over the tags of the role or user."""
+    hosted: bool = False
+    """True for a hosted function's session: no role stands behind it, `policy` is all its authority."""
     fence: Fence | None = None
 
 
