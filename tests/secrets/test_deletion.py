@@ -193,7 +193,7 @@ def test_a_purge_is_sealed_and_belongs_to_its_region(client: Client) -> None:
     delete(client)
     statement = select(outbox.outbox.c.sealed_payload)
     payload = client.database.read(lambda unit: bytes(unit.connection.execute(statement).scalar_one()))
-    assert b"db" not in payload
+    assert b"suffix" not in payload
     client.clock.set(NOON + 31 * DAY)
     with capture_logs(), pytest.raises(Exception, match="not what was sealed"):
         client.database.write(lambda unit: purge(unit, client.account_id, Region("us-east-1"), payload))

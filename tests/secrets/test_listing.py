@@ -15,7 +15,7 @@ from tests.calling import Client, refusal, token
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.identity import root_principal
-from turnlock.secrets import search
+from turnlock.secrets import search, walk
 from turnlock.secrets.tables import secrets
 from turnlock.storage import Unit
 
@@ -157,7 +157,7 @@ def test_every_secret_is_listed_once_in_any_order_by_pages_of_any_size(
 def test_filters_narrow_and_pages_may_be_short_or_empty(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "SCAN", 4)
+    monkeypatch.setattr(walk, "SCAN", 4)
     monkeypatch.setattr(search, "FEW", 2)
     make(client, *(f"s{number:02}" for number in range(12)), *(f"wanted-{number}" for number in range(3)))
     found = pages(client, SortBy="name", SortOrder="asc", Filters=[by("name", "wanted")], MaxResults=2)

@@ -36,15 +36,8 @@ from turnlock.secrets.replicas_api import (
     stop_replication_to_replica,
 )
 from turnlock.secrets.scope import refuse_members
-from turnlock.secrets.store import (
-    fill_version,
-    find_secret,
-    find_version,
-    insert_secret,
-    insert_version,
-    save_tags,
-    tags_of,
-)
+from turnlock.secrets.store import fill_version, find_secret, find_version, insert_secret, insert_version
+from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import (
     answer_member,
     open_value,
@@ -86,9 +79,8 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
         last_changed_at=unit.now,
         secret_type=secret_type_in(request),
     )
-    if not insert_secret(unit, secret):
+    if not insert_secret(unit, secret, tags):
         raise _name_taken(secret.name)
-    save_tags(unit, secret, tags)
     version_id = None
     if value is not None:
         version_id = require_token(request)

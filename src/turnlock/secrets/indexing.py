@@ -27,6 +27,10 @@ _KEEP_TEXT = (
     .where(*(secrets.c[name] == bindparam(f"_{name}") for name in OWNER))
     .values(terms=bindparam("_terms"))
 )
+_INSERT_TERMS = {
+    "sqlite": sqlite.insert(secret_terms).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(secret_terms).on_conflict_do_nothing(),
+}
 _DELETE_TERM = delete(secret_terms).where(
     *(
         secret_terms.c[name] == bindparam(f"_{name}")
@@ -35,9 +39,16 @@ _DELETE_TERM = delete(secret_terms).where(
 )
 
 
-def reindex(unit: Unit, secret: Secret, tags: Mapping[str, str], *, new: bool = False) -> None:
+def index_new(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> str:
+    """Keep the terms of a secret that is new; return the text for its row."""
+    terms = terms_of(secret, tags)
+    _insert(unit, secret, terms)
+    return as_text(terms)
+
+
+def reindex(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Make the terms be those of the secret as it now is, with these tags; writes only what differs."""
-    wanted, present = terms_of(secret, tags), frozenset() if new else _present(unit, secret)
+    wanted, present = terms_of(secret, tags), _present(unit, secret)
     if wanted == present:
         return
     _remove(unit, secret, present - wanted)
@@ -72,9 +83,8 @@ def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
 def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
     """Insert terms. One that is there already was left by who did not keep terms, such as an older release's node."""
     rows = [{**_owner(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
-    insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
     if rows:
-        unit.connection.execute(insert(secret_terms).on_conflict_do_nothing(), rows)
+        unit.connection.execute(_INSERT_TERMS[unit.dialect], rows)
 
 
 def _remove(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:

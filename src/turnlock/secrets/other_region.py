@@ -20,9 +20,9 @@ from turnlock.secrets.store import (
     insert_secret,
     insert_version,
     save_labels,
-    save_tags,
     update_secret,
 )
+from turnlock.secrets.tag_store import save_tags
 from turnlock.secrets.values import seal_version
 from turnlock.storage import Unit
 

@@ -35,7 +35,8 @@ from turnlock.secrets.replicas import (
     update_replica,
     version_heads,
 )
-from turnlock.secrets.store import find_secret, find_version, tags_of
+from turnlock.secrets.store import find_secret, find_version
+from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import open_value
 from turnlock.storage import Unit, outbox
 from turnlock.storage.unit import Subscribers

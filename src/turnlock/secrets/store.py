@@ -9,25 +9,25 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from sqlalchemy import Table, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
 from turnlock.secrets.indexing import forget as forget_terms
-from turnlock.secrets.indexing import found_otherwise, reindex
+from turnlock.secrets.indexing import found_otherwise, index_new, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
 from turnlock.secrets.tables import (
     OWNER,
     SECRET_COLUMNS,
-    secret_tags,
     secret_versions,
     secrets,
     staging_labels,
 )
+from turnlock.secrets.tag_store import insert_tags, tags_of
 from turnlock.storage import HotQuery, Unit, moment
 
 _FIND = HotQuery(
@@ -68,14 +68,15 @@ def find_secret(unit: Unit, reference: SecretReference) -> Secret | None:
     return found
 
 
-def insert_secret(unit: Unit, secret: Secret) -> bool:
-    """Insert a new secret without labels or versions; False when its name is taken."""
+def insert_secret(unit: Unit, secret: Secret, tags: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Insert a new secret with its tags, without labels or versions; False when its name is taken."""
     try:
         with unit.savepoint():
-            unit.connection.execute(secrets.insert().values(**_row(secret)))
+            terms = index_new(unit, secret, tags)
+            unit.connection.execute(secrets.insert().values(**_row(secret), terms=terms))
     except IntegrityError:
         return False
-    reindex(unit, secret, {}, new=True)
+    insert_tags(unit, secret, tags)
     _forget(unit, secret)
     return True
 
@@ -202,37 +203,6 @@ def version_ids(unit: Unit, secret: Secret) -> list[str]:
         .order_by(secret_versions.c.created_at, secret_versions.c.version_id)
     )
     return list(unit.connection.execute(statement).scalars())
-
-
-def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
-    unit.connection.execute(delete(secret_tags).where(*_owner(secret_tags, secret)))
-    if tags:
-        owner = dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
-        unit.connection.execute(
-            secret_tags.insert(),
-            [{**owner, "tag_key": key, "tag_value": value} for key, value in tags.items()],
-        )
-    reindex(unit, secret, tags)
-
-
-def tags_of(
-    unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """Return the tags of several secrets, by name; names without tags are absent."""
-    rows = unit.connection.execute(
-        select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
-        .where(
-            secret_tags.c.account_id == account_id,
-            secret_tags.c.region == region,
-            secret_tags.c.name.in_(names),
-        )
-        .order_by(secret_tags.c.tag_key)
-    )
-    tags: dict[str, dict[str, str]] = {}
-    for name, key, value in rows:
-        tags.setdefault(name, {})[key] = value
-    return tags
 
 
 def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[SecretReference]:

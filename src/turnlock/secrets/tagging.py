@@ -10,7 +10,7 @@ from turnlock.secrets.changes import update_secret
 from turnlock.secrets.lookup import require_writable, secret_subject
 from turnlock.secrets.model import Secret
 from turnlock.secrets.parameters import check_tag_count, refuse_reserved, tags_in
-from turnlock.secrets.store import save_tags, tags_of
+from turnlock.secrets.tag_store import save_tags, tags_of
 from turnlock.storage import Unit
 
 
