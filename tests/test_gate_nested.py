@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, REGION, Client, token
 from tests.support import SettableClock, StorePlace
 from turnlock import identity
+from turnlock.admission import Service
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call, Fence, Principal, PrincipalKind, Session
 from turnlock.errors import (
@@ -61,8 +62,15 @@ class Outer:
         action = Action(name=name, handler=self._handle, subject=no_resource, mutates=self.mutates)
         operation = client.service.contract.operations[name]
         return client.through(
-            Passage(action=action, operation=operation, beside=client.service.passages), {"SecretId": "outer"}
+            Passage(action=action, operation=operation, beside=self._beside(client)), {"SecretId": "outer"}
         )
+
+    @staticmethod
+    def _beside(client: Client) -> dict[str, Passage]:
+        return {f"secretsmanager:{name}": passage for name, passage in client.service.passages.items()} | {
+            f"sts:{name}": passage
+            for name, passage in Service.of("sts", identity.STS_ACTIONS).passages.items()
+        }
 
     def _handle(self, _call: Call, _request: Request, unit: Unit) -> Answer:
         self.outcomes.append(self.work(unit))
@@ -177,6 +185,29 @@ def test_a_nested_change_inside_a_read_is_never_carried_out(client: Client) -> N
     outer = Outer(lambda unit: unit.nested("TagResource", {"SecretId": "db", "Tags": []}))
     with pytest.raises(StoreError, match="cannot write"):
         outer.run(client)
+
+
+def test_a_call_of_another_service_is_the_callers_and_says_who_makes_it(client: Client) -> None:
+    """BEHAVIOUR 4.6: identity, address and agent of a call that a service makes for its caller."""
+    outer = Outer(lambda unit: unit.nested("sts:GetCallerIdentity", {}))
+    outer.run(client)
+    (answer,) = outer.outcomes
+    assert answer["Arn"] == client.principal.arn
+    inner, own = client.records
+    assert (inner["eventSource"], inner["eventName"]) == ("sts.amazonaws.com", "GetCallerIdentity")
+    through = "secretsmanager.amazonaws.com"
+    assert (inner["userIdentity"]["invokedBy"], inner["sourceIPAddress"], inner["userAgent"]) == (
+        through,
+    ) * 3
+    assert inner["userIdentity"]["arn"] == own["userIdentity"]["arn"]
+    assert "invokedBy" not in own["userIdentity"]
+    assert own["sourceIPAddress"] == "192.0.2.7"
+
+
+def test_a_full_name_of_the_same_service_is_an_ordinary_nested_call(client: Client) -> None:
+    outer = Outer(lambda unit: unit.nested("secretsmanager:GetSecretValue", {"SecretId": "db"}))
+    outer.run(client)
+    assert "invokedBy" not in client.records[0]["userIdentity"]
 
 
 def test_without_the_gate_nothing_can_be_nested(client: Client) -> None:

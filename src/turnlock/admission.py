@@ -56,8 +56,13 @@ class Service:
     """By operation name; an operation that is absent here is not supported."""
 
     @classmethod
-    def of(cls, name: str, actions: tuple[Action, ...]) -> Service:
+    def of(
+        cls, name: str, actions: tuple[Action, ...], registry: dict[str, Passage] | None = None
+    ) -> Service:
         """Join botocore's model `name` with the functions that carry its operations out.
+
+        The passages are entered into `registry` under their full names, such as `kms:Decrypt`; services that share one can
+        call each other for their callers.
 
         Raises ConfigurationError for an action that the model does not know, a name given twice, or a model whose
         protocol is not spoken here.
@@ -67,11 +72,13 @@ class Service:
         if protocol is None:
             raise ConfigurationError(f"The protocol {contract.protocol} of {name} is not supported.")
         passages: dict[str, Passage] = {}
+        beside = {} if registry is None else registry
         for action in actions:
             if action.name not in contract.operations or action.name in passages:
                 raise ConfigurationError(f"{name}:{action.name} is unknown to the model, or given twice.")
             operation = contract.operations[action.name]
-            passages[action.name] = Passage(action=action, operation=operation, beside=passages)
+            passage = Passage(action=action, operation=operation, beside=beside)
+            passages[action.name] = beside[f"{contract.signing_name}:{action.name}"] = passage
         return cls(contract=contract, protocol=protocol(contract), passages=passages)
 
 

@@ -23,6 +23,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
 from turnlock.functions import Functions
+from turnlock.gate import Passage
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
@@ -132,9 +133,10 @@ def build(
         Loop("sessions", partial(_purge_sessions, database)),
         Loop("accesses", partial(accesses.flush, database)),
     )
+    registry: dict[str, Passage] = {}
     services = {
-        "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS)),
-        "sts": Service.of("sts", identity.STS_ACTIONS),
+        "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
+        "sts": Service.of("sts", identity.STS_ACTIONS, registry),
     }
     return Application(
         config=config,

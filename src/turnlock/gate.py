@@ -10,6 +10,8 @@ The store makes the record durable with the change (or the journal does, for rea
 An action that does for its caller what other actions do (BatchGetSecretValue reads many secrets) asks `unit.nested` for
 each: a call of its own by the same caller, that walks 1 to 4 in the same unit and leaves a record of its own. One that
 needs more rights than its own (CreateSecret with tags) asks `unit.require`: step 2 of another action, and nothing else.
+Both go to another service by a full name, such as `kms:Decrypt`. The caller's authority is carried forward there: the
+call is still the caller's, and says which service makes it (IAM user guide, "Forward access sessions").
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Passage:
     action: Action
     operation: Operation
     beside: Mapping[str, Passage] = field(default_factory=dict, repr=False, compare=False)
-    """The passages of the same service by operation name: where nested calls go."""
+    """The passages of every service by full name, such as `kms:Decrypt`: where nested calls go."""
 
 
 Passages = Mapping[tuple[str, str], Passage]
@@ -85,15 +87,25 @@ def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) ->
 
 def _nested(passage: Passage, call: Call, unit: Unit, operation: str, request: Request) -> Answer | ApiError:
     """Pass a further call of the same caller through the gate. Its record stands or falls with the outer call's effects."""
-    inner = passage.beside[operation]
+    inner, further = _further(passage, call, operation)
     if inner.action.mutates and not unit.writes:
         raise StoreError(f"{operation} changes something, and this unit of work cannot write.")
-    return pass_through(inner, replace(call, action=operation), request, unit)
+    return pass_through(inner, further, request, unit)
 
 
 def _require(passage: Passage, call: Call, unit: Unit, operation: str, request: Request) -> None:
     """Raise AccessDeniedException unless the same caller may do this too; the denial is the outer call's outcome."""
-    _authorise(passage.beside[operation].action, replace(call, action=operation), request, unit)
+    inner, further = _further(passage, call, operation)
+    _authorise(inner.action, further, request, unit)
+
+
+def _further(passage: Passage, call: Call, operation: str) -> tuple[Passage, Call]:
+    """Return where a further call of the same caller goes, and the call: of the same service, or of the one that is named."""
+    service, _, name = operation.rpartition(":")
+    if service in ("", call.service):
+        return passage.beside[f"{call.service}:{name}"], replace(call, action=name)
+    through = f"{call.service}.amazonaws.com"
+    return passage.beside[operation], replace(call, service=service, action=name, invoked_by=through)
 
 
 def _check_fence(call: Call, unit: Unit) -> None:

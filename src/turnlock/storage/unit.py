@@ -22,10 +22,13 @@ Subscribers = Mapping[type, Sequence[Callable[["Unit", Any], None]]]
 """By the type of a domain event: the functions that areas registered for it, in order."""
 
 Nested = Callable[[str, Request], Answer | ApiError]
-"""Passes a further call of the same caller through the gate: (operation name, request) → what the gate lets out."""
+"""Passes a further call of the same caller through the gate: (operation, request) → what the gate lets out.
+
+An operation of the same service goes by its name, one of another service by its full name, such as `kms:Decrypt`.
+"""
 
 Require = Callable[[str, Request], None]
-"""Raises AccessDeniedException unless the same caller may also do this: (operation name, request)."""
+"""Raises AccessDeniedException unless the same caller may also do this: (operation, request), named as for `Nested`."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -38,8 +38,8 @@ def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
         "eventSource": f"{call.service}.amazonaws.com",
         "eventName": call.action,
         "awsRegion": call.region,
-        "sourceIPAddress": call.source_ip,
-        "userAgent": call.user_agent,
+        "sourceIPAddress": call.invoked_by or call.source_ip,
+        "userAgent": call.invoked_by or call.user_agent,
         "requestParameters": event.request,
         "responseElements": None if event.read_only else event.response,
         "requestID": call.request_id,
@@ -129,6 +129,8 @@ def _identity(call: Call) -> dict[str, Any]:
                 "mfaAuthenticated": "true" if session.mfa_authenticated else "false",
             }
         }
+    if call.invoked_by is not None:
+        identity["invokedBy"] = call.invoked_by
     return identity
 
 
