@@ -11,6 +11,7 @@ run: $(STAMP)
 
 test: $(STAMP)
 	tools/debian.sh
+	tools/mysql.sh
 	$(BIN)/pytest -q
 
 # Only what failed in the last run.
@@ -32,6 +33,7 @@ check: $(STAMP)
 # The full fault and load matrices; resumable, results in docs/proofs.md.
 proof: $(STAMP)
 	tools/debian.sh
+	tools/mysql.sh
 	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines --timeout 3600
 
 bench: $(STAMP)

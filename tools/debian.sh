@@ -1,16 +1,25 @@
 #!/bin/sh
-# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without).
-# As root it is installed; otherwise this says what to install, and the tests of TLS say why they do not run.
+# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), MariaDB and Redis.
+# As root they are installed; otherwise this says what to install, and the tests that need one say why they do not run.
+# A real MySQL is fetched by tools/mysql.sh, which installs nothing.
 set -eu
-for server in /usr/lib/postgresql/*/bin/postgres; do
-  [ -x "$server" ] && exit 0
-done
+wanted=""
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgresql"
+command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$wanted mariadb-server"
+command -v redis-server >/dev/null || wanted="$wanted redis-server"
+[ -z "$wanted" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "The tests of TLS need Debian's postgresql: sudo apt-get install postgresql" >&2
+  echo "Some tests need Debian's packages: sudo apt-get install$wanted" >&2
   exit 0
 fi
-# The tests start servers of their own; the package's own cluster is not wanted.
+# The tests start servers of their own: the packages' own cluster and services are not wanted.
 mkdir -p /etc/postgresql-common
 [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+  chmod 755 /usr/sbin/policy-rc.d
+fi
 apt-get update -q
-DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql
+# shellcheck disable=SC2086  # one word for each package
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted

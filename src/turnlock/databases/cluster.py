@@ -126,13 +126,18 @@ def let_through(path: Path) -> None:
             directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
+def socket_directory(root: Path, prefix: str) -> Path:
+    """Return where a server below `root` has its unix socket: there, or in a new short place when that is too long."""
+    inside = root / "socket"
+    too_long = len(os.fsencode(inside)) > _LONGEST_SOCKET_DIRECTORY
+    return Path(tempfile.mkdtemp(prefix=prefix)) if too_long else inside
+
+
 def lay_out(root: Path, account: Account | None) -> Layout:
     """Make the directories of a cluster below `root` and give those that the server writes to its account."""
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     root = root.resolve()
-    socket = root / "socket"
-    if len(os.fsencode(socket)) > _LONGEST_SOCKET_DIRECTORY:
-        socket = Path(tempfile.mkdtemp(prefix="turnlock-pg-"))
+    socket = socket_directory(root, "turnlock-pg-")
     layout = Layout(root=root, socket=socket)
     layout.data.mkdir(mode=0o700, exist_ok=True)
     socket.mkdir(mode=0o700, exist_ok=True)

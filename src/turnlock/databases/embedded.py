@@ -6,7 +6,6 @@ import ctypes
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,19 +21,18 @@ from psycopg.conninfo import make_conninfo
 
 from turnlock.databases import cluster
 from turnlock.databases.cluster import SUPERUSER, Layout
-from turnlock.databases.process import start_bound
+from turnlock.databases.process import HOST, free_port, start_bound
 from turnlock.errors import ConfigurationError
 
 T = TypeVar("T")
 
-_HOST = "127.0.0.1"
 _PATIENCE = 30.0
 """Seconds to wait for a server to start or to stop."""
 _TICK = 0.02
 _IPC_RMID = 0
 
 _SETTINGS: Mapping[str, str] = {
-    "listen_addresses": _HOST,
+    "listen_addresses": HOST,
     "password_encryption": "scram-sha-256",
     "shared_buffers": "16MB",
     "max_connections": "50",
@@ -99,7 +97,7 @@ class EmbeddedPostgres:
     @property
     def host(self) -> str:
         """The address it listens on."""
-        return _HOST
+        return HOST
 
     @property
     def port(self) -> int:
@@ -139,7 +137,7 @@ class EmbeddedPostgres:
     def conninfo(self, user: str, password: str, dbname: str = "postgres") -> str:
         """Return libpq's connection string over TCP; with TLS, verified, when the server offers it."""
         return make_conninfo(
-            "", host=_HOST, port=self.port, user=user, password=password, dbname=dbname, **self._tls_options()
+            "", host=HOST, port=self.port, user=user, password=password, dbname=dbname, **self._tls_options()
         )
 
     def dsn(self, user: str, password: str, dbname: str = "postgres", *, driver: str | None = None) -> str:
@@ -147,7 +145,7 @@ class EmbeddedPostgres:
         scheme = f"postgresql+{driver}" if driver else "postgresql"
         login = f"{quote(user, safe='')}:{quote(password, safe='')}"
         options = f"?{urlencode(self._tls_options())}" if self._tls else ""
-        return f"{scheme}://{login}@{_HOST}:{self.port}/{quote(dbname, safe='')}{options}"
+        return f"{scheme}://{login}@{HOST}:{self.port}/{quote(dbname, safe='')}{options}"
 
     def admin_url(self, dbname: str = "postgres", *, driver: str | None = "psycopg") -> str:
         """Return the superuser's URL; `driver=None` for the plain form."""
@@ -163,7 +161,7 @@ class EmbeddedPostgres:
         free_choice = self._port is None
         for attempts_left in (2, 1, 0) if free_choice else (0,):
             if free_choice:
-                self._port = _free_port()
+                self._port = free_port()
             try:
                 self._launch()
             except ConfigurationError:
@@ -269,7 +267,7 @@ class EmbeddedPostgres:
         self._await_answer(self._process, log_start)
 
     def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
-        target = make_conninfo("", host=_HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
+        target = make_conninfo("", host=HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
         deadline = time.monotonic() + _PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             # A stranger on our port could answer too; the process's own state decides about that.
@@ -305,12 +303,6 @@ def _wait_until(done: Callable[[], bool], complaint: str) -> None:
         if time.monotonic() > deadline:
             raise ConfigurationError(f"The embedded PostgreSQL cannot go on: {complaint}.")
         time.sleep(_TICK)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _lock_file_lines(layout: Layout) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from pathlib import Path
 from threading import Thread
 
 from turnlock.databases import launch
+
+HOST = "127.0.0.1"
+"""The only address that a server started here listens on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +63,10 @@ def _spawn(program: Sequence[str], *, account: Account | None, log: Path) -> sub
         )
     finally:
         os.close(output)
+
+
+def free_port() -> int:
+    """Return a TCP port of HOST that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,447 @@
+"""A real server of MySQL's family as a child of this process: what MariaDB and MySQL have in common."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from turnlock.databases import cluster
+from turnlock.databases.authority import loopback_identity
+from turnlock.databases.process import HOST, Account, free_port, start_bound
+from turnlock.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pymysql
+
+ADMIN = "admin"
+"""The master user's name, as RDS's console proposes it."""
+
+_PATIENCE = 60.0
+"""Seconds to wait for a server to start or to stop: a full crash recovery is in it."""
+_TICK = 0.02
+_GREETING = 10
+"""The version of the protocol, which is the first byte that a server says (MySQL Internals, "Protocol::HandshakeV10")."""
+
+_FAILED_STATEMENT = re.compile(r"^ERROR: ", re.MULTILINE)
+
+_SETTINGS: Mapping[str, str] = {
+    "bind-address": HOST,
+    "skip-name-resolve": "ON",
+    "innodb-buffer-pool-size": "32M",
+    "max-connections": "80",
+    "character-set-server": "utf8mb4",
+    "local-infile": "OFF",
+    "host-cache-size": "0",  # a blocked host is no verdict on a password, and here there is one host
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MySQLLayout:
+    """Where the parts of a server lie below its directory."""
+
+    root: Path
+    socket_directory: Path
+
+    @property
+    def data(self) -> Path:
+        """The server's own data directory; only its account may enter."""
+        return self.root / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server writes on its standard error."""
+        return self.root / "mysqld.log"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that clients verify the server with; anyone may read it."""
+        return self.root / "tls" / "ca.pem"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket."""
+        return self.socket_directory / "mysqld.sock"
+
+    @property
+    def initialised(self) -> bool:
+        """True when initialisation was completed here, up to the master user."""
+        return (self.root / "initialised").exists()
+
+
+class MySQLServer(ABC):
+    """One data directory, and the server that runs it.
+
+    Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the master user's `password`
+    (None: a new random one; needed for a directory that exists) and name, `port` (None: one that the system gives at the
+    first start, then kept), `tls` (offer TLS beside plain connections; none is offered otherwise), `fsync` (False only
+    where data may be lost) and further server `settings` by name. The master user has every right there is, from any
+    host; the server listens on 127.0.0.1 and a socket, and nobody gets in without a password. It never runs as root.
+    ConfigurationError when it cannot be had.
+
+    Use it as a context manager, or call `start` and `stop`. One thread at a time.
+    """
+
+    product: ClassVar[str]
+    """The server's name in messages."""
+    _root_goes: ClassVar[Sequence[str]]
+    """The statements that take away the superuser which initialisation leaves without a password."""
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        user: str = ADMIN,
+        password: str | None = None,
+        port: int | None = None,
+        tls: bool = False,
+        fsync: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.user = user
+        self._password = password
+        self._temporary = directory is None
+        self._directory = directory
+        self._port = port
+        self._tls = tls
+        self._fsync = fsync
+        self._settings = dict(settings or {})
+        self._layout: MySQLLayout | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What one product has of its own.
+
+    @abstractmethod
+    def _server_command(self) -> Sequence[str]:
+        """Return the words that start the server; ConfigurationError when it is not there."""
+
+    @abstractmethod
+    def _initialise_command(self, layout: MySQLLayout) -> Sequence[str]:
+        """Return the words that fill an empty data directory, with nobody in it whom the network lets in."""
+
+    @abstractmethod
+    def _account(self) -> Account | None:
+        """Return the account to run as, or None for our own."""
+
+    @abstractmethod
+    def _product_settings(self) -> Mapping[str, str]:
+        """Return the settings that only this product has."""
+
+    # What it is.
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return HOST
+
+    @property
+    def port(self) -> int:
+        """The TCP port; it stays the same over restarts. ConfigurationError before the first start."""
+        if self._port is None:
+            raise ConfigurationError(f"{self.product} has no port before its first start.")
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self._running_process.pid
+
+    @property
+    def running(self) -> bool:
+        """True while the server's process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def password(self) -> str:
+        """The master user's password, to be stored by whoever keeps the directory."""
+        if self._password is None:
+            raise ConfigurationError(f"{self.product} has no password before its first start.")
+        return self._password
+
+    @property
+    def socket_path(self) -> Path:
+        """The unix socket."""
+        return self._laid_out.socket
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self._laid_out.log
+
+    @property
+    def ssl_ca_path(self) -> Path | None:
+        """The certificate to verify the server with; None when it offers no TLS."""
+        return self._laid_out.ca if self._tls else None
+
+    def connect(
+        self, user: str | None = None, password: str | None = None, database: str | None = None
+    ) -> pymysql.Connection[Any]:
+        """Log in over TCP, verified when the server offers TLS, as the master user unless another is named.
+
+        Raises PyMySQL's errors; ImportError without the extra `mysql`.
+        """
+        import pymysql  # noqa: PLC0415  (an optional extra)
+
+        authority = self.ssl_ca_path
+        encryption: dict[str, Any] = (
+            {"ssl_ca": str(authority), "ssl_verify_identity": True} if authority else {"ssl_disabled": True}
+        )
+        return pymysql.connect(
+            host=HOST,
+            port=self.port,
+            user=self.user if user is None else user,
+            password=self.password if user is None else password or "",
+            database=database,
+            autocommit=True,
+            connect_timeout=10,
+            read_timeout=30,
+            **encryption,
+        )
+
+    # What it does.
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; ConfigurationError with its own words when it does not."""
+        if self.running:
+            return
+        self._prepare()
+        free_choice = self._port is None
+        for attempts_left in (2, 1, 0) if free_choice else (0,):
+            if free_choice:
+                self._port = free_port()
+            try:
+                self._launch()
+            except ConfigurationError:
+                if not attempts_left:
+                    raise
+            else:
+                return
+
+    def stop(self) -> None:
+        """End the server in good order and remove a temporary directory."""
+        self._shut_down()
+        if self._layout and self._layout.socket_directory.parent != self._layout.root:
+            shutil.rmtree(self._layout.socket_directory, ignore_errors=True)
+        if self._temporary and self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+        self._layout = None
+
+    def restart(self) -> None:
+        """Stop in good order and start again on the same port."""
+        self._shut_down()
+        self.start()
+
+    def kill(self) -> None:
+        """End the server as a crash would (SIGKILL); the next `start` goes through crash recovery."""
+        process = self._running_process
+        process.kill()
+        process.wait(_PATIENCE)
+        self._process = None
+
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the master user and return the last one's rows."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+    # How.
+
+    @property
+    def _running_process(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ConfigurationError(f"{self.product} is not running.")
+        return self._process
+
+    @property
+    def _laid_out(self) -> MySQLLayout:
+        if self._layout is None:
+            raise ConfigurationError(f"{self.product} has no directory before its first start.")
+        return self._layout
+
+    def _prepare(self) -> None:
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="turnlock-my-"))
+        account = self._account()
+        self._layout = layout = _lay_out(self._directory, account)
+        if layout.initialised:
+            if self._password is None:
+                raise ConfigurationError(f"The data in {self._directory} exist; their password is needed.")
+            return
+        self._password = self._password or secrets.token_urlsafe(24)
+        shutil.rmtree(layout.data)  # what a first start left that did not come to its end
+        _make_private(layout.data, account)
+        self._run_initialisation(layout, account)
+
+    def _run_initialisation(self, layout: MySQLLayout, account: Account | None) -> None:
+        try:
+            subprocess.run(  # noqa: S603  (fixed program, no shell)
+                self._initialise_command(layout),
+                check=True,
+                capture_output=True,
+                timeout=300,
+                env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                cwd="/",
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
+        except subprocess.CalledProcessError as error:
+            words = bytes(error.stderr or error.stdout).decode(errors="replace")[-2000:].strip()
+            raise ConfigurationError(f"{self.product} could not be initialised: {words}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigurationError(f"{self.product} was not initialised: {type(error).__name__}") from error
+
+    def _launch(self) -> None:
+        account, layout = self._account(), self._laid_out
+        first = None if layout.initialised else layout.root / "first-statements.sql"
+        if first is not None:
+            cluster.write_private(first, self._first_statements().encode(), account)
+        program = [*self._server_command(), *self._options(layout, account)]
+        program += [] if first is None else [f"--init-file={first}"]
+        log_start = layout.log.stat().st_size if layout.log.exists() else 0
+        layout.socket.unlink(missing_ok=True)
+        try:
+            self._process = start_bound(program, account=account, log=layout.log)
+            self._await_answer(self._process, log_start)
+        except OSError as error:
+            raise ConfigurationError(f"{self.product} could not be started.") from error
+        finally:
+            if first is not None:
+                first.unlink(missing_ok=True)
+        (layout.root / "initialised").touch()
+
+    def _first_statements(self) -> str:
+        """Return what the first start runs before it takes connections: one statement a line, as an init-file must be."""
+        name, password = quoted(self.user), quoted(self.password)
+        statements = (
+            *self._root_goes,
+            f"CREATE USER {name}@'%' IDENTIFIED BY {password}",
+            f"GRANT ALL PRIVILEGES ON *.* TO {name}@'%' WITH GRANT OPTION",
+        )
+        return "".join(f"{statement};\n" for statement in statements)
+
+    def _options(self, layout: MySQLLayout, account: Account | None) -> list[str]:
+        settings = {
+            **_SETTINGS,
+            **self._product_settings(),
+            "datadir": str(layout.data),
+            "socket": str(layout.socket),
+            "pid-file": str(layout.data / "mysqld.pid"),
+            "port": str(self.port),
+            "innodb-flush-log-at-trx-commit": "1" if self._fsync else "2",
+        }
+        if self._tls:
+            certificate, key = _write_certificates(layout, account)
+            settings |= {"ssl-cert": str(certificate), "ssl-key": str(key), "ssl-ca": str(layout.ca)}
+        settings |= self._settings
+        return [f"--{name}={value}" for name, value in settings.items()]
+
+    def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            # A stranger could answer on our port, but not on the socket in our directory.
+            if _greets(self._laid_out.socket):
+                break
+            time.sleep(_TICK)
+        words = self._laid_out.log.read_bytes()[log_start:].decode(errors="replace")
+        # MariaDB goes on when a statement of its init-file fails, with whoever that statement should have kept out.
+        if process.poll() is None and time.monotonic() < deadline and not _FAILED_STATEMENT.search(words):
+            return
+        self._shut_down()
+        raise ConfigurationError(f"{self.product} did not start: {words[-2000:].strip()}")
+
+    def _shut_down(self) -> None:
+        if self._process is None:
+            return
+        for request in (signal.SIGTERM, signal.SIGKILL):
+            self._process.send_signal(request)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_PATIENCE)
+                break
+        self._process = None
+
+
+def _lay_out(root: Path, account: Account | None) -> MySQLLayout:
+    """Make the directories of a server below `root` and give those that it writes to its account."""
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    root = root.resolve()
+    layout = MySQLLayout(root=root, socket_directory=cluster.socket_directory(root, "turnlock-my-"))
+    layout.ca.parent.mkdir(mode=0o755, exist_ok=True)
+    for directory in (layout.data, layout.socket_directory):
+        _make_private(directory, account)
+    if account:
+        root.chmod(0o711)
+        cluster.let_through(layout.data)
+    return layout
+
+
+def _make_private(directory: Path, account: Account | None) -> None:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if account:
+        shutil.chown(directory, account.uid, account.gid)
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a string literal on one line, for the SQL modes that a server starts with.
+
+    ValueError for what cannot be printed: a literal of an init-file ends with its line.
+    """
+    if not text.isprintable():
+        raise ValueError("an unprintable character cannot stand here")
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _write_certificates(layout: MySQLLayout, account: Account | None) -> tuple[Path, Path]:
+    """Return the server's certificate and key files, making them and the authority's certificate when absent."""
+    certificate, key = layout.root / "tls" / "server.crt", layout.root / "tls" / "server.key"
+    if not (certificate.exists() and key.exists() and layout.ca.exists()):
+        identity = loopback_identity(datetime.now(UTC))
+        cluster.write_private(certificate, identity.certificate, account)
+        cluster.write_private(key, identity.key, account)
+        layout.ca.write_bytes(identity.ca)
+        layout.ca.chmod(0o644)
+    return certificate, key
+
+
+def _greets(path: Path) -> bool:
+    """Tell whether a server greets on a unix socket."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(2)
+            probe.connect(str(path))
+            header = probe.recv(5)
+    except OSError:
+        return False
+    return len(header) == 5 and header[4] == _GREETING
