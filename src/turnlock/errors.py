@@ -89,6 +89,49 @@ class ResourceNotFoundException(ApiError):
     """Secrets Manager can't find the specified secret."""
 
 
+# RDS's own codes: the names of its model's shapes, which have other codes on the wire, and two that the model lacks.
+
+
+class DBClusterAlreadyExistsFault(ApiError):
+    """DB Cluster already exists"""
+
+
+class DBClusterNotFoundFault(ApiError):
+    """The DB cluster was not found."""
+
+
+class DBInstanceAlreadyExistsFault(ApiError):
+    """DB Instance already exists"""
+
+
+class DBInstanceNotFoundFault(ApiError):
+    """The DB instance was not found."""
+
+
+class InstanceQuotaExceededFault(ApiError):
+    """The request would result in you exceeding the allowed number of DB instances."""
+
+
+class InsufficientDBInstanceCapacityFault(ApiError):
+    """This server cannot run a DB instance of that engine."""
+
+
+class InvalidDBClusterStateFault(ApiError):
+    """The requested operation can't be performed while the cluster is in this state."""
+
+
+class InvalidDBInstanceStateFault(ApiError):
+    """The DB instance isn't in a valid state."""
+
+
+class InvalidParameterCombination(ApiError):
+    """Parameters that must not be used together were used together."""
+
+
+class InvalidParameterValue(ApiError):
+    """An invalid or out-of-range value was supplied for the input parameter."""
+
+
 # Codes that every AWS service has (its "Common Errors" page).
 
 

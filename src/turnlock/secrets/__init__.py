@@ -19,7 +19,7 @@ from turnlock.secrets.changes import (
     put_placeholder,
     update_secret,
 )
-from turnlock.secrets.deletion import PURGE, purge
+from turnlock.secrets.deletion import PURGE, delete_now, purge
 from turnlock.secrets.external import refuse_external_rotation
 from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import (
@@ -33,7 +33,7 @@ from turnlock.secrets.model import (
     parse_secret_id,
     stages_of,
 )
-from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
 from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
 from turnlock.secrets.store import due_for_rotation, find_secret, find_version, postpone_rotation
@@ -59,10 +59,12 @@ __all__ = [
     "Version",
     "VersionRead",
     "copy_value",
+    "delete_now",
     "drop_version",
     "due_for_rotation",
     "find_secret",
     "find_version",
+    "hand_over",
     "move_labels",
     "open_value",
     "parse_secret_id",

@@ -1,13 +1,23 @@
-"""Secrets that another AWS service made and manages: users read them, and change them through that service only.
-
-Nothing here makes such a secret yet; the rule is there before the first one is.
-"""
+"""Secrets that another AWS service made and manages: users read them, and change them through that service only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import InvalidRequestException
+from turnlock.secrets.changes import update_secret
 from turnlock.secrets.model import Secret
+from turnlock.secrets.tag_store import save_tags
+from turnlock.storage import Unit
+
+
+def hand_over(unit: Unit, secret: Secret, owning_service: str, tags: Mapping[str, str]) -> Secret:
+    """Make a service the owner of a secret that was made for it, and give it the service's tags; return it as it is then."""
+    owned = secret.evolve(owning_service=owning_service)
+    save_tags(unit, owned, tags)
+    update_secret(unit, owned)
+    return owned
 
 
 def refuse_managed(call: Call, secret: Secret) -> None:

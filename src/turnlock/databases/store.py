@@ -1,0 +1,214 @@
+"""Every query on the registry.
+
+A row carries a MAC over what decides where a master password goes: names, engine, endpoints, links, the managed secret.
+Whoever can write the store cannot lead a rotation to another server unseen.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from turnlock.core.arn import AccountId, Region
+from turnlock.databases.model import DbResource, Kind, Status
+from turnlock.databases.tables import OWNER, database_tags, databases
+from turnlock.errors import SealBroken
+from turnlock.keys import associated_data
+from turnlock.storage import Unit
+
+log = structlog.get_logger(__name__)
+
+_COVERED = (
+    "resource_id",
+    "engine",
+    "master_username",
+    "host",
+    "reader_host",
+    "port",
+    "cluster_id",
+    "writer",
+    "source_id",
+    "secret_arn",
+    "local",
+    "node_id",
+)
+"""The fields under the MAC beside the ARN."""
+
+
+def insert(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> bool:
+    """Insert a new resource with its tags; False when its identifier is taken."""
+    try:
+        with unit.savepoint():
+            unit.connection.execute(databases.insert().values(**_names(resource), **_columns(unit, resource)))
+    except IntegrityError:
+        return False
+    add_tags(unit, resource, tags)
+    return True
+
+
+def save(unit: Unit, resource: DbResource) -> None:
+    """Write a resource as it now is."""
+    unit.connection.execute(
+        update(databases).where(*_owner(databases, resource)).values(**_columns(unit, resource))
+    )
+
+
+def remove(unit: Unit, resource: DbResource) -> None:
+    """Delete a resource and its tags."""
+    unit.connection.execute(delete(databases).where(*_owner(databases, resource)))
+
+
+def find(unit: Unit, account_id: AccountId, region: Region, kind: Kind, identifier: str) -> DbResource | None:
+    """Return a resource, or None. Raises SealBroken for a row that was not written by this server."""
+    found = unit.connection.execute(
+        select(databases).where(*_home(account_id, region, kind), databases.c.identifier == identifier)
+    ).first()
+    return None if found is None else _resource(unit, found)
+
+
+def page(
+    unit: Unit,
+    account_id: AccountId,
+    region: Region,
+    kind: Kind,
+    *,
+    wanted: Mapping[str, Collection[str]],
+    after: str,
+    limit: int,
+) -> list[DbResource]:
+    """Return up to `limit` resources in the order of their identifiers, beginning behind `after`.
+
+    `wanted` says, by column, which values a resource must have one of.
+    """
+    statement = (
+        select(databases)
+        .where(
+            *_home(account_id, region, kind),
+            databases.c.identifier > after,
+            *(databases.c[column].in_(values) for column, values in wanted.items()),
+        )
+        .order_by(databases.c.identifier)
+        .limit(limit)
+    )
+    return [_resource(unit, found) for found in unit.connection.execute(statement)]
+
+
+def related(
+    unit: Unit, account_id: AccountId, region: Region, identifiers: Collection[str]
+) -> list[DbResource]:
+    """Return the instances that are members of these clusters or replicas of these instances, by identifier."""
+    names = list(identifiers)
+    statement = (
+        select(databases)
+        .where(
+            *_home(account_id, region, Kind.INSTANCE),
+            or_(databases.c.cluster_id.in_(names), databases.c.source_id.in_(names)),
+        )
+        .order_by(databases.c.identifier)
+    )
+    return [_resource(unit, found) for found in unit.connection.execute(statement)]
+
+
+def count_local(unit: Unit) -> int:
+    """Return how many DB instances the deployment runs itself, in all accounts and Regions."""
+    statement = select(func.count()).select_from(databases).where(databases.c.local)
+    return int(unit.connection.execute(statement).scalar_one())
+
+
+def local_instances(unit: Unit) -> list[DbResource]:
+    """Return the DB instances that the deployment runs itself, in all accounts and Regions."""
+    rows = unit.connection.execute(select(databases).where(databases.c.local)).all()
+    return [_resource(unit, found) for found in rows]
+
+
+def add_tags(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> None:
+    """Add or overwrite tags."""
+    if not tags:
+        return
+    remove_tags(unit, resource, tags)
+    rows = [{**_names(resource), "tag_key": key, "tag_value": value} for key, value in tags.items()]
+    unit.connection.execute(database_tags.insert(), rows)
+
+
+def remove_tags(unit: Unit, resource: DbResource, keys: Iterable[str]) -> None:
+    """Remove tags; one that is not there is no error."""
+    unit.connection.execute(
+        delete(database_tags).where(*_owner(database_tags, resource), database_tags.c.tag_key.in_(list(keys)))
+    )
+
+
+def tags_of(unit: Unit, resources: Iterable[DbResource]) -> dict[str, dict[str, str]]:
+    """Return the tags of resources of one kind in one account and Region, by identifier."""
+    listed = list(resources)
+    if not listed:
+        return {}
+    first = listed[0]
+    statement = (
+        select(database_tags)
+        .where(
+            database_tags.c.account_id == first.account_id,
+            database_tags.c.region == first.region,
+            database_tags.c.kind == first.kind.value,
+            database_tags.c.identifier.in_([one.identifier for one in listed]),
+        )
+        .order_by(database_tags.c.tag_key)
+    )
+    tags: dict[str, dict[str, str]] = {}
+    for row in unit.connection.execute(statement):
+        tags.setdefault(row.identifier, {})[row.tag_key] = row.tag_value
+    return tags
+
+
+def _home(account_id: AccountId, region: Region, kind: Kind) -> tuple[ColumnElement[bool], ...]:
+    return (
+        databases.c.account_id == account_id,
+        databases.c.region == region,
+        databases.c.kind == kind.value,
+    )
+
+
+def _names(resource: DbResource) -> dict[str, str]:
+    values = (resource.account_id, resource.region, resource.kind.value, resource.identifier)
+    return dict(zip(OWNER, values, strict=True))
+
+
+def _owner(table: Any, resource: DbResource) -> tuple[ColumnElement[bool], ...]:
+    return tuple(table.c[name] == value for name, value in _names(resource).items())
+
+
+def _columns(unit: Unit, resource: DbResource) -> dict[str, object]:
+    plain = ("engine_version", "status_message", "dbname", "created_at", "sealed_password", "sealed_internal")
+    return {
+        **{name: getattr(resource, name) for name in (*_COVERED, *plain)},
+        "status": resource.status.value,
+        "settings": msgspec.json.encode(resource.settings).decode(),
+        "mac": _mac(unit, resource),
+    }
+
+
+def _resource(unit: Unit, found: Any) -> DbResource:
+    values = dict(found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
+    mac = bytes(values.pop("mac"))
+    resource = DbResource(
+        **{
+            **values,
+            "kind": Kind(found.kind),
+            "status": Status(found.status),
+            "settings": msgspec.json.decode(found.settings),
+        }
+    )
+    if not hmac.compare_digest(mac, _mac(unit, resource)):
+        log.error("a row was not written by this server", action="seal_broken", resource=resource.arn)
+        raise SealBroken(f"The row of {resource.arn} was not written by this server.")
+    return resource
+
+
+def _mac(unit: Unit, resource: DbResource) -> bytes:
+    covered = [msgspec.json.encode(getattr(resource, name)) for name in _COVERED]
+    return unit.keyring.mac("database", associated_data(resource.arn, *covered))
