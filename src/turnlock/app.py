@@ -24,11 +24,12 @@ from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
 from turnlock.functions import Functions
 from turnlock.gate import Passage
+from turnlock.readers import InlineReaders, PooledReaders, Readers
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
 from turnlock.storage.unit import Subscribers, joined
-from turnlock.trail import InlineJournal, Journal, SegmentWriter, StoreWriter, TrailTable
+from turnlock.trail import SegmentWriter, StoreWriter, TrailTable
 
 JOBS: Mapping[str, JobHandler] = {secrets.PURGE: secrets.purge, secrets.REPLICATE: secrets.replicate}
 """What the outbox can be asked to do."""
@@ -69,11 +70,12 @@ class Application:
     functions: Functions = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
-    def journal(self, loop: asyncio.AbstractEventLoop) -> Journal | InlineJournal:
-        """Return what makes the records of reads durable on this store, for the requests of one event loop."""
+    def readers(self, loop: asyncio.AbstractEventLoop) -> Readers:
+        """Return what carries out the reads of one event loop on this store, and makes their records durable."""
         if self.database.reads_inline:
-            return InlineJournal(SegmentWriter(self.config.data_dir / "trail", self.writer), loop)
-        return Journal(StoreWriter(self.database), loop)
+            writer = SegmentWriter(self.config.data_dir / "trail", self.writer)
+            return InlineReaders(self.database, writer, loop)
+        return PooledReaders(self.database, StoreWriter(self.database), loop)
 
     def start(self) -> None:
         """Begin the work that nobody asks for: schedules, rotations, outbox."""

@@ -15,11 +15,10 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from granian.constants import Interfaces, Loops
@@ -31,7 +30,6 @@ from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.config import Config
 from turnlock.core.action import Answer
-from turnlock.core.record import TrailEntry
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
@@ -42,7 +40,6 @@ from turnlock.gate import pass_through, record_refusal
 from turnlock.storage import Unit
 from turnlock.wire import HttpRequest, HttpResponse
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 MAX_BODY = 1024 * 1024
@@ -50,9 +47,6 @@ MAX_BODY = 1024 * 1024
 
 BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
-
-READERS = 16
-"""Threads for reads on a store that is not inline."""
 
 _HEALTHY = HttpResponse(status=200, headers=(("content-type", "text/plain"),), body=b"ok\n")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -65,9 +59,8 @@ class Server:
         self._app = application
         self._loop = loop
         self._refusals = RefusalLog()
-        self._journal = application.journal(loop)
+        self._readers = application.readers(loop)
         self._request_ids = RequestIds()
-        self._readers = None if application.database.reads_inline else ThreadPoolExecutor(READERS, "reader")
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to one request, whatever is in it."""
@@ -89,31 +82,22 @@ class Server:
 
     def close(self) -> None:
         """Write what waits to be written, then let go of everything."""
-        self._journal.close()
-        if self._readers is not None:
-            self._readers.shutdown()
+        self._readers.close()
         self._app.close()
 
     async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
-        admitted, outcome, entries = await self._read(partial(self._admit_and_read, request, request_id))
+        admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
         if outcome is None:
             change = self._app.database.submit(partial(_carry_out, admitted))
             outcome = await asyncio.wrap_future(change, loop=self._loop)
-        else:
-            await self._journal.durable(entries)
         protocol = admitted.service.protocol
         if isinstance(outcome, ApiError):
             return protocol.fault(outcome, request_id)
         return protocol.respond(admitted.passage.operation, outcome, request_id)
 
-    async def _read(self, work: Callable[[Unit], T]) -> T:
-        if self._readers is None:
-            return self._app.database.read(work)
-        return await self._loop.run_in_executor(self._readers, self._app.database.read, work)
-
     def _admit_and_read(
         self, request: HttpRequest, request_id: str, unit: Unit
-    ) -> tuple[Admitted, Answer | ApiError | None, list[TrailEntry]]:
+    ) -> tuple[Admitted, Answer | ApiError | None]:
         """Admit a request and, where it changes nothing, carry it out on the same snapshot.
 
         The outcome is None for what is still to be done in a unit that writes.
@@ -121,10 +105,10 @@ class Server:
         admitted = self._app.admission.admit(request, request_id, unit)
         if admitted.refusal is not None:
             record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
-            return admitted, admitted.refusal, unit.entries
+            return admitted, admitted.refusal
         if admitted.passage.action.mutates:
-            return admitted, None, []
-        return admitted, _carry_out(admitted, unit), unit.entries
+            return admitted, None
+        return admitted, _carry_out(admitted, unit)
 
 
 class RequestIds:

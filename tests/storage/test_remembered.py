@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import bindparam, func, select
@@ -13,6 +15,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.storage import Database, HotQuery, Unit
 from turnlock.storage.leases import claim, leases
 from turnlock.storage.remembered import LARGEST_BLOB, MOST_QUERIES, NotRemembered, RememberedRows
+from turnlock.storage.sqlite import SqliteDatabase
 
 ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")
 FENCES = HotQuery(select(leases.c.fence).where(leases.c.name == bindparam("name")))
@@ -128,6 +131,59 @@ def test_a_derived_value_is_made_anew_after_a_change(place: StorePlace) -> None:
     take(database, "one")
     assert [database.read(work) for _ in range(3)] == [2, 2, 2]
     assert made == [1, 2]
+    place.close()
+
+
+def test_a_group_of_reads_sees_every_change_that_was_acknowledged_before_it(place: StorePlace) -> None:
+    database, elsewhere = place.open(), place.open()
+    take(database, "one")
+    for expected in range(1, 10):
+        assert [outcome.result() for outcome in database.read_each([fence] * 3)] == [expected] * 3
+        take(elsewhere, "one")
+    place.close()
+
+
+def test_in_a_group_each_read_has_its_own_outcome(place: StorePlace) -> None:
+    database = place.open()
+    take(database, "one")
+    database.read(fence)
+
+    def fail(_unit: Unit) -> int | None:
+        raise LookupError
+
+    def ask_more(unit: Unit) -> int | None:
+        return unit.connection.execute(select(func.max(leases.c.fence))).scalar()
+
+    outcomes = database.read_each([fence, fail, ask_more, fail, fence])
+    assert [outcome.value for outcome in outcomes] == [1, None, 1, None, 1]
+    assert [type(outcome.failure) for outcome in outcomes if outcome.failure is not None] == [LookupError] * 2
+    place.close()
+
+
+class Busy:
+    """A driver's connection on which no transaction begins."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+
+    def execute(self, sql: str) -> sqlite3.Cursor:
+        if sql == "BEGIN":
+            raise sqlite3.OperationalError("database is locked")
+        return self._driver.execute("SELECT 1" if sql == "ROLLBACK" else sql)
+
+
+def test_a_snapshot_that_could_not_be_had_makes_no_old_row_be_believed(place: StorePlace) -> None:
+    database = place.open()
+    assert isinstance(database, SqliteDatabase)
+    take(database, "one")
+    assert database.read(fence) == 1
+    take(database, "one")
+    reader = database._reader()
+    whole, reader.driver = reader.driver, cast("sqlite3.Connection", Busy(reader.driver))
+    outcomes = database.read_each([fence, fence])
+    assert [type(outcome.failure) for outcome in outcomes] == [sqlite3.OperationalError] * 2
+    reader.driver = whole
+    assert database.read(fence) == 2
     place.close()
 
 

@@ -8,7 +8,7 @@ or see a plaintext secret (areas seal before they store).
 Transactions belong to this room alone: an area's code receives a `Unit` and neither begins nor commits.
 """
 
-from turnlock.storage.database import Database, RecordSink, open_database
+from turnlock.storage.database import Database, Outcome, RecordSink, open_database
 from turnlock.storage.hot import HotQuery
 from turnlock.storage.remembered import LARGEST_BLOB
 from turnlock.storage.schema import Moment, metadata, micros, moment
@@ -19,6 +19,7 @@ __all__ = [
     "Database",
     "HotQuery",
     "Moment",
+    "Outcome",
     "RecordSink",
     "Unit",
     "metadata",

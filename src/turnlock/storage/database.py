@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
@@ -32,6 +32,22 @@ class NoRecords:
     def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:  # noqa: ARG002
         """Drop the entries."""
         return lambda: None
+
+
+@dataclass(slots=True)
+class Outcome(Generic[T]):
+    """What became of one unit of work."""
+
+    value: T | None
+    failure: Exception | None
+    entries: list[TrailEntry]
+    """The unit's trail records; empty after a failure."""
+
+    def result(self) -> T:
+        """Return the value, or raise the failure."""
+        if self.failure is not None:
+            raise self.failure
+        return cast("T", self.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +83,13 @@ class Database(Protocol):
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on one snapshot, in this thread; it cannot write."""
+        ...
+
+    def read_each(self, works: Sequence[Callable[[Unit], T]]) -> list[Outcome[T]]:
+        """Run each of `works` in a unit of its own, in order, in this thread: what one raises is its own outcome.
+
+        Each sees every commit from before this call; some may share a snapshot.
+        """
         ...
 
     def submit(self, work: Callable[[Unit], T]) -> Future[T]:

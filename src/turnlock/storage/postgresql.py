@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from turnlock.errors import CommitFailed, ConfigurationError, StoreError
-from turnlock.storage.database import RecordSink, Surroundings
+from turnlock.storage.database import Outcome, RecordSink, Surroundings
 from turnlock.storage.migrate import migrate
 from turnlock.storage.unit import Unit, call_back
 
@@ -72,8 +72,10 @@ class PostgresqlDatabase:
         self._writers = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="writer")
 
     def read(self, work: Callable[[Unit], T]) -> T:
-        with self._snapshots.connect() as connection:
-            return work(self._unit(connection, writes=False))
+        return self._read_one(work).result()
+
+    def read_each(self, works: Sequence[Callable[[Unit], T]]) -> list[Outcome[T]]:
+        return [self._read_one(work) for work in works]
 
     def submit(self, work: Callable[[Unit], T]) -> Future[T]:
         with suppress(RuntimeError):  # what the pool says when it is shut
@@ -91,6 +93,14 @@ class PostgresqlDatabase:
         self._closed = True
         self._writers.shutdown()
         self._engine.dispose()
+
+    def _read_one(self, work: Callable[[Unit], T]) -> Outcome[T]:
+        try:
+            with self._snapshots.connect() as connection:
+                unit = self._unit(connection, writes=False)
+                return Outcome(work(unit), None, unit.entries)
+        except Exception as error:  # noqa: BLE001 (it is the caller's)
+            return Outcome(None, error, [])
 
     def _migrate(self) -> None:
         """Bring the schema up to date. At READ COMMITTED: a node that waited for another sees what that one made."""

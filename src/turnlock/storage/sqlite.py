@@ -14,7 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from turnlock.errors import CommitFailed, ConfigurationError, StoreError
-from turnlock.storage.database import Surroundings
+from turnlock.storage.database import Outcome, Surroundings
 from turnlock.storage.migrate import migrate
 from turnlock.storage.remembered import NotRemembered, RememberedRows, Unopened
 from turnlock.storage.unit import Unit, call_back
@@ -49,11 +49,20 @@ class _Job:
 
 
 @dataclass(slots=True)
-class _Outcome:
+class _Done:
     job: _Job
     value: Any
     failure: BaseException | None
     unit: Unit
+
+
+@dataclass(slots=True)
+class _Reader:
+    connection: Connection
+    driver: sqlite3.Connection
+    remembered: RememberedRows
+    holds: bool = False
+    """Whether what is remembered is no older than the group of reads that runs now."""
 
 
 class SqliteDatabase:
@@ -86,16 +95,38 @@ class SqliteDatabase:
         self._committer.start()
 
     def read(self, work: Callable[[Unit], T]) -> T:
-        connection, driver, remembered = self._reader()
-        if remembered.holds(_data_version(driver)):
-            with suppress(NotRemembered):
-                return work(self._unit(_UNOPENED, _UNOPENED, remembered=remembered))
-        driver.execute("BEGIN")
+        return self.read_each([work])[0].result()
+
+    def read_each(self, works: Sequence[Callable[[Unit], T]]) -> list[Outcome[T]]:
+        """See `Database`. The data version is asked for once: whatever was committed later, nobody was told of it before."""
+        reader = self._reader()
+        reader.holds = reader.remembered.holds(_data_version(reader.driver))
+        return [self._read_remembered(reader, work) or self._read_snapshot(reader, work) for work in works]
+
+    def _read_remembered(self, reader: _Reader, work: Callable[[Unit], T]) -> Outcome[T] | None:
+        """Run a read on remembered rows alone; None when it needs more."""
+        if not reader.holds:
+            return None
+        unit = self._unit(_UNOPENED, _UNOPENED, remembered=reader.remembered)
         try:
-            remembered.begin(_data_version(driver))
-            return work(self._unit(connection, driver, remembered=remembered))
-        finally:
-            driver.execute("ROLLBACK")
+            return Outcome(work(unit), None, unit.entries)
+        except NotRemembered:
+            return None
+        except Exception as error:  # noqa: BLE001 (it is the caller's)
+            return Outcome(None, error, [])
+
+    def _read_snapshot(self, reader: _Reader, work: Callable[[Unit], T]) -> Outcome[T]:
+        try:
+            reader.driver.execute("BEGIN")
+            try:
+                reader.remembered.begin(_data_version(reader.driver))
+                reader.holds = True
+                unit = self._unit(reader.connection, reader.driver, remembered=reader.remembered)
+                return Outcome(work(unit), None, unit.entries)
+            finally:
+                reader.driver.execute("ROLLBACK")
+        except Exception as error:  # noqa: BLE001 (it is the caller's)
+            return Outcome(None, error, [])
 
     def submit(self, work: Callable[[Unit], T]) -> Future[T]:
         done: Future[T] = Future()
@@ -136,15 +167,13 @@ class SqliteDatabase:
             raise
         return connection
 
-    def _reader(self) -> tuple[Connection, sqlite3.Connection, RememberedRows]:
+    def _reader(self) -> _Reader:
         """Return this thread's own connection, with what it remembers."""
-        reader: tuple[Connection, sqlite3.Connection, RememberedRows] | None = getattr(
-            self._local, "reader", None
-        )
+        reader: _Reader | None = getattr(self._local, "reader", None)
         if reader is None:
             connection = self._engine.connect()
-            reader = (connection, _driver(connection), RememberedRows())
-            reader[1].execute("PRAGMA query_only=ON")
+            reader = _Reader(connection, _driver(connection), RememberedRows())
+            reader.driver.execute("PRAGMA query_only=ON")
             self._local.reader = reader
             self._readers.append(connection)
         return reader
@@ -206,12 +235,10 @@ class SqliteDatabase:
                 call_back(outcome.unit)
             _settle(outcome.job.done, outcome.value, outcome.failure)
 
-    def _commit(
-        self, connection: Connection, driver: sqlite3.Connection, group: list[_Job]
-    ) -> list[_Outcome]:
+    def _commit(self, connection: Connection, driver: sqlite3.Connection, group: list[_Job]) -> list[_Done]:
         """Run a group of jobs in one transaction, and commit it; the lock file is held."""
         driver.execute("BEGIN IMMEDIATE")
-        outcomes: list[_Outcome] = []
+        outcomes: list[_Done] = []
         for job in group:
             outcomes.append(self._run(connection, driver, job))
             if not driver.in_transaction:
@@ -223,13 +250,13 @@ class SqliteDatabase:
         committed()
         return outcomes
 
-    def _run(self, connection: Connection, driver: sqlite3.Connection, job: _Job) -> _Outcome:
+    def _run(self, connection: Connection, driver: sqlite3.Connection, job: _Job) -> _Done:
         unit = self._unit(connection, driver)
         try:
             with unit.savepoint():
-                return _Outcome(job, job.work(unit), None, unit)
+                return _Done(job, job.work(unit), None, unit)
         except BaseException as error:  # noqa: BLE001 (it is the caller's, who gets it from the Future)
-            return _Outcome(job, None, error, unit)
+            return _Done(job, None, error, unit)
 
     def _checkpoint(self, driver: sqlite3.Connection) -> None:
         """Checkpoint once the WAL is long, while this process holds the lock file; one that fails is tried again."""

@@ -7,14 +7,14 @@ is durable.
 """
 
 from turnlock.trail.chain import Chain
-from turnlock.trail.journal import InlineJournal, Journal, SegmentWriter, StoreWriter
+from turnlock.trail.journal import GroupWriter, Journal, SegmentWriter, StoreWriter, write_group
 from turnlock.trail.model import ApiEvent, api_event, service_event
 from turnlock.trail.store import TrailTable, record_service_event
 
 __all__ = [
     "ApiEvent",
     "Chain",
-    "InlineJournal",
+    "GroupWriter",
     "Journal",
     "SegmentWriter",
     "StoreWriter",
@@ -22,4 +22,5 @@ __all__ = [
     "api_event",
     "record_service_event",
     "service_event",
+    "write_group",
 ]

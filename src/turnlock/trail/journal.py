@@ -148,52 +148,15 @@ class Journal:
                 group, self._waiting = self._waiting, []
             if not group:
                 return
-            failure = _write(self._writer, [entry for entries, _ in group for entry in entries])
+            failure = write_group(self._writer, [entry for entries, _ in group for entry in entries])
             with suppress(
                 RuntimeError
             ):  # the loop is gone, and all who waited on it; what follows is written all the same
                 self._loop.call_soon_threadsafe(_release, [done for _, done in group], failure)
 
 
-class InlineJournal:
-    """Gathers the records of requests on one event loop, and writes them there, when the loop has worked off what is ready.
-
-    For files only: while the disk is busy requests gather in their sockets, and no thread is woken for each group (with the
-    interpreter's lock that cost more than it gained: docs/benchmarks.md).
-    """
-
-    def __init__(self, writer: GroupWriter, loop: asyncio.AbstractEventLoop) -> None:
-        self._writer = writer
-        self._loop = loop
-        self._waiting: list[tuple[list[TrailEntry], asyncio.Future[None]]] = []
-        self._closed = False
-
-    def durable(self, entries: list[TrailEntry]) -> asyncio.Future[None]:
-        """Return a future that is done once the entries are durable, or holds CommitFailed."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        if self._closed:
-            done.set_exception(CommitFailed("The trail is closed."))
-            return done
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        self._waiting.append((entries, done))
-        return done
-
-    def close(self) -> None:
-        """Write what is waiting, then stop."""
-        self._flush()
-        self._closed = True
-        self._writer.close()
-
-    def _flush(self) -> None:
-        group, self._waiting = self._waiting, []
-        if group:
-            failure = _write(self._writer, [entry for entries, _ in group for entry in entries])
-            _release([done for _, done in group], failure)
-
-
-def _write(writer: GroupWriter, entries: list[TrailEntry]) -> str | None:
-    """Write a group; return what its callers are told when it failed."""
+def write_group(writer: GroupWriter, entries: Sequence[TrailEntry]) -> str | None:
+    """Write a group; return None, or what its callers are told when it failed."""
     try:
         writer.write(entries)
     except Exception as error:
