@@ -198,7 +198,7 @@ def rotation_role(policy: str | None, **changes: Any) -> dict[str, Any]:
             account_id=ACCOUNT,
             principal_id="AROAEXAMPLE:session",
         ),
-        "session": Session(access_key_id="ASIAEXAMPLE", policy=policy, **changes),
+        "session": Session(access_key_id="ASIAEXAMPLE", policy=policy, hosted=True, **changes),
     }
 
 

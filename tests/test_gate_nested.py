@@ -91,7 +91,7 @@ def session_for(*actions: str) -> Session:
     policy = (
         f'{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":[{allowed}],"Resource":"*"}}]}}'
     )
-    return Session(access_key_id="ASIAEXAMPLE", policy=policy)
+    return Session(access_key_id="ASIAEXAMPLE", policy=policy, hosted=True)
 
 
 def role() -> Principal:

@@ -137,6 +137,7 @@ class Admission:
             request_id=request_id,
             source_ip=request.source_ip,
             user_agent=request.header("user-agent") or "",
+            secure=request.secure,
             at=unit.now,
         )
         try:

@@ -2,8 +2,10 @@
 
     1  temporary credentials that carry a fencing number are good only while it is the newest
     2  the subject is found, and `identity.decide` says whether the principal may
-    3  the handler runs, inside a savepoint where it may write: what fails leaves nothing behind
-    4  the record is made from what was asked and answered, by the model's redaction, and joins the unit
+    3  the handler runs in the account that the subject is in, inside a savepoint where it may write: what fails leaves
+       nothing behind
+    4  the record is made from what was asked and answered, by the model's redaction, and joins the unit; across accounts
+       each of the two gets one
 
 The store makes the record durable with the change (or the journal does, for reads); only then may the answer leave.
 
@@ -17,7 +19,7 @@ call is still the caller's, and says which service makes it (IAM user guide, "Fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,8 +28,8 @@ from sqlalchemy.exc import DBAPIError
 
 from turnlock import identity
 from turnlock.core.action import Action, Answer, Request
+from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
-from turnlock.core.record import TrailEntry
 from turnlock.errors import AccessDeniedException, ApiError, ExpiredTokenException, StaleFence, StoreError
 from turnlock.storage import Unit
 from turnlock.storage.leases import require_current
@@ -57,12 +59,15 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     Raises only what keeps the whole unit from committing: errors of the store.
     """
     outcome: Answer | ApiError
-    outer = unit.nested, unit.require
-    unit.nested, unit.require = partial(_nested, passage, call, unit), partial(_require, passage, call, unit)
+    outer, inside = (unit.nested, unit.require), call
     try:
         _check_fence(call, unit)
-        _authorise(passage.action, call, request, unit)
-        outcome = _act(passage.action, call, request, unit)
+        inside = _authorise(passage.action, call, request, unit)
+        unit.nested, unit.require = (
+            partial(_nested, passage, inside, unit),
+            partial(_require, passage, inside, unit),
+        )
+        outcome = _act(passage.action, inside, request, unit)
     except (DBAPIError, StoreError):
         raise
     except Exception as error:
@@ -73,7 +78,8 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
             )
     finally:
         unit.nested, unit.require = outer
-    unit.record(_record(passage, call, request, unit, outcome))
+    calls = (call,) if inside.account_id == call.account_id else (call, inside)
+    _record(passage, calls, request, unit, outcome)
     return outcome
 
 
@@ -117,10 +123,14 @@ def _check_fence(call: Call, unit: Unit) -> None:
         raise ExpiredTokenException from None
 
 
-def _authorise(action: Action, call: Call, request: Request, unit: Unit) -> None:
-    decision = identity.decide(call, action, action.subject(call, request, unit))
+def _authorise(action: Action, call: Call, request: Request, unit: Unit) -> Call:
+    """Return the call as it goes on, in the account of its subject. Raises AccessDeniedException."""
+    subject = action.subject(call, request, unit)
+    decision = identity.decide(call, action, subject, identity.holdings_of(unit, call.principal))
     if isinstance(decision, identity.Denied):
         raise AccessDeniedException(decision.reason)
+    owner = identity.account_of(call, subject)
+    return call if owner == call.account_id else replace(call, account_id=AccountId(owner))
 
 
 def _act(action: Action, call: Call, request: Request, unit: Unit) -> Answer:
@@ -131,21 +141,24 @@ def _act(action: Action, call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def _record(
-    passage: Passage, call: Call, request: Request, unit: Unit, outcome: Answer | ApiError
-) -> TrailEntry:
+    passage: Passage, calls: Sequence[Call], request: Request, unit: Unit, outcome: Answer | ApiError
+) -> None:
+    """Record a call for its caller's account, and for the account that it was let into, where that is another."""
     error = outcome if isinstance(outcome, ApiError) else None
     answer = None if isinstance(outcome, ApiError) or not passage.action.mutates else outcome
     event = ApiEvent(
-        call=call,
+        call=calls[0],
         request=passage.operation.redact_request(request) or None,
         response=None if answer is None else passage.operation.redact_answer(answer) or None,
         error=error,
         read_only=not passage.action.mutates,
+        shared_id=_event_id(calls[0], unit, "shared") if len(calls) > 1 else None,
     )
-    return api_event(event, _event_id(call, unit))
+    for call in calls:
+        unit.record(api_event(replace(event, call=call), _event_id(call, unit)))
 
 
-def _event_id(call: Call, unit: Unit) -> bytes:
+def _event_id(call: Call, unit: Unit, use: str = "") -> bytes:
     """Return the id of the unit's next record: as unique as the request's, and the same when the unit is run again."""
-    place = f"{call.request_id}/{len(unit.entries)}"
+    place = f"{call.request_id}/{len(unit.entries)}{use}"
     return hashlib.blake2b(place.encode(), digest_size=16).digest()

@@ -118,7 +118,7 @@ def session(*grants: tuple[str, str]) -> dict[str, Any]:
         kind=PrincipalKind.ASSUMED_ROLE,
         arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s",
     )
-    return {"principal": principal, "session": Session(access_key_id="ASIA", policy=policy)}
+    return {"principal": principal, "session": Session(access_key_id="ASIA", policy=policy, hosted=True)}
 
 
 def test_filters_find_the_living_by_pages(client: Client) -> None:

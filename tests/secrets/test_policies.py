@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.calling import Client, refusal, token
+from tests.calling import ACCOUNT, REGION, Client, refusal, token
 from tests.secrets.test_batch import session
 from tests.support import NOON, SettableClock, StorePlace
 from turnlock.secrets import SecretChanged
@@ -210,11 +210,12 @@ def test_who_validates_must_be_allowed_to_put(client: Client) -> None:
 
 
 def test_creating_with_tags_needs_the_right_to_tag(client: Client) -> None:
-    half = client.elsewhere(**session(("CreateSecret", "new")))
+    arn = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:new-??????"
+    half = client.elsewhere(**session(("CreateSecret", arn)))
     tags = [{"Key": "k", "Value": "v"}]
     code, message = refusal(lambda: half("CreateSecret", Name="new", Tags=tags))
     assert (code, "secretsmanager:TagResource" in message) == ("AccessDeniedException", True)
-    whole = client.elsewhere(**session(("CreateSecret", "new"), ("TagResource", "new")))
+    whole = client.elsewhere(**session(("CreateSecret", arn), ("TagResource", arn)))
     whole("CreateSecret", Name="new", Tags=tags)
 
 

@@ -13,7 +13,10 @@ from turnlock.secrets.policy_store import find_policy, save_policy
 from turnlock.secrets.tables import resource_policies
 from turnlock.storage import Unit
 
-POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Sid":"ü"}]}'
+POLICY = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Sid":"ü","Principal":{"AWS":"210987654321"},'
+    '"Action":"*","Resource":"*"}]}'
+)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,6 +21,12 @@ from turnlock.secrets.policy_store import save_policy
 from turnlock.storage import Unit
 
 _names = count()
+
+
+def policy_with_id(number: float) -> str:
+    """Return a policy that concerns nobody here, another for each number."""
+    statement = {"Effect": "Deny", "Principal": {"AWS": "999999999999"}, "Action": "*", "Resource": "*"}
+    return json.dumps({"Id": str(number), "Statement": statement})
 
 
 class Story:
@@ -80,7 +87,7 @@ class Story:
     def policy(self) -> None:
         def work(unit: Unit) -> None:
             secret = secret_in(unit, HOME, self.name)
-            save_policy(unit, secret, self.random.choice([None, f"policy {self.random.random()}"]))
+            save_policy(unit, secret, self.random.choice([None, policy_with_id(self.random.random())]))
             secrets.update_secret(unit, secret)
 
         self.here.database.write(work)

@@ -78,6 +78,8 @@ class Call:
     request_id: str
     source_ip: str
     user_agent: str
+    secure: bool = False
+    """True when the request came over TLS."""
     at: datetime
     """When the request was received (UTC)."""
     invoked_by: str | None = None

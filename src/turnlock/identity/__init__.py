@@ -12,6 +12,7 @@ before the request began, allow what it does not understand, or tell a caller of
 
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
+from turnlock.identity.context import account_of, tag_keys
 from turnlock.identity.credentials import (
     accounts,
     create_account,
@@ -22,24 +23,27 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
+from turnlock.identity.evaluation import Allowed, Decision, Denied, PolicyKind, admits, decide
 from turnlock.identity.exposure import (
     has_invalid_service,
     has_unsupported_principal,
     is_public,
     locks_out,
 )
+from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.model import (
-    Allowed,
     Credential,
-    Decision,
-    Denied,
     NewCredentials,
-    decide,
     root_principal,
     rotation_policy,
 )
-from turnlock.identity.policy import Document
-from turnlock.identity.policy_reader import read_resource_policy
+from turnlock.identity.policy import Document, NamedPrincipal, PrincipalType
+from turnlock.identity.policy_reader import (
+    Form,
+    read_identity_policy,
+    read_resource_policy,
+    read_trust_policy,
+)
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 
@@ -51,24 +55,36 @@ __all__ = [
     "Decision",
     "Denied",
     "Document",
+    "Form",
+    "Holdings",
+    "NamedPolicy",
+    "NamedPrincipal",
     "NewCredentials",
+    "PolicyKind",
+    "PrincipalType",
     "SigningKeys",
     "TemporaryCredentials",
+    "account_of",
     "accounts",
+    "admits",
     "create_account",
     "decide",
     "end_session",
     "find_credential",
     "has_invalid_service",
     "has_unsupported_principal",
+    "holdings_of",
     "is_public",
     "issue_session",
     "locks_out",
     "profile_text",
     "purge_expired",
+    "read_identity_policy",
     "read_resource_policy",
+    "read_trust_policy",
     "refence",
     "root_principal",
     "rotation_policy",
+    "tag_keys",
     "write_credentials",
 ]

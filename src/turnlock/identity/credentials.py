@@ -202,7 +202,11 @@ def _temporary(unit: Unit, access_key_id: str, session_token: str | None, now: d
             principal_id=row.principal_id,
         ),
         session=Session(
-            access_key_id=access_key_id, created_at=row.issued_at, policy=row.policy, fence=row.fence
+            access_key_id=access_key_id,
+            created_at=row.issued_at,
+            policy=row.policy,
+            hosted=True,
+            fence=row.fence,
         ),
         sealed_secret=row.sealed_secret,
         part=_session_part(row),

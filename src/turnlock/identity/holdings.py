@@ -28,6 +28,8 @@ class Holdings:
     boundary: NamedPolicy | None = None
     """The permissions boundary; None where none is set."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    role_arn: str | None = None
+    """The ARN of the role, its path included, whose session it is; None for what is no role's session."""
     user_name: str | None = None
     """`aws:username`; None for what is no user."""
 

@@ -6,7 +6,8 @@ What is not understood makes the whole document unreadable: half understood, it 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, NoReturn
 
 from turnlock.identity.policy import (
@@ -18,6 +19,18 @@ from turnlock.identity.policy import (
     Statement,
 )
 from turnlock.identity.policy_conditions import read_conditions
+
+
+class Form(Enum):
+    """What a policy is attached to, which decides the elements of its statements."""
+
+    IDENTITY = "identity"
+    """A user, a group, a role, or a session; also a boundary: it names no principals."""
+    RESOURCE = "resource"
+    """A resource: it names principals."""
+    TRUST = "trust"
+    """A role: it names who may assume the role, and no resource, for it is about its own role."""
+
 
 _VERSIONS: Final = ("2008-10-17", "2012-10-17")
 _DOCUMENT: Final = frozenset({"Version", "Id", "Statement"})
@@ -34,6 +47,15 @@ _STATEMENT: Final = frozenset(
         "Condition",
     }
 )
+_PRINCIPALS: Final = frozenset({"Principal", "NotPrincipal"})
+_RESOURCES: Final = frozenset({"Resource", "NotResource"})
+_ELEMENTS: Final = {
+    Form.IDENTITY: _STATEMENT - _PRINCIPALS,
+    Form.RESOURCE: _STATEMENT,
+    Form.TRUST: _STATEMENT - _RESOURCES,
+}
+"""By form: the elements that a statement may have."""
+_NO_RESOURCES: Final = Patterns(texts=(), negated=False)
 _VENDOR: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
 
@@ -42,13 +64,31 @@ def read_resource_policy(text: str) -> Document:
 
     Raises ValueError, saying what is wrong and where, for a text that is not such a policy.
     """
+    return read_policy(text, Form.RESOURCE)
+
+
+def read_identity_policy(text: str) -> Document:
+    """Return the document of a policy of a user, a group or a role, of a boundary or of a session.
+
+    Raises ValueError, saying what is wrong and where, for a text that is not such a policy.
+    """
+    return read_policy(text, Form.IDENTITY)
+
+
+def read_trust_policy(text: str) -> Document:
+    """Return the document of a role's trust policy. Raises ValueError, saying what is wrong and where."""
+    return read_policy(text, Form.TRUST)
+
+
+def read_policy(text: str, form: Form) -> Document:
+    """Return the document of a policy of this form. Raises ValueError for a text that is none."""
     try:
         raw = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"It is not JSON: {error.msg} (at character {error.pos}).") from None
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
-    return _document(raw)
+    return _document(raw, form)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,7 +102,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _document(raw: object) -> Document:
+def _document(raw: object, form: Form) -> Document:
     members = _members(raw, _DOCUMENT, "The policy")
     version, policy_id = members.get("Version", _VERSIONS[0]), members.get("Id")
     if version not in _VERSIONS:
@@ -73,30 +113,41 @@ def _document(raw: object) -> Document:
     statements = listed if isinstance(listed, list) else [listed]
     if listed is None or not statements:
         raise ValueError("The policy must have a Statement.")
-    read = [_statement(one, f"Statement {number}") for number, one in enumerate(statements, 1)]
+    read = [_statement(one, f"Statement {number}", form) for number, one in enumerate(statements, 1)]
     sids = [statement.sid for statement in read if statement.sid]
     if len(set(sids)) != len(sids):
         raise ValueError("A Sid stands twice.")
     return Document(version=version, policy_id=policy_id, statements=read)
 
 
-def _statement(raw: object, place: str) -> Statement:
-    members = _members(raw, _STATEMENT, place)
+def _statement(raw: object, place: str, form: Form) -> Statement:
+    members = _members(raw, _ELEMENTS[form], place)
     sid, effect = members.get("Sid"), members.get("Effect")
     if sid is not None and not isinstance(sid, str):
         raise ValueError(f"{place}: Sid must be a text.")
     if effect not in [one.value for one in Effect]:
         raise ValueError(f"{place}: Effect must be Allow or Deny.")
-    named, negated = _one_of(members, "Principal", "NotPrincipal", place)
+    principals, negated = _principals_of(members, place, form)
     return Statement(
         sid=sid,
         effect=Effect(effect),
-        principals=_principals(named, place),
+        principals=principals,
         principals_negated=negated,
         actions=_patterns(members, "Action", "NotAction", place, _is_action),
-        resources=_patterns(members, "Resource", "NotResource", place, _is_resource),
+        resources=_NO_RESOURCES
+        if form is Form.TRUST
+        else _patterns(members, "Resource", "NotResource", place, _is_resource),
         conditions=read_conditions(members["Condition"], place) if "Condition" in members else (),
     )
+
+
+def _principals_of(
+    members: Mapping[str, Any], place: str, form: Form
+) -> tuple[Sequence[NamedPrincipal], bool]:
+    if form is Form.IDENTITY:
+        return (), False
+    named, negated = _one_of(members, "Principal", "NotPrincipal", place)
+    return _principals(named, place), negated
 
 
 def _members(raw: object, known: frozenset[str], place: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from turnlock.secrets import batch, model, policies, tagging, updating, versions
 from turnlock.secrets.accesses import note_access
 from turnlock.secrets.changes import RotationTokenPresented, move_labels
 from turnlock.secrets.clean_up import require_room
+from turnlock.secrets.conditions import new_arn, subject_of_new
 from turnlock.secrets.deletion import delete_secret, restore_secret
 from turnlock.secrets.external import secret_type_in
 from turnlock.secrets.listing import describe, list_secrets
 from turnlock.secrets.lookup import (
-    new_secret_subject,
     require_living,
     require_secret,
     require_writable,
@@ -61,7 +61,8 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     tags = tags_in(request)
     for member, operation in _FURTHER_RIGHTS.items():
         if member in request:
-            unit.require(operation, {"SecretId": request["Name"]})
+            further = {"SecretId": new_arn(call, request["Name"]), member: request[member]}
+            unit.require(operation, further)
     reference = SecretReference(
         account_id=call.account_id, region=call.region, name=request["Name"], suffix=None
     )
@@ -177,7 +178,7 @@ def get_random_password(_call: Call, request: Request, unit: Unit) -> Answer:
 
 
 ACTIONS = (
-    Action(name="CreateSecret", handler=create_secret, subject=new_secret_subject, mutates=True),
+    Action(name="CreateSecret", handler=create_secret, subject=subject_of_new, mutates=True),
     Action(name="DeleteSecret", handler=delete_secret, subject=secret_subject, mutates=True),
     Action(name="DescribeSecret", handler=describe_secret, subject=secret_subject, mutates=False),
     Action(name="GetRandomPassword", handler=get_random_password, subject=no_resource, mutates=False),

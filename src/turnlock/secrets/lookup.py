@@ -5,6 +5,7 @@ from __future__ import annotations
 from turnlock.core.action import Request, Subject
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
+from turnlock.secrets.conditions import subject_of, subject_of_absent
 from turnlock.secrets.model import Secret, SecretReference, parse_secret_id
 from turnlock.secrets.store import find_secret
 from turnlock.storage import Unit
@@ -12,17 +13,13 @@ from turnlock.storage import Unit
 
 def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
     """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote."""
-    named = request["SecretId"]
     try:
-        secret = find_secret(unit, parse_secret_id(named, call.account_id, call.region))
+        secret = find_secret(unit, parse_secret_id(request["SecretId"], call.account_id, call.region))
     except InvalidParameterException:
         secret = None
-    return Subject(arn=None if secret is None else secret.arn, named=named)
-
-
-def new_secret_subject(_call: Call, request: Request, _unit: Unit) -> Subject:
-    """Return what CreateSecret is about: a secret that has no ARN yet."""
-    return Subject(arn=None, named=request["Name"])
+    if secret is None:
+        return subject_of_absent(call, request, unit)
+    return subject_of(call, request, unit, secret)
 
 
 def require_secret(call: Call, request: Request, unit: Unit) -> Secret:

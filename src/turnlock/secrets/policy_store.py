@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import hmac
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from turnlock.errors import SealBroken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import OWNER, resource_policies
-from turnlock.storage import Unit
+from turnlock.storage import HotQuery, Unit
+
+_POLICY = HotQuery(
+    select(resource_policies.c.policy, resource_policies.c.mac).where(
+        *(resource_policies.c[name] == bindparam(name) for name in OWNER)
+    )
+)
 
 
 def find_policy(unit: Unit, secret: Secret) -> str | None:
     """Return the policy as it was put, None when there is none. Raises SealBroken on one that this server did not write."""
-    row = unit.connection.execute(
-        select(resource_policies.c.policy, resource_policies.c.mac).where(
-            *(resource_policies.c[column] == value for column, value in _owner(secret).items())
-        )
-    ).first()
-    if row is None:
-        return None
-    if not hmac.compare_digest(_mac(unit, secret, row.policy), bytes(row.mac)):
-        raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
-    return str(row.policy)
+    key = ("resource-policy", secret.arn)
+    if key not in unit.memo:
+        unit.memo[key] = unit.derived(key, lambda: _read(unit, secret))
+    found: str | None = unit.memo[key]
+    return found
 
 
 def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
     """Make the secret's policy be `policy`; None takes it away."""
+    unit.memo.pop(("resource-policy", secret.arn), None)
     unit.connection.execute(
         delete(resource_policies).where(
             *(resource_policies.c[column] == value for column, value in _owner(secret).items())
@@ -37,6 +39,14 @@ def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
         unit.connection.execute(
             resource_policies.insert().values(**_owner(secret), policy=policy, mac=_mac(unit, secret, policy))
         )
+
+
+def _read(unit: Unit, secret: Secret) -> str | None:
+    for policy, mac in _POLICY.rows(unit, _owner(secret)):
+        if not hmac.compare_digest(_mac(unit, secret, policy), bytes(mac)):
+            raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
+        return str(policy)
+    return None
 
 
 def _owner(secret: Secret) -> dict[str, str]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
-from turnlock.secrets.tables import secret_tags
-from turnlock.storage import Unit
+from turnlock.secrets.tables import OWNER, secret_tags
+from turnlock.storage import HotQuery, Unit
+
+_TAGS = HotQuery(
+    select(secret_tags.c.tag_key, secret_tags.c.tag_value)
+    .where(*(secret_tags.c[name] == bindparam(name) for name in OWNER))
+    .order_by(secret_tags.c.tag_key)
+)
+
+
+def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
+    """Return one secret's tags: for whoever decides a request by them, and so may ask at each. Nobody changes them."""
+    owner = (secret.account_id, secret.region, secret.name)
+    return unit.derived(
+        ("tags", *owner), lambda: dict(_TAGS.rows(unit, dict(zip(OWNER, owner, strict=True))))
+    )
 
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:

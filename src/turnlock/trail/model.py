@@ -26,6 +26,8 @@ class ApiEvent:
     response: Mapping[str, Any] | None
     error: ApiError | None
     read_only: bool
+    shared_id: bytes | None = None
+    """16 random bytes that the records of both accounts have in common; None where only one account is concerned."""
 
 
 def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
@@ -50,6 +52,8 @@ def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
         "recipientAccountId": call.account_id,
         "eventCategory": "Management",
     }
+    if event.shared_id is not None:
+        body["sharedEventID"] = _uuid(event.shared_id)
     if event.error is not None:
         body["errorCode"] = event.error.code
         body["errorMessage"] = event.error.message

@@ -1,0 +1,160 @@
+"""The condition keys that Secrets Manager adds for a call (AWS service authorization reference; BEHAVIOUR 4.4).
+
+Asked by a policy's conditions alone, and only then read: `Subject.conditions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from turnlock import identity, keys
+from turnlock.core.action import ConditionValues, Request, Subject
+from turnlock.core.arn import partition_of
+from turnlock.core.call import Call
+from turnlock.errors import ApiError
+from turnlock.secrets.model import Secret
+from turnlock.secrets.policy_store import find_policy
+from turnlock.secrets.tag_store import find_tags
+from turnlock.storage import Unit
+
+Spell = Callable[[Any], Sequence[str]]
+"""Spells a member of a request as policies do."""
+
+
+def subject_of(call: Call, request: Request, unit: Unit, secret: Secret) -> Subject:
+    """Return what a call about a secret that is there is about; `request` has the SecretId."""
+    return Subject(
+        arn=secret.arn,
+        named=request["SecretId"],
+        policy=find_policy(unit, secret),
+        conditions=partial(_of_secret, call, request, unit, secret),
+    )
+
+
+def subject_of_absent(call: Call, request: Request, unit: Unit) -> Subject:
+    """Return what a call about a secret that is not there is about: known only by what the caller wrote."""
+    return Subject(arn=None, named=request["SecretId"], conditions=partial(_of_request, call, request, unit))
+
+
+def subject_of_new(call: Call, request: Request, unit: Unit) -> Subject:
+    """Return what CreateSecret is about: a secret whose ARN ends in six characters that are not drawn yet."""
+    return Subject(
+        arn=new_arn(call, request["Name"]),
+        named=request["Name"],
+        conditions=partial(_of_new, call, request, unit),
+    )
+
+
+def new_arn(call: Call, name: str) -> str:
+    """Return the ARN of a secret to be made, as policies match it: `?` for each character of the suffix."""
+    partition = partition_of(call.region)
+    return f"arn:{partition}:secretsmanager:{call.region}:{call.account_id}:secret:{name}-??????"
+
+
+def _of_secret(call: Call, request: Request, unit: Unit, secret: Secret) -> ConditionValues:
+    rotation = secret.rotation
+    found = {
+        "secretsmanager:secretid": secret.arn,
+        "secretsmanager:resource/allowrotationlambdaarn": rotation.function_arn,
+        "secretsmanager:resource/type": secret.secret_type,
+        "secretsmanager:secretprimaryregion": secret.primary_region or secret.region,
+    }
+    return {
+        **{key: (value,) for key, value in found.items() if value is not None},
+        **_resource_tags(find_tags(unit, secret)),
+        **_of_request(call, request, unit),
+    }
+
+
+def _of_new(call: Call, request: Request, unit: Unit) -> ConditionValues:
+    """Return a new secret's conditions: the tags that it will have are its tags already."""
+    return {**_resource_tags(_tags(request)), **_of_request(call, request, unit)}
+
+
+def _of_request(call: Call, request: Request, unit: Unit) -> ConditionValues:
+    given = {**_DEFAULTS.get(call.action, {}), **request}
+    found = {
+        f"secretsmanager:{member.lower()}": _SPELLED[member](given[member])
+        for member in _MEMBERS.get(call.action, ())
+        if member in given
+    }
+    if call.action == "RotateSecret":
+        found["secretsmanager:modifyrotationrules"] = _boolean(bool(request.get("RotationRules")))
+    if "KmsKeyId" in given and "KmsKeyId" in _MEMBERS.get(call.action, ()):
+        found["secretsmanager:kmskeyarn"] = _key_arn(call, unit, given["KmsKeyId"])
+    if call.action in _TAGGING:
+        tags = _tags(request)
+        found |= identity.tag_keys("aws:requesttag/", tags)
+        found["aws:tagkeys"] = [*tags, *request.get("TagKeys", ())]
+    return found
+
+
+def _resource_tags(tags: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    return {
+        **identity.tag_keys("aws:resourcetag/", tags),
+        **identity.tag_keys("secretsmanager:resourcetag/", tags),
+    }
+
+
+def _tags(request: Request) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in request.get("Tags", ()) if "Key" in tag}
+
+
+def _key_arn(call: Call, unit: Unit, given: str) -> Sequence[str]:
+    """Return the ARN of the customer key that a request names; none for a key that is not there, or is AWS's own."""
+    if given in ("", keys.MANAGED_ALIAS, keys.MANAGED_ALIAS.removeprefix("alias/")):
+        return ()
+    try:
+        return (keys.resolve_key(unit, call.account_id, call.region, given).arn,)
+    except ApiError:
+        return ()
+
+
+def _text(value: Any) -> Sequence[str]:
+    return (str(value),)
+
+
+def _boolean(value: Any) -> Sequence[str]:
+    return ("true" if value else "false",)
+
+
+def _regions(replicas: Any) -> Sequence[str]:
+    return [replica["Region"] for replica in replicas if "Region" in replica]
+
+
+_SPELLED: Final[Mapping[str, Spell]] = {
+    "AddReplicaRegions": _regions,
+    "BlockPublicPolicy": _boolean,
+    "Description": _text,
+    "ExternalSecretRotationRoleArn": _text,
+    "ForceDeleteWithoutRecovery": _boolean,
+    "ForceOverwriteReplicaSecret": _boolean,
+    "KmsKeyId": _text,
+    "Name": _text,
+    "RecoveryWindowInDays": _text,
+    "RotateImmediately": _boolean,
+    "RotationLambdaARN": _text,
+    "Type": _text,
+    "VersionId": _text,
+    "VersionStage": _text,
+}
+"""By member of a request that is a condition key too: how policies spell it."""
+
+_REPLICAS: Final = ("AddReplicaRegions", "ForceOverwriteReplicaSecret")
+_METADATA: Final = ("Description", "KmsKeyId", "Type")
+_MEMBERS: Final[Mapping[str, Sequence[str]]] = {
+    "CreateSecret": ("Name", *_METADATA, *_REPLICAS),
+    "DeleteSecret": ("ForceDeleteWithoutRecovery", "RecoveryWindowInDays"),
+    "GetSecretValue": ("VersionId", "VersionStage"),
+    "PutResourcePolicy": ("BlockPublicPolicy",),
+    "ReplicateSecretToRegions": _REPLICAS,
+    "RotateSecret": ("RotationLambdaARN", "RotateImmediately", "ExternalSecretRotationRoleArn"),
+    "UpdateSecret": _METADATA,
+    "UpdateSecretVersionStage": ("VersionStage",),
+}
+"""By action: the members that are condition keys; `secretsmanager:` and the member's name."""
+
+_DEFAULTS: Final[Mapping[str, Request]] = {"RotateSecret": {"RotateImmediately": True}}
+_TAGGING: Final = ("CreateSecret", "TagResource", "UntagResource")
