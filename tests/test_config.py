@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlock.config import DEFAULT_LISTEN, Config, every_region, is_loopback, parse_listen, parse_regions
+from turnlock.config import (
+    DEFAULT_LISTEN,
+    Config,
+    every_region,
+    is_loopback,
+    is_within,
+    parse_listen,
+    parse_networks,
+    parse_regions,
+)
 from turnlock.core.arn import Region
 from turnlock.errors import ConfigurationError
 
@@ -152,3 +161,34 @@ def test_a_list_that_names_no_region_is_refused(text: str) -> None:
 def test_a_region_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match=text.rpartition(",")[2]):
         parse_regions(text)
+
+
+@pytest.mark.parametrize(
+    ("networks", "peer", "shown"),
+    [
+        (None, "127.0.0.1", True),
+        (None, "127.9.9.9", True),
+        (None, "::1", True),
+        (None, "[::1]", True),
+        (None, "::ffff:127.0.0.1", True),
+        (None, "10.0.0.1", False),
+        (None, "::ffff:10.0.0.1", False),
+        (None, "", False),
+        (None, "localhost", False),
+        ("10.0.0.0/8, fd00::/8", "10.0.0.1", True),
+        ("10.0.0.0/8, fd00::/8", "fd00::7", True),
+        ("10.0.0.0/8, fd00::/8", "127.0.0.1", False),
+        ("192.0.2.7", "192.0.2.7", True),
+        ("192.0.2.7", "192.0.2.8", False),
+    ],
+)
+def test_metrics_are_shown_to_loopback_or_to_the_networks_named_instead(
+    networks: str | None, peer: str, shown: bool
+) -> None:
+    assert is_within(peer, config(metrics_from=parse_networks(networks)).metrics_from) is shown
+
+
+@pytest.mark.parametrize("text", ["", "everyone", "10.0.0.1/8", "10.0.0.0/8,"])
+def test_networks_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="--metrics-from: "):
+        parse_networks(text)

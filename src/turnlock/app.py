@@ -24,6 +24,7 @@ from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
 from turnlock.functions import Functions
 from turnlock.gate import Passage
+from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
@@ -68,14 +69,15 @@ class Application:
     """This process's name in the trail and in leases: never used twice."""
     scheduler: rotation.Scheduler = field(repr=False)
     functions: Functions = field(repr=False)
+    metrics: Metrics = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
     def readers(self, loop: asyncio.AbstractEventLoop) -> Readers:
         """Return what carries out the reads of one event loop on this store, and makes their records durable."""
         if self.database.reads_inline:
-            writer = SegmentWriter(self.config.data_dir / "trail", self.writer)
-            return InlineReaders(self.database, writer, loop)
-        return PooledReaders(self.database, StoreWriter(self.database), loop)
+            segments = SegmentWriter(self.config.data_dir / "trail", self.writer)
+            return InlineReaders(self.database, self.metrics.watching(segments), loop)
+        return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 
     def start(self) -> None:
         """Begin the work that nobody asks for: schedules, rotations, outbox."""
@@ -101,27 +103,32 @@ def build(
     """Join the rooms for one process. `clock`, `observe` and `run_function` are for compositions of tests' own."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued), secrets.AccessNotes()
+    metrics = Metrics(
+        config.data_dir / "metrics",
+        store="sqlite" if config.database is None else "postgresql",
+        process=writer,
+    )
     database = _open(
         config.data_dir,
         config.database,
         clock or SystemClock(),
         writer,
-        subscribers=joined(bells.subscribers(), {secrets.VersionRead: (accesses.note,)}),
+        subscribers=joined(
+            bells.subscribers(),
+            {
+                secrets.VersionRead: (accesses.note,),
+                rotation.EventRecorded: (partial(_count_rotation, metrics),),
+            },
+        ),
         regions=config.regions,
     )
-    functions = Functions(
-        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=config.database_ca_file
-    )
+    functions = _functions(config)
     scheduler = rotation.Scheduler(
         database=database,
         pool=functions,
         run=run_function,
         holder=writer,
-        limits=rotation.Limits(
-            lease_seconds=config.lease_seconds,
-            at_once=config.rotations_at_once,
-            per_host=config.rotations_per_host,
-        ),
+        limits=_limits(config),
         observe=observe,
     )
     deliverer = Deliverer(database, JOBS, writer)
@@ -134,22 +141,42 @@ def build(
         delivering,
         Loop("sessions", partial(_purge_sessions, database)),
         Loop("accesses", partial(accesses.flush, database)),
+        Loop("metrics", metrics.keep),
     )
+    return Application(
+        config=config,
+        database=database,
+        admission=Admission(_services(), config.regions),
+        writer=writer,
+        scheduler=scheduler,
+        functions=functions,
+        metrics=metrics,
+        loops=loops,
+    )
+
+
+def _functions(config: Config) -> Functions:
+    return Functions(
+        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=config.database_ca_file
+    )
+
+
+def _limits(config: Config) -> rotation.Limits:
+    return rotation.Limits(
+        lease_seconds=config.lease_seconds,
+        at_once=config.rotations_at_once,
+        per_host=config.rotations_per_host,
+    )
+
+
+def _services() -> dict[str, Service]:
+    """Return the services of the endpoint by signing name, each with its way to the actions of the others."""
     registry: dict[str, Passage] = {}
-    services = {
+    return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
     }
-    return Application(
-        config=config,
-        database=database,
-        admission=Admission(services, config.regions),
-        writer=writer,
-        scheduler=scheduler,
-        functions=functions,
-        loops=loops,
-    )
 
 
 def initialise(config: Config) -> None:
@@ -162,6 +189,7 @@ def initialise(config: Config) -> None:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"{config.data_dir} cannot be made: {error.strerror}.") from None
+    forget_ended(config.data_dir / "metrics")
     database = _open(config.data_dir, config.database, SystemClock(), f"initialise-{uuid.uuid4().hex[:12]}")
     try:
         database.read(keys.check_root_key)
@@ -196,6 +224,10 @@ def _first_account(config: Config, unit: Unit) -> None:
     if not identity.accounts(unit):
         made = identity.create_account(unit, config.account_id)
         identity.write_credentials(config.data_dir, {"default": made})
+
+
+def _count_rotation(metrics: Metrics, unit: Unit, event: rotation.EventRecorded) -> None:
+    unit.after_commit(partial(metrics.rotated, event.name.value))
 
 
 def _purge_sessions(database: Database) -> float:

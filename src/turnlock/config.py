@@ -13,6 +13,9 @@ from botocore.session import Session
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import ConfigurationError
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 DEFAULT_LISTEN = "127.0.0.1:7768"
 DEFAULT_ACCOUNT = AccountId("123456789012")
 
@@ -39,6 +42,8 @@ class Config:
     """How long a node may be silent before another takes up its rotations; the database's clock counts."""
     rotations_at_once: int = 4
     """Rotations that one worker process runs at the same time."""
+    metrics_from: tuple[Network, ...] = LOOPBACK
+    """The addresses to which `/metrics` is shown."""
     rotations_per_host: int = 2
     """Rotations that run against one database host at the same time, over all nodes."""
 
@@ -76,6 +81,27 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ConfigurationError(f"--listen must be HOST:PORT, not {text!r}.")
     return host, int(port)
+
+
+def parse_networks(text: str | None) -> tuple[Network, ...]:
+    """Read a comma-separated list of networks or addresses; loopback when there is none."""
+    if text is None:
+        return LOOPBACK
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"--metrics-from: {error}.") from None
+
+
+def is_within(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether a peer's address, as the HTTP server gives it, is in one of the networks."""
+    try:
+        peer = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+        peer = peer.ipv4_mapped
+    return any(peer in network for network in networks)
 
 
 def is_loopback(host: str) -> bool:

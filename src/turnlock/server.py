@@ -14,6 +14,7 @@ import random
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,11 +25,12 @@ import structlog
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.mp import MPServer as Granian
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from turnlock import wire
+from turnlock import metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
-from turnlock.config import Config
+from turnlock.config import Config, is_within
 from turnlock.core.action import Answer
 from turnlock.errors import (
     ApiError,
@@ -37,7 +39,7 @@ from turnlock.errors import (
     SerializationException,
 )
 from turnlock.gate import pass_through, record_refusal
-from turnlock.storage import Unit
+from turnlock.storage import Unit, outbox
 from turnlock.wire import HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
@@ -59,21 +61,27 @@ class Server:
         self._app = application
         self._loop = loop
         self._refusals = RefusalLog()
+        self._metrics = application.metrics
         self._readers = application.readers(loop)
         self._request_ids = RequestIds()
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to one request, whatever is in it."""
-        if request.path == "/health" and request.method == "GET":
-            return _HEALTHY
+        if request.method == "GET":
+            if request.path == "/health":
+                return _HEALTHY
+            if request.path == "/metrics" and is_within(request.source_ip, self._app.config.metrics_from):
+                return await self._loop.run_in_executor(None, self._metrics_page)
         request_id = self._request_ids.draw()
         try:
             return await self._answer(request, request_id)
         except Exception as error:
             if isinstance(error, ApiError):
                 self._refusals.note(error, request)
+                self._metrics.refused(error.code)
             else:
                 log.exception("a request failed", action="request_failed", request_id=request_id)
+                self._metrics.failed()
             return self._app.admission.protocol_for(request).fault(wire.as_api_error(error), request_id)
 
     def refuse(self, error: ApiError, request: HttpRequest) -> HttpResponse:
@@ -86,14 +94,31 @@ class Server:
         self._app.close()
 
     async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        began = time.perf_counter()
         admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
         if outcome is None:
             change = self._app.database.submit(partial(_carry_out, admitted))
             outcome = await asyncio.wrap_future(change, loop=self._loop)
+        code = outcome.code if isinstance(outcome, ApiError) else metrics.OK
+        call, seconds = admitted.call, time.perf_counter() - began
+        self._metrics.answered(call.service, call.action, code, seconds)
         protocol = admitted.service.protocol
         if isinstance(outcome, ApiError):
             return protocol.fault(outcome, request_id)
         return protocol.respond(admitted.passage.operation, outcome, request_id)
+
+    def _metrics_page(self) -> HttpResponse:
+        """Return what Prometheus reads; without the outbox when the store does not answer."""
+        try:
+            backlog = self._app.database.read(outbox.backlog)
+        except Exception:
+            log.exception("the outbox could not be counted", action="backlog_unknown")
+            backlog = None
+        return HttpResponse(
+            status=200,
+            headers=(("content-type", CONTENT_TYPE_LATEST),),
+            body=self._metrics.exposition(backlog),
+        )
 
     def _admit_and_read(
         self, request: HttpRequest, request_id: str, unit: Unit

@@ -281,3 +281,13 @@ def test_a_job_does_not_show_its_payload(database: Database) -> None:
     database.write(lambda unit: queue(unit, "payload-marker"))
     (job,) = jobs_of(database)
     assert "payload-marker" not in repr(job)
+
+
+def test_the_backlog_tells_what_is_due_from_what_waits(database: Database, clock: SettableClock) -> None:
+    assert database.read(outbox.backlog) == outbox.Backlog(due=0, later=0, oldest_seconds=0.0)
+    for number, delay in enumerate((0, 10, 10_000)):
+        due_at = NOON + timedelta(seconds=delay)
+        database.write(partial(queue, payload=f"p{number}", due_at=due_at))
+    assert database.read(outbox.backlog) == outbox.Backlog(due=1, later=2, oldest_seconds=0.0)
+    clock.advance(timedelta(seconds=12.5))
+    assert database.read(outbox.backlog) == outbox.Backlog(due=2, later=1, oldest_seconds=12.5)

@@ -8,7 +8,7 @@ import click
 
 from turnlock import logs
 from turnlock.cli import options
-from turnlock.config import Config, parse_listen, parse_regions
+from turnlock.config import Config, parse_listen, parse_networks, parse_regions
 from turnlock.core.arn import AccountId
 
 
@@ -36,6 +36,11 @@ from turnlock.core.arn import AccountId
     "  [default: the system's]",
 )
 @click.option(
+    "--metrics-from",
+    metavar="NETWORK,…",
+    help="The networks from which /metrics may be read, without a signature.  [default: loopback]",
+)
+@click.option(
     "--lease-seconds",
     default=15.0,
     show_default=True,
@@ -53,6 +58,7 @@ def serve(
     tls_key: Path | None,
     insecure_plaintext: bool,
     database_ca_file: Path | None,
+    metrics_from: str | None,
     lease_seconds: float,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
@@ -72,6 +78,7 @@ def serve(
         tls_key=tls_key,
         insecure_plaintext=insecure_plaintext,
         database_ca_file=database_ca_file,
+        metrics_from=parse_networks(metrics_from),
         lease_seconds=lease_seconds,
     )
     app.initialise(config)

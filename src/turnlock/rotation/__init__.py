@@ -9,12 +9,13 @@ show a value.
 from turnlock.rotation.api import ACTIONS
 from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
-from turnlock.rotation.plans import PlanBegun
+from turnlock.rotation.plans import EventRecorded, PlanBegun
 from turnlock.rotation.scheduler import Limits, Scheduler
 
 __all__ = [
     "ACTIONS",
     "SUBSCRIBERS",
+    "EventRecorded",
     "Limits",
     "Observer",
     "PlanBegun",

@@ -13,6 +13,7 @@ from turnlock import functions, secrets, trail
 from turnlock.errors import ApiError
 from turnlock.rotation.model import (
     Decision,
+    EventName,
     Events,
     Facts,
     Fail,
@@ -46,6 +47,13 @@ class PlanBegun:
     """A plan was written whose first step can run."""
 
     secret_arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecorded:
+    """A service event of a rotation is in the trail."""
+
+    name: EventName
 
 
 def schedule_of(rotation: Rotation) -> Schedule | None:
@@ -172,6 +180,7 @@ def stored_window(secret: Secret) -> Window | None:
 def record_events(unit: Unit, secret: Secret, plan: Plan, events: Events) -> None:
     """Record service events in the shape of BEHAVIOUR 6.2; their request id names the secret and the version."""
     for event in events:
+        unit.announce(EventRecorded(name=event.name))
         trail.record_service_event(
             unit,
             account_id=secret.account_id,

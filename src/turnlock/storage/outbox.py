@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     select,
     update,
 )
@@ -139,6 +140,31 @@ def postpone(unit: Unit, job: Job, *, error: str) -> None:
         .values(attempts=job.attempts, last_error=error, due_at=unit.now + delay)
     )
     leases.release(unit, job.fence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What the outbox has promised and not done."""
+
+    due: int
+    later: int
+    """Jobs whose time has not come: a purge waits for weeks."""
+    oldest_seconds: float
+    """How long the oldest of those that are due has been; 0 without any."""
+
+
+def backlog(unit: Unit) -> Backlog:
+    """Return what is still to be done, of all accounts and Regions."""
+    is_due = outbox.c.due_at <= unit.now
+    count, due, oldest = unit.connection.execute(
+        select(
+            func.count(),
+            func.count().filter(is_due),
+            func.min(outbox.c.due_at).filter(is_due),
+        )
+    ).one()
+    seconds = 0.0 if oldest is None else (unit.now - oldest).total_seconds()
+    return Backlog(due=due, later=count - due, oldest_seconds=seconds)
 
 
 def _lease(job_id: str) -> str:
