@@ -171,8 +171,8 @@ def test_the_global_endpoints_region_is_served_for_sts_alone(caller: Caller, reg
 @pytest.mark.parametrize(
     "query",
     [
-        "Action=GetSessionToken&Version=2011-06-15",
-        "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::123456789012:role/r&RoleSessionName=s1",
+        "Action=GetFederationToken&Version=2011-06-15&Name=n1",
+        "Action=DecodeAuthorizationMessage&Version=2011-06-15&EncodedMessage=m",
     ],
 )
 def test_only_one_operation_takes_a_signature_in_the_query_string(caller: Caller, query: str) -> None:

@@ -38,7 +38,12 @@ PRESIGNABLE: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"sts": froz
 
 _GLOBAL = Region("us-east-1")
 GLOBAL_SCOPES: Final[Mapping[tuple[str, str], Region]] = MappingProxyType(
-    {("sts", "aws-global"): _GLOBAL, ("sts", "us-east-1"): _GLOBAL}
+    {
+        ("iam", "aws-global"): _GLOBAL,
+        ("iam", "us-east-1"): _GLOBAL,
+        ("sts", "aws-global"): _GLOBAL,
+        ("sts", "us-east-1"): _GLOBAL,
+    }
 )
 """By signing name and the Region of the scope: what clients of a global endpoint sign, and the Region that it stands for.
 
@@ -121,6 +126,7 @@ class Admission:
             derive=lambda secret: wire.signing_key(secret, claim),
         )
         wire.verify(claim, request, key, unit.now)
+        identity.note_use(unit, credential, region=region, service=claim.service)
         operation = service.protocol.operation(request)
         passage = service.passages.get(operation.name)
         if passage is None:

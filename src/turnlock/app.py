@@ -108,6 +108,7 @@ def build(
         store="sqlite" if config.database is None else "postgresql",
         process=writer,
     )
+    key_uses = identity.KeyUses()
     database = _open(
         config.data_dir,
         config.database,
@@ -117,6 +118,7 @@ def build(
             bells.subscribers(),
             {
                 secrets.VersionRead: (accesses.note,),
+                identity.KeyUsed: (key_uses.note,),
                 rotation.EventRecorded: (partial(_count_rotation, metrics),),
             },
         ),
@@ -142,6 +144,7 @@ def build(
         Loop("sessions", partial(_purge_sessions, database)),
         Loop("accesses", partial(accesses.flush, database)),
         Loop("metrics", metrics.keep),
+        Loop("key uses", partial(key_uses.flush, database)),
     )
     return Application(
         config=config,
@@ -174,6 +177,7 @@ def _services() -> dict[str, Service]:
     registry: dict[str, Passage] = {}
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
+        "iam": Service.of("iam", identity.IAM_ACTIONS, registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
     }

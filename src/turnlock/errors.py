@@ -132,6 +132,53 @@ class InvalidParameterValue(ApiError):
     """An invalid or out-of-range value was supplied for the input parameter."""
 
 
+# IAM's and STS's own codes (their service models; the wire spells them as each protocol does).
+
+
+class DeleteConflictException(ApiError):
+    """Cannot delete entity, something is still attached to it."""
+
+
+class EntityAlreadyExistsException(ApiError):
+    """The entity exists already."""
+
+
+class InvalidAuthenticationCodeException(ApiError):
+    """Authentication code for device is not valid."""
+
+
+class InvalidIdentityTokenException(ApiError):
+    """The web identity token that was passed could not be validated."""
+
+
+class IDPCommunicationErrorException(ApiError):
+    """The identity provider could not be reached."""
+
+
+class IDPRejectedClaimException(ApiError):
+    """The identity provider's claim was rejected."""
+
+
+class InvalidInputException(ApiError):
+    """An invalid or out-of-range value was supplied for an input parameter."""
+
+
+class NoSuchEntityException(ApiError):
+    """The entity cannot be found."""
+
+
+class PackedPolicyTooLargeException(ApiError):
+    """The session policies and tags are larger together than a session can carry."""
+
+
+class PasswordPolicyViolationException(ApiError):
+    """The password does not meet what the account demands of passwords."""
+
+
+class UnmodifiableEntityException(ApiError):
+    """Only the service that depends on this entity can change it."""
+
+
 # Codes that every AWS service has (its "Common Errors" page).
 
 

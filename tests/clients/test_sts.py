@@ -192,7 +192,8 @@ def test_a_presigned_url_that_ran_out_is_refused(server: Running, monkeypatch: p
 def test_nothing_else_takes_a_signature_in_the_query_string(server: Running) -> None:
     role = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::123456789012:role/r&RoleSessionName=s1"
     assert refusal(server.presigned(query=role)) == (400, "IncompleteSignature")
-    assert refusal(server.presigned(service="iam")) == (403, "SignatureDoesNotMatch")
+    assert refusal(server.presigned(service="iam")) == (400, "IncompleteSignature")
+    assert refusal(server.presigned(service="ec2")) == (403, "SignatureDoesNotMatch")
     url = server.client("secretsmanager").generate_presigned_url("list_secrets", ExpiresIn=60)
     headers = {"X-Amz-Target": "secretsmanager.ListSecrets", "Content-Type": "application/x-amz-json-1.1"}
     for request in (
@@ -236,7 +237,7 @@ def test_refusals_have_the_codes_that_clients_of_sts_know(server: Running) -> No
         (server.client(secret="x" * 40).get_caller_identity, "SignatureDoesNotMatch", 403),
         (server.client(region="eu-west-1").get_caller_identity, "SignatureDoesNotMatch", 403),
         (server.client().get_session_token, "InvalidAction", 400),
-        (server.client("iam").list_users, "SignatureDoesNotMatch", 403),
+        (server.client("ec2").describe_regions, "SignatureDoesNotMatch", 403),
     ]
     for call, code, status in cases:
         with pytest.raises(ClientError) as refused:

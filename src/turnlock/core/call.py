@@ -60,6 +60,12 @@ class Session:
     """Session tags; they win over the tags of the role or user."""
     hosted: bool = False
     """True for a hosted function's session: no role stands behind it, `policy` is all its authority."""
+    source_identity: str | None = None
+    """Who stands behind a chain of roles, as the first AssumeRole said; None when it said nothing."""
+    mfa_at: datetime | None = None
+    """When a code of an MFA device was given for the session (UTC)."""
+    transitive_tags: tuple[str, ...] = ()
+    """Keys of the session tags that go on to the next role of a chain."""
     fence: Fence | None = None
 
 

@@ -12,6 +12,7 @@ before the request began, allow what it does not understand, or tell a caller of
 
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
+from turnlock.identity.assuming import find_role, issue_role_session
 from turnlock.identity.context import account_of, tag_keys
 from turnlock.identity.credentials import (
     accounts,
@@ -31,6 +32,8 @@ from turnlock.identity.exposure import (
     locks_out,
 )
 from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
+from turnlock.identity.iam.api import IAM_ACTIONS
+from turnlock.identity.key_uses import KeyUsed, KeyUses, note_use
 from turnlock.identity.model import (
     Credential,
     NewCredentials,
@@ -48,6 +51,7 @@ from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 
 __all__ = [
+    "IAM_ACTIONS",
     "STS_ACTIONS",
     "STS_NOT_YET",
     "Allowed",
@@ -57,6 +61,8 @@ __all__ = [
     "Document",
     "Form",
     "Holdings",
+    "KeyUsed",
+    "KeyUses",
     "NamedPolicy",
     "NamedPrincipal",
     "NewCredentials",
@@ -71,12 +77,15 @@ __all__ = [
     "decide",
     "end_session",
     "find_credential",
+    "find_role",
     "has_invalid_service",
     "has_unsupported_principal",
     "holdings_of",
     "is_public",
+    "issue_role_session",
     "issue_session",
     "locks_out",
+    "note_use",
     "profile_text",
     "purge_expired",
     "read_identity_policy",

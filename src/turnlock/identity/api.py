@@ -6,6 +6,7 @@ from typing import Final
 
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
+from turnlock.identity.assuming import assume_role, role_subject
 
 
 def get_caller_identity(call: Call, _request: Request, _unit: object) -> Answer:
@@ -18,5 +19,6 @@ def get_caller_identity(call: Call, _request: Request, _unit: object) -> Answer:
 
 
 STS_ACTIONS: Final = (
+    Action(name="AssumeRole", handler=assume_role, subject=role_subject, mutates=True),
     Action(name="GetCallerIdentity", handler=get_caller_identity, subject=no_resource, mutates=False),
 )

@@ -20,8 +20,6 @@ from turnlock import keys
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Fence, Principal, PrincipalKind, Session
 from turnlock.core.credentials import TemporaryCredentials
-from turnlock.core.drawing import ALPHANUMERICS, draw_text
-from turnlock.core.ports import Entropy
 from turnlock.errors import (
     ConfigurationError,
     ExpiredTokenException,
@@ -29,12 +27,16 @@ from turnlock.errors import (
     ValidationException,
 )
 from turnlock.identity import store
+from turnlock.identity.drawn import draw_key_id, draw_secret
+from turnlock.identity.iam import store as iam
+from turnlock.identity.iam.model import Kind
 from turnlock.identity.model import (
     Credential,
     NewCredentials,
     role_session,
     root_principal,
 )
+from turnlock.identity.session_context import SessionContext
 from turnlock.identity.store import AccessKeyRow, SessionRow
 from turnlock.storage import Unit, micros
 
@@ -44,7 +46,6 @@ TOKEN_BYTES: Final = 48
 KEPT_AFTER_EXPIRY: Final = timedelta(days=1)
 """How long an expired session is kept, so that its holder learns that it expired and not that it never was."""
 
-_ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _ACCESS_KEY_ID = re.compile(r"(AKIA|ASIA)[A-Z2-7]{16}")
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 
@@ -57,20 +58,24 @@ def create_account(unit: Unit, account_id: AccountId) -> NewCredentials:
     if not store.insert_account(unit, account_id):
         raise ConfigurationError(f"The account {account_id} exists already.")
     root = root_principal(account_id)
+    return new_access_key(unit, account_id, arn=root.arn, principal_id=root.principal_id)
+
+
+def new_access_key(unit: Unit, account_id: AccountId, *, arn: str, principal_id: str) -> NewCredentials:
+    """Make a long-term access key of a user or of the root user; its secret is shown this once."""
     credentials = NewCredentials(
-        access_key_id=_draw_id(unit.entropy, "AKIA"), secret_access_key=_draw_secret(unit.entropy)
+        access_key_id=draw_key_id(unit.entropy, "AKIA"), secret_access_key=draw_secret(unit.entropy)
     )
     row = AccessKeyRow(
         account_id=account_id,
         access_key_id=credentials.access_key_id,
-        principal_arn=root.arn,
-        principal_id=root.principal_id,
+        principal_arn=arn,
+        principal_id=principal_id,
         active=True,
         sealed_secret=b"",
+        created_at=unit.now,
     )
-    sealed = _seal(
-        unit, account_id, credentials.secret_access_key, owner=root.arn, part=_access_key_part(row)
-    )
+    sealed = _seal(unit, account_id, credentials.secret_access_key, owner=arn, part=_access_key_part(row))
     store.insert_access_key(unit, replace(row, sealed_secret=sealed))
     return credentials
 
@@ -102,7 +107,7 @@ def issue_session(
     seconds: int,
     fence: Fence | None,
 ) -> TemporaryCredentials:
-    """Make a role's session of `seconds` from now, narrowed to what `policy` allows; without one it may do nothing.
+    """Make a hosted function's session of `seconds` from now: no role stands behind it, `policy` is all its authority.
 
     With a fence, its holder's changes count only while that fencing number is the newest. Raises ValidationException
     when a name, the time or the fence's account is none that a session can have.
@@ -111,15 +116,28 @@ def issue_session(
     principal = role_session(
         account_id, role_name=role_name, role_id=_role_id(account_id, role_name), session_name=session_name
     )
+    return new_session(unit, principal, policy=policy, seconds=seconds, fence=fence, context=None)
+
+
+def new_session(
+    unit: Unit,
+    principal: Principal,
+    *,
+    policy: str | None,
+    seconds: int,
+    fence: Fence | None = None,
+    context: SessionContext | None,
+) -> TemporaryCredentials:
+    """Make temporary credentials of a principal, of `seconds` from now; the caller has checked that they may be had."""
     token = base64.urlsafe_b64encode(unit.entropy.bytes(TOKEN_BYTES)).decode()
     credentials = TemporaryCredentials(
-        access_key_id=_draw_id(unit.entropy, "ASIA"),
-        secret_access_key=_draw_secret(unit.entropy),
+        access_key_id=draw_key_id(unit.entropy, "ASIA"),
+        secret_access_key=draw_secret(unit.entropy),
         session_token=token,
         expires_at=unit.now + timedelta(seconds=seconds),
     )
     row = SessionRow(
-        account_id=account_id,
+        account_id=principal.account_id,
         access_key_id=credentials.access_key_id,
         principal_arn=principal.arn,
         principal_id=principal.principal_id,
@@ -128,9 +146,10 @@ def issue_session(
         issued_at=unit.now,
         expires_at=credentials.expires_at,
         fence=fence,
+        context=None if context is None else context.encoded(),
     )
     secret = credentials.secret_access_key
-    sealed = _seal(unit, account_id, secret, owner=principal.arn, part=_session_part(row))
+    sealed = _seal(unit, principal.account_id, secret, owner=principal.arn, part=_session_part(row))
     store.insert_session(unit, replace(row, sealed_secret=sealed))
     return credentials
 
@@ -156,9 +175,9 @@ def purge_expired(unit: Unit) -> int:
 
 def unseal_secret(unit: Unit, credential: Credential) -> str:
     """Return a credential's secret access key. Raises SealBroken when its row is not the one that was stored."""
-    principal = credential.principal
+    account_id = credential.principal.account_id
     return keys.unseal_field(
-        unit, principal.account_id, credential.sealed_secret, owner=principal.arn, part=credential.part
+        unit, account_id, credential.sealed_secret, owner=credential.sealed_for, part=credential.part
     ).decode()
 
 
@@ -172,16 +191,25 @@ def _read_long_term(unit: Unit, access_key_id: str) -> Credential:
     row = store.find_access_key(unit, access_key_id)
     if row is None or not row.active:
         raise UnrecognizedClientException
-    root = root_principal(row.account_id)
-    # A row of another kind was written by a release that knows more kinds of principals than this one.
-    if (row.principal_arn, row.principal_id) != (root.arn, root.principal_id):
-        raise UnrecognizedClientException
     return Credential(
-        principal=root,
+        principal=_owner(unit, row.account_id, row.principal_arn, row.principal_id),
         session=Session(access_key_id=access_key_id),
         sealed_secret=row.sealed_secret,
+        sealed_for=row.principal_arn,
         part=_access_key_part(row),
+        last_used=row.last_used,
     )
+
+
+def _owner(unit: Unit, account_id: AccountId, arn: str, principal_id: str) -> Principal:
+    """Return who a long-term key, or a session got with one, belongs to: the root user, or a user under today's name."""
+    root = root_principal(account_id)
+    if (arn, principal_id) == (root.arn, root.principal_id):
+        return root
+    user = iam.identity_by_id(unit, account_id, principal_id)
+    if user is None or user.kind is not Kind.USER:
+        raise UnrecognizedClientException
+    return Principal(kind=PrincipalKind.USER, arn=user.arn, account_id=account_id, principal_id=principal_id)
 
 
 def _temporary(unit: Unit, access_key_id: str, session_token: str | None, now: datetime) -> Credential:
@@ -194,22 +222,36 @@ def _temporary(unit: Unit, access_key_id: str, session_token: str | None, now: d
         raise UnrecognizedClientException
     if row.expires_at <= now:
         raise ExpiredTokenException
+    context = unit.derived(("session context", row.context), lambda: SessionContext.read(row.context))
     return Credential(
-        principal=Principal(
-            kind=PrincipalKind.ASSUMED_ROLE,
-            arn=row.principal_arn,
-            account_id=row.account_id,
-            principal_id=row.principal_id,
-        ),
+        principal=_session_principal(unit, row, context),
         session=Session(
             access_key_id=access_key_id,
             created_at=row.issued_at,
+            mfa_authenticated=context.mfa_at is not None,
             policy=row.policy,
-            hosted=True,
+            managed_policies=context.managed_policies,
+            tags=context.tags,
+            hosted=context.hosted,
+            source_identity=context.source_identity,
+            mfa_at=context.mfa_at,
+            transitive_tags=context.transitive_tags,
             fence=row.fence,
         ),
         sealed_secret=row.sealed_secret,
+        sealed_for=row.principal_arn,
         part=_session_part(row),
+    )
+
+
+def _session_principal(unit: Unit, row: SessionRow, context: SessionContext) -> Principal:
+    if context.kind is not PrincipalKind.ASSUMED_ROLE:
+        return _owner(unit, row.account_id, row.principal_arn, row.principal_id)
+    return Principal(
+        kind=PrincipalKind.ASSUMED_ROLE,
+        arn=row.principal_arn,
+        account_id=row.account_id,
+        principal_id=row.principal_id,
     )
 
 
@@ -231,6 +273,7 @@ def _session_part(row: SessionRow) -> str:
         str(micros(row.issued_at)),
         str(micros(row.expires_at)),
         *(() if row.policy is None else (row.policy,)),
+        *(() if row.context is None else ("context", row.context)),
     )
     return f"session/{row.access_key_id}/{hashlib.sha256(covered).hexdigest()}"
 
@@ -250,17 +293,8 @@ def _check_session(
         raise ValidationException("A session's fence belongs to its own account.")
 
 
-def _draw_id(entropy: Entropy, prefix: str) -> str:
-    return prefix + draw_text(entropy, _ID_ALPHABET, 16)
-
-
-def _draw_secret(entropy: Entropy) -> str:
-    # AWS's may hold "/" and "+", which break in URLs and shells; 40 alphanumerics are 238 bits all the same.
-    return draw_text(entropy, ALPHANUMERICS, 40)
-
-
 def _role_id(account_id: AccountId, role_name: str) -> str:
-    """Return a role's unique id; made from its name, because a role has no row of its own yet."""
+    """Return the unique id of a hosted function's role; made from its name, because it has no row."""
     digest = hashlib.sha256(f"{account_id}/{role_name}".encode()).digest()
     return "AROA" + base64.b32encode(digest).decode()[:17]
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import and_, bindparam, or_, select
 
 from turnlock.core.call import Principal
-from turnlock.storage import Unit
+from turnlock.identity.iam.aws_managed import AWS_MANAGED
+from turnlock.identity.iam.model import Identity, Kind
+from turnlock.identity.iam.records import broken
+from turnlock.identity.iam.store import IDENTITIES, POLICIES, VERSIONS_KEPT
+from turnlock.identity.iam.tables import (
+    group_memberships,
+    identities,
+    managed_policies,
+    managed_policy_versions,
+    policy_attachments,
+)
+from turnlock.storage import HotQuery, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +48,116 @@ class Holdings:
     """`aws:username`; None for what is no user."""
 
 
-_NOTHING = Holdings()
+_NOTHING: Final = Holdings()
+
+_GROUPS = select(group_memberships.c.group_id).where(
+    group_memberships.c.account_id == bindparam("account_id"), group_memberships.c.user_id == bindparam("id")
+)
+_IDENTITIES: Final = HotQuery(
+    select(identities.c.id, identities.c.body, identities.c.mac).where(
+        identities.c.account_id == bindparam("account_id"),
+        or_(identities.c.id == bindparam("id"), identities.c.id.in_(_GROUPS)),
+    )
+)
+"""A user and its groups, or a role."""
+
+_POLICIES: Final = HotQuery(
+    select(
+        managed_policies.c.arn,
+        managed_policies.c.body,
+        managed_policies.c.mac,
+        managed_policy_versions.c.body,
+        managed_policy_versions.c.mac,
+    )
+    .distinct()
+    .select_from(policy_attachments)
+    .join(
+        managed_policies,
+        and_(
+            managed_policies.c.account_id == policy_attachments.c.account_id,
+            managed_policies.c.arn == policy_attachments.c.policy_arn,
+        ),
+    )
+    .join(
+        managed_policy_versions,
+        and_(
+            managed_policy_versions.c.account_id == managed_policies.c.account_id,
+            managed_policy_versions.c.policy_id == managed_policies.c.id,
+            managed_policy_versions.c.number == managed_policies.c.default_version,
+        ),
+    )
+    .where(
+        policy_attachments.c.account_id == bindparam("account_id"),
+        or_(policy_attachments.c.owner_id == bindparam("id"), policy_attachments.c.owner_id.in_(_GROUPS)),
+    )
+)
+"""The default versions of the managed policies that they hold, boundaries among them."""
 
 
-def holdings_of(_unit: Unit, _principal: Principal) -> Holdings:
-    """Return what IAM holds for a principal; nothing for an account's root user and for what was deleted."""
-    return _NOTHING
+def holdings_of(unit: Unit, principal: Principal) -> Holdings:
+    """Return what IAM holds for a principal; nothing for an account's root user and for what was deleted.
+
+    Raises SealBroken when a row was changed behind the server's back, or one that must be there is gone.
+    """
+    identity_id = principal.principal_id.partition(":")[0]
+    if not identity_id.startswith(("AIDA", "AROA")):
+        return _NOTHING
+    place = {"account_id": principal.account_id, "id": identity_id}
+    return unit.derived(("holdings", *place.values()), lambda: _read(unit, place))
+
+
+def _read(unit: Unit, place: Mapping[str, str]) -> Holdings:
+    found = {
+        row[0]: IDENTITIES.read(unit, row[1], row[2], id=row[0], account_id=place["account_id"])
+        for row in _IDENTITIES.rows(unit, place)
+    }
+    one = found.get(place["id"])
+    if one is None:
+        return _NOTHING
+    holders = [
+        one,
+        *(found[group] if group in found else broken(f"A group of {one.arn}") for group in one.groups),
+    ]
+    documents = _documents(unit, place, holders)
+    return Holdings(
+        policies=[policy for holder in holders for policy in _policies(holder, documents)],
+        boundary=None if one.boundary is None else _managed(one.boundary, documents),
+        tags=one.tags,
+        role_arn=one.arn if one.kind is Kind.ROLE else None,
+        user_name=one.name if one.kind is Kind.USER else None,
+    )
+
+
+def _documents(unit: Unit, place: Mapping[str, str], holders: Sequence[Identity]) -> Mapping[str, str]:
+    """Return the default documents of the account's own managed policies, by ARN; no query where nobody holds one."""
+    held = {arn for holder in holders for arn in (*holder.attached, *filter(None, [holder.boundary]))}
+    if held <= AWS_MANAGED.keys():
+        return {}
+    found: dict[str, str] = {}
+    for arn, policy_body, policy_mac, version_body, version_mac in _POLICIES.rows(unit, place):
+        policy = POLICIES.read(unit, policy_body, policy_mac, account_id=place["account_id"], arn=arn)
+        version = VERSIONS_KEPT.read(
+            unit,
+            version_body,
+            version_mac,
+            account_id=policy.account_id,
+            policy_id=policy.id,
+            number=policy.default_version,
+        )
+        found[arn] = version.document
+    return found
+
+
+def _policies(holder: Identity, documents: Mapping[str, str]) -> Iterator[NamedPolicy]:
+    for name, text in holder.inline.items():
+        yield NamedPolicy(name=f"{holder.arn}/{name}", text=text)
+    for arn in holder.attached:
+        yield _managed(arn, documents)
+
+
+def _managed(arn: str, documents: Mapping[str, str]) -> NamedPolicy:
+    if arn in AWS_MANAGED:
+        return NamedPolicy(name=arn, text=AWS_MANAGED[arn].document)
+    if arn not in documents:
+        broken(f"The attached policy {arn}")
+    return NamedPolicy(name=arn, text=documents[arn])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from turnlock.core.arn import AccountId
@@ -25,15 +26,28 @@ class NewCredentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastUse:
+    """When, where and for what an access key was last used, to the quarter of an hour."""
+
+    at: datetime
+    region: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A stored access key as one request found it, its token already checked."""
 
     principal: Principal
     session: Session
     sealed_secret: bytes = field(repr=False)
-    """The secret access key, sealed for the principal's ARN and `part`."""
+    """The secret access key, sealed for `sealed_for` and `part`."""
+    sealed_for: str
+    """The ARN for which the secret is sealed: the principal's when the key was made."""
     part: str
     """What the secret is sealed for beside its owner. It covers the row, so that a changed row opens nothing."""
+    last_used: LastUse | None = None
+    """When a long-term key was last used, as far as the store knows."""
 
 
 def rotation_policy(secret_arn: str) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_ROLES = "needs roles with trust policies, which come with IAM"
 _USERS = "needs IAM users, which come with IAM"
 _PROVIDERS = "needs identity providers, which come with IAM"
 
 STS_NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "AssumeRole": _ROLES,
         "AssumeRoleWithSAML": _PROVIDERS,
         "AssumeRoleWithWebIdentity": _PROVIDERS,
         "AssumeRoot": "needs an organisation of accounts",

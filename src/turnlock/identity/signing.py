@@ -36,7 +36,7 @@ class SigningKeys:
         `date` is the scope's, `YYYYMMDD`. Raises SealBroken when the credential's row is not the one that was stored.
         """
         principal = credential.principal
-        place = (principal.account_id, principal.arn, credential.part, credential.sealed_secret)
+        place = (principal.account_id, credential.sealed_for, credential.part, credential.sealed_secret)
         return self._kept.get(
             (*place, date, region, service), lambda: derive(unseal_secret(unit, credential))
         )

@@ -10,6 +10,8 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
+    Index,
     LargeBinary,
     String,
     Table,
@@ -24,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
+from turnlock.identity.model import LastUse
 from turnlock.storage import HotQuery, Moment, Unit, metadata, moment
 
 accounts = Table(
@@ -43,6 +46,10 @@ access_keys = Table(
     Column("active", Boolean, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("last_used_at", Moment),
+    Column("last_used_region", String(32)),
+    Column("last_used_service", String(64)),
+    Index("ix_access_keys_principal", "account_id", "principal_id"),
 )
 
 sessions = Table(
@@ -60,16 +67,27 @@ sessions = Table(
     Column("fence_region", String(32)),
     Column("fence_lease", Text),
     Column("fence_number", BigInteger),
+    Column("context", Text),
 )
 
-_ACCESS_KEY = HotQuery(
-    select(
-        access_keys.c.account_id,
-        access_keys.c.principal_arn,
-        access_keys.c.principal_id,
-        access_keys.c.active,
-        access_keys.c.sealed_secret,
-    ).where(access_keys.c.access_key_id == bindparam("access_key_id"))
+_KEY_COLUMNS = select(
+    access_keys.c.account_id,
+    access_keys.c.access_key_id,
+    access_keys.c.principal_arn,
+    access_keys.c.principal_id,
+    access_keys.c.active,
+    access_keys.c.sealed_secret,
+    access_keys.c.created_at,
+    access_keys.c.last_used_at,
+    access_keys.c.last_used_region,
+    access_keys.c.last_used_service,
+)
+_ACCESS_KEY = HotQuery(_KEY_COLUMNS.where(access_keys.c.access_key_id == bindparam("access_key_id")))
+_ACCESS_KEYS_OF = HotQuery(
+    _KEY_COLUMNS.where(
+        access_keys.c.account_id == bindparam("account_id"),
+        access_keys.c.principal_id == bindparam("principal_id"),
+    ).order_by(access_keys.c.access_key_id)
 )
 
 _SESSION = HotQuery(
@@ -85,6 +103,7 @@ _SESSION = HotQuery(
         sessions.c.fence_region,
         sessions.c.fence_lease,
         sessions.c.fence_number,
+        sessions.c.context,
     ).where(sessions.c.access_key_id == bindparam("access_key_id"))
 )
 
@@ -96,9 +115,12 @@ class AccessKeyRow:
     account_id: AccountId
     access_key_id: str
     principal_arn: str
+    """The owner's ARN when the key was made, for which the secret is sealed; a user may have another name by now."""
     principal_id: str
     active: bool
     sealed_secret: bytes = field(repr=False)
+    created_at: datetime
+    last_used: LastUse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,20 +138,39 @@ class SessionRow:
     issued_at: datetime
     expires_at: datetime
     fence: Fence | None
+    context: str | None = None
+    """What else the session carries (JSON, `sessions.SessionContext`); None for a hosted function's."""
 
 
 def find_access_key(unit: Unit, access_key_id: str) -> AccessKeyRow | None:
     """Return a long-term access key, active or not, or None."""
     for row in _ACCESS_KEY.rows(unit, {"access_key_id": access_key_id}):
-        return AccessKeyRow(
-            account_id=row[0],
-            access_key_id=access_key_id,
-            principal_arn=row[1],
-            principal_id=row[2],
-            active=bool(row[3]),
-            sealed_secret=row[4],
-        )
+        return _access_key(row)
     return None
+
+
+def access_keys_of(unit: Unit, account_id: AccountId, principal_id: str) -> list[AccessKeyRow]:
+    """Return the long-term keys of a user or of the root user, by id."""
+    return [
+        _access_key(row)
+        for row in _ACCESS_KEYS_OF.rows(unit, {"account_id": account_id, "principal_id": principal_id})
+    ]
+
+
+def _access_key(row: tuple[Any, ...]) -> AccessKeyRow:
+    used = None
+    if row[7] is not None:
+        used = LastUse(at=moment(row[7]), region=row[8], service=row[9])
+    return AccessKeyRow(
+        account_id=row[0],
+        access_key_id=row[1],
+        principal_arn=row[2],
+        principal_id=row[3],
+        active=bool(row[4]),
+        sealed_secret=row[5],
+        created_at=moment(row[6]),
+        last_used=used,
+    )
 
 
 def find_session(unit: Unit, access_key_id: str) -> SessionRow | None:
@@ -146,6 +187,7 @@ def find_session(unit: Unit, access_key_id: str) -> SessionRow | None:
             issued_at=moment(row[6]),
             expires_at=moment(row[7]),
             fence=_fence(row[0], row[8], row[9], row[10]),
+            context=row[11],
         )
     return None
 
@@ -169,6 +211,13 @@ def account_ids(unit: Unit) -> list[AccountId]:
     )
 
 
+def account_created_at(unit: Unit, account_id: AccountId) -> datetime:
+    """Return when an account was made."""
+    found = select(accounts.c.created_at).where(accounts.c.account_id == account_id)
+    created_at: datetime = unit.connection.execute(found).scalar_one()
+    return created_at
+
+
 def insert_access_key(unit: Unit, row: AccessKeyRow) -> None:
     """Insert a long-term access key."""
     unit.connection.execute(
@@ -179,8 +228,25 @@ def insert_access_key(unit: Unit, row: AccessKeyRow) -> None:
             principal_id=row.principal_id,
             active=row.active,
             sealed_secret=row.sealed_secret,
-            created_at=unit.now,
+            created_at=row.created_at,
         )
+    )
+
+
+def set_access_key_active(unit: Unit, row: AccessKeyRow, *, active: bool) -> None:
+    """Let a long-term key open what its owner may, or nothing."""
+    unit.connection.execute(update(access_keys).where(*_is(row)).values(active=active))
+
+
+def delete_access_key(unit: Unit, row: AccessKeyRow) -> None:
+    """Delete a long-term key."""
+    unit.connection.execute(delete(access_keys).where(*_is(row)))
+
+
+def _is(row: AccessKeyRow) -> tuple[ColumnElement[bool], ...]:
+    return (
+        access_keys.c.account_id == row.account_id,
+        access_keys.c.access_key_id == row.access_key_id,
     )
 
 
@@ -197,6 +263,7 @@ def insert_session(unit: Unit, row: SessionRow) -> None:
             policy=row.policy,
             issued_at=row.issued_at,
             expires_at=row.expires_at,
+            context=row.context,
             **_fence_columns(row.fence),
         )
     )

@@ -1,0 +1,29 @@
+"""All of IAM's actions, by noun."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from turnlock.core.action import Action
+from turnlock.identity.iam import (
+    access_keys,
+    attachments,
+    groups,
+    inline_policies,
+    managed_policies,
+    roles,
+    tagging,
+    users,
+)
+
+IAM_ACTIONS: Final[tuple[Action, ...]] = (
+    *users.ACTIONS,
+    *access_keys.ACTIONS,
+    *roles.ACTIONS,
+    *groups.ACTIONS,
+    *inline_policies.ACTIONS,
+    *managed_policies.ACTIONS,
+    *attachments.ACTIONS,
+    *tagging.ACTIONS,
+)
+"""Without the simulations, which the policy language's rooms bring."""

@@ -1,0 +1,46 @@
+"""IAM's pages: Marker, MaxItems, IsTruncated."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from turnlock.core.action import Answer, Request
+from turnlock.errors import ValidationException
+
+T = TypeVar("T")
+
+PAGE: Final = 100
+"""Items of a page whose size nobody named (IAM API reference)."""
+
+
+def page(
+    request: Request, found: Iterable[T], key: Callable[[T], str], member: str, show: Callable[[T], Any]
+) -> Answer:
+    """Return one page of `found`, ordered by `key`, as the members of an answer.
+
+    A Marker is the key of the last item shown: it means the same after items came or went. Raises ValidationException
+    for a text that no Marker is.
+    """
+    after, most = _read(request.get("Marker")), request.get("MaxItems", PAGE)
+    left = sorted((one for one in found if after is None or key(one) > after), key=key)
+    items, more = left[:most], len(left) > most
+    return {
+        member: [show(one) for one in items],
+        "IsTruncated": more,
+        "Marker": _write(key(items[-1])) if more else None,
+    }
+
+
+def _write(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def _read(marker: str | None) -> str | None:
+    if marker is None:
+        return None
+    try:
+        return base64.b64decode(marker.encode("ascii"), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise ValidationException("Invalid Marker.") from None

@@ -1,0 +1,101 @@
+"""Rows whose whole value stands in `body` under a MAC: reading them checks it, writing them makes it.
+
+    1. The MAC covers the table's name and the body, so no row passes for one of another table.
+    2. The body names its account and its keys, and they are compared with the row's columns: no row stands in another's place.
+
+So whoever can write the store can delete a row or put back an older one, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+import msgspec
+import structlog
+from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from turnlock.errors import EntityAlreadyExistsException, SealBroken
+from turnlock.storage import Unit
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+def broken(what: str) -> NoReturn:
+    """Raise SealBroken for something that this server did not write, with a line in the log."""
+    log.error("a stored row is not what was written", action="seal_broken", row=what)
+    raise SealBroken(f"{what} was not written by this server.")
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Generic[T]):
+    """The rows of one table as values of type T."""
+
+    table: Table
+    kind: type[T]
+    columns: Callable[[T], Mapping[str, object]]
+    """The columns beside body and mac that a value has, `account_id` among them."""
+
+    def read(self, unit: Unit, body: str, mac: bytes, **found: object) -> T:
+        """Return the value of a row; `found` are columns of it that must fit the value. Raises SealBroken."""
+        if not hmac.compare_digest(self._mac(unit, body), bytes(mac)):
+            broken(f"A row of {self.table.name}")
+        value = msgspec.json.decode(body, type=self.kind)
+        columns = self.columns(value)
+        if any(columns[name] != column for name, column in found.items()):
+            broken(f"A row of {self.table.name} in another's place: it")
+        return value
+
+    def all(self, unit: Unit, *where: ColumnElement[bool]) -> list[T]:
+        """Return the values of all rows that meet `where`, in the order of the table's key. Raises SealBroken."""
+        statement = select(self.table).where(*where).order_by(*self.table.primary_key.columns)
+        found = []
+        for row in unit.connection.execute(statement).mappings():
+            columns = dict(row)
+            found.append(self.read(unit, columns.pop("body"), columns.pop("mac"), **columns))
+        return found
+
+    def find(self, unit: Unit, **keys: object) -> T | None:
+        """Return the value whose columns are these, or None. Raises SealBroken."""
+        return next(iter(self.all(unit, *self._where(keys))), None)
+
+    def insert(self, unit: Unit, value: T, *, taken: str) -> None:
+        """Insert a value; `taken` is the sentence of the EntityAlreadyExistsException where its key is taken."""
+        try:
+            with unit.savepoint():
+                unit.connection.execute(insert(self.table).values(**self._row(unit, value)))
+        except IntegrityError:
+            raise EntityAlreadyExistsException(taken) from None
+
+    def replace(self, unit: Unit, before: T, after: T) -> None:
+        """Write a value over the one that was read before."""
+        statement = update(self.table).where(*self._where(self._key(before)))
+        unit.connection.execute(statement.values(**self._row(unit, after)))
+
+    def delete(self, unit: Unit, value: T) -> None:
+        """Delete a value's row."""
+        unit.connection.execute(delete(self.table).where(*self._where(self._key(value))))
+
+    def _row(self, unit: Unit, value: T) -> dict[str, object]:
+        body = msgspec.json.encode(value, order="deterministic").decode()
+        return {**self.columns(value), "body": body, "mac": self._mac(unit, body)}
+
+    def _key(self, value: T) -> dict[str, object]:
+        columns = self.columns(value)
+        return {column.name: columns[column.name] for column in self.table.primary_key.columns}
+
+    def _where(self, keys: Mapping[str, object]) -> Iterable[ColumnElement[bool]]:
+        return [self.table.c[name] == value for name, value in keys.items()]
+
+    def _mac(self, unit: Unit, body: str) -> bytes:
+        return unit.keyring.mac(_PURPOSE, f"{self.table.name}\0{body}".encode())
+
+
+_PURPOSE: Final = "iam-row"
+
+Row = Mapping[str, Any]

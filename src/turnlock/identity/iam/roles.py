@@ -1,0 +1,121 @@
+"""Roles and their trust policies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from turnlock.core.action import Action, Answer, Request, no_resource
+from turnlock.core.call import Call
+from turnlock.errors import DeleteConflictException
+from turnlock.identity.drawn import draw_unique_id
+from turnlock.identity.iam.documents import check_trust_policy
+from turnlock.identity.iam.lookup import (
+    check_policy,
+    identity_subject,
+    named_identity,
+    new_identity_subject,
+    tags_in,
+)
+from turnlock.identity.iam.model import PREFIXES, Identity, Kind
+from turnlock.identity.iam.shown import identity_members
+from turnlock.identity.iam.store import delete_identity, insert_identity, save_identity
+from turnlock.identity.iam.users import list_identities
+from turnlock.storage import Unit
+
+_HOUR: Final = 3_600
+"""Seconds of a session at most, where the role says nothing (IAM API reference, CreateRole)."""
+
+
+def create_role(call: Call, request: Request, unit: Unit) -> Answer:
+    """CreateRole. Raises EntityAlreadyExistsException, MalformedPolicyDocumentException for a trust policy that is none."""
+    check_trust_policy(request["AssumeRolePolicyDocument"])
+    boundary = request.get("PermissionsBoundary")
+    if boundary is not None:
+        check_policy(unit, call.account_id, boundary)
+    role = Identity(
+        account_id=call.account_id,
+        kind=Kind.ROLE,
+        id=draw_unique_id(unit.entropy, PREFIXES[Kind.ROLE]),
+        name=request["RoleName"],
+        path=request.get("Path", "/"),
+        created_at=unit.now,
+        boundary=boundary,
+        tags=tags_in(request),
+        trust_policy=request["AssumeRolePolicyDocument"],
+        description=request.get("Description"),
+        max_session_seconds=request.get("MaxSessionDuration", _HOUR),
+    )
+    insert_identity(unit, role)
+    return {"Role": identity_members(role)}
+
+
+def get_role(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetRole."""
+    return {"Role": identity_members(named_identity(call, request, unit, Kind.ROLE))}
+
+
+def list_roles(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListRoles: those whose path begins with PathPrefix, by name; without tags and boundary (API reference)."""
+    return list_identities(call, request, unit, Kind.ROLE)
+
+
+def update_role(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateRole: another description, another longest session; what is not given is as in a new role (API reference)."""
+    role = named_identity(call, request, unit, Kind.ROLE)
+    changed: dict[str, Any] = {"max_session_seconds": request.get("MaxSessionDuration", _HOUR)}
+    if "Description" in request:
+        changed["description"] = request["Description"]
+    save_identity(unit, role, role.evolve(**changed))
+    return {}
+
+
+def update_role_description(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateRoleDescription: UpdateRole's forerunner, which answers with the role."""
+    role = named_identity(call, request, unit, Kind.ROLE)
+    described = role.evolve(description=request["Description"])
+    save_identity(unit, role, described)
+    return {"Role": identity_members(described)}
+
+
+def update_assume_role_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateAssumeRolePolicy: who may assume the role from now on. Raises MalformedPolicyDocumentException."""
+    role = named_identity(call, request, unit, Kind.ROLE)
+    check_trust_policy(request["PolicyDocument"])
+    save_identity(unit, role, role.evolve(trust_policy=request["PolicyDocument"]))
+    return {}
+
+
+def delete_role(call: Call, request: Request, unit: Unit) -> Answer:
+    """DeleteRole; its sessions can do nothing any more. Raises DeleteConflictException while it has policies."""
+    role = named_identity(call, request, unit, Kind.ROLE)
+    if role.inline:
+        raise DeleteConflictException("Cannot delete entity, must delete policies first.")
+    if role.attached:
+        raise DeleteConflictException("Cannot delete entity, must detach all policies first.")
+    delete_identity(unit, role)
+    return {}
+
+
+def list_instance_profiles_for_role(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListInstanceProfilesForRole: none, because there are no instances here; tools ask before they delete a role."""
+    named_identity(call, request, unit, Kind.ROLE)
+    return {"InstanceProfiles": [], "IsTruncated": False}
+
+
+_NAMED: Final = identity_subject(Kind.ROLE)
+
+ACTIONS: Final = (
+    Action(name="CreateRole", handler=create_role, subject=new_identity_subject(Kind.ROLE), mutates=True),
+    Action(name="DeleteRole", handler=delete_role, subject=_NAMED, mutates=True),
+    Action(name="GetRole", handler=get_role, subject=_NAMED, mutates=False),
+    Action(
+        name="ListInstanceProfilesForRole",
+        handler=list_instance_profiles_for_role,
+        subject=_NAMED,
+        mutates=False,
+    ),
+    Action(name="ListRoles", handler=list_roles, subject=no_resource, mutates=False),
+    Action(name="UpdateAssumeRolePolicy", handler=update_assume_role_policy, subject=_NAMED, mutates=True),
+    Action(name="UpdateRole", handler=update_role, subject=_NAMED, mutates=True),
+    Action(name="UpdateRoleDescription", handler=update_role_description, subject=_NAMED, mutates=True),
+)
