@@ -103,12 +103,7 @@ def build(
     """Join the rooms for one process. `clock`, `observe` and `run_function` are for compositions of tests' own."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued), secrets.AccessNotes()
-    metrics = Metrics(
-        config.data_dir / "metrics",
-        store="sqlite" if config.database is None else "postgresql",
-        process=writer,
-    )
-    key_uses = identity.KeyUses()
+    key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
     database = _open(
         config.data_dir,
         config.database,
@@ -156,6 +151,11 @@ def build(
         metrics=metrics,
         loops=loops,
     )
+
+
+def _metrics(config: Config, writer: str) -> Metrics:
+    store = "sqlite" if config.database is None else "postgresql"
+    return Metrics(config.data_dir / "metrics", store=store, process=writer)
 
 
 def _functions(config: Config) -> Functions:
