@@ -54,8 +54,8 @@ class Process:
 
     @property
     def is_function(self) -> bool:
-        """Whether it runs a rotation function."""
-        return "launcher.py" in self.command
+        """Whether it is a rotation function's launcher, with which the function ends."""
+        return "launcher.py" in self.command and self.session == self.pid
 
     @property
     def alive(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from turnlock.confinement.orders import Demand
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import (
     Functions,
@@ -25,16 +26,20 @@ HANDLERS = """
 import ctypes, json, os, signal, subprocess, sys, threading, time
 
 print("loaded")
+LIFE = os.urandom(8).hex()
 calls = 0
 
 def echo(event, context):
     global calls
     calls += 1
-    return {"event": event, "calls": calls, "pid": os.getpid(), "left": context.get_remaining_time_in_millis()}
+    return {"event": event, "calls": calls, "pid": os.getpid(), "life": LIFE, "left": context.get_remaining_time_in_millis()}
 
 def environment(event, context):
-    with open("/proc/self/environ") as block:
-        shown = block.read()
+    try:
+        with open("/proc/self/environ") as block:
+            shown = block.read()
+    except PermissionError:  # a process that cannot be dumped: its block is root's alone
+        shown = ""
     return {"environment": dict(os.environ), "block": shown, "cwd": os.getcwd(), "argv": sys.orig_argv}
 
 def limits(event, context):
@@ -47,6 +52,8 @@ def limits(event, context):
         "group": os.getpgid(0),
         "session": os.getsid(0),
         "pid": os.getpid(),
+        "user": os.getuid(),
+        "groups": os.getgroups(),
         "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0),
         "no_new_privileges": ctypes.CDLL(None).prctl(39, 0, 0, 0, 0),
         "stdin": os.readlink("/proc/self/fd/0"),
@@ -151,6 +158,7 @@ def _plain_logs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def task_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("task")
+    root.chmod(0o755)  # a function is nobody that the files belong to
     (root / "handlers.py").write_text(HANDLERS)
     (root / "broken.py").write_text("print('about to fail')\nraise RuntimeError('cannot load hunter2!')\n")
     (root / "dying.py").write_text("import os\nos._exit(7)\n")
@@ -173,14 +181,24 @@ def hosted(task_root: Path) -> Mapping[str, HostedFunction]:
 
 
 @pytest.fixture
+def demand() -> Demand:
+    """Say how processes are confined; a module whose handlers tell their process ids cannot have them apart."""
+    return "required"
+
+
+@pytest.fixture
 def make_functions(
-    task_root: Path, hosted: Mapping[str, HostedFunction]
+    task_root: Path, hosted: Mapping[str, HostedFunction], demand: Demand
 ) -> Iterator[Callable[..., Functions]]:
     made: list[Functions] = []
 
     def make(**limits: Any) -> Functions:
         functions = Functions(
-            "http://127.0.0.1:7768", hosted=hosted, task_root=task_root, limits=PoolLimits(**limits)
+            "http://127.0.0.1:7768",
+            hosted=hosted,
+            task_root=task_root,
+            demand=demand,
+            limits=PoolLimits(**limits),
         )
         made.append(functions)
         return functions

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from turnlock.functions import launcher
 
 LAUNCHER = str(Path(launcher.__file__))
 
 
-def launch(**changes: Any) -> subprocess.CompletedProcess[bytes]:
+def confinement(**changes: Any) -> dict[str, Any]:
+    walls: dict[str, Any] = {
+        "demand": "offered",
+        "readable": [],
+        "home_bytes": 1 << 20,
+        "processes": 64,
+        "address_bytes": 512 << 20,
+        "file_bytes": 1 << 20,
+        "cpu_seconds": 60,
+        "open_files": 64,
+        "nice": 0,
+    }
+    return walls | changes
+
+
+def launch(tmp_path: Path, **changes: Any) -> subprocess.CompletedProcess[bytes]:
     orders: dict[str, Any] = {
         "owner_pid": os.getpid(),
         "handler": "nothing.here",
@@ -25,8 +37,9 @@ def launch(**changes: Any) -> subprocess.CompletedProcess[bytes]:
         "api_address": "127.0.0.1:1",
         "api_prefix": "/prefix",
         "environment": {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1/prefix"},
-        "memory_bytes": 512 * 1024**2,
-        "open_files": 64,
+        "command": [],
+        "work_in": "/",
+        "confinement": confinement(home=str(tmp_path)),
     }
     return subprocess.run(
         [sys.executable, "-I", "-B", LAUNCHER],
@@ -37,8 +50,8 @@ def launch(**changes: Any) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def test_a_process_whose_owner_is_gone_ends_before_it_loads_anything() -> None:
-    ended = launch(owner_pid=1 if os.getpid() != 1 else 2)
+def test_a_process_whose_owner_is_gone_ends_before_it_loads_anything(tmp_path: Path) -> None:
+    ended = launch(tmp_path, owner_pid=1 if os.getpid() != 1 else 2)
     assert (ended.returncode, ended.stderr) == (1, b"the owner is gone\n")
 
 
@@ -49,24 +62,13 @@ def test_orders_that_are_not_json_end_the_process() -> None:
     assert ended.returncode == 1
 
 
-def test_a_runtime_api_that_is_not_there_ends_the_process() -> None:
-    assert launch().returncode != 0
+def test_a_runtime_api_that_is_not_there_ends_the_process(tmp_path: Path) -> None:
+    assert launch(tmp_path).returncode != 0
 
 
-@pytest.mark.parametrize(("hard", "expected"), [(32, 32), (resource.RLIM_INFINITY, 64)])
-def test_a_limit_is_only_ever_lowered(monkeypatch: pytest.MonkeyPatch, hard: int, expected: int) -> None:
-    set_to: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (hard, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, value: set_to.append(value))
-    launcher.limit(resource.RLIMIT_NOFILE, 64)
-    assert set_to == [(expected, expected)]
-
-
-def test_the_launcher_imports_nothing_of_turnlock() -> None:
-    code = (
-        f"import runpy, sys; runpy.run_path({LAUNCHER!r}); print([n for n in sys.modules if 'turnlock' in n])"
-    )
+def test_the_launcher_imports_nothing_of_turnlock_but_the_walls() -> None:
+    code = f"import runpy, sys; runpy.run_path({LAUNCHER!r}); print({{n.split('.')[1] for n in sys.modules if n.startswith('turnlock.')}})"
     ended = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, timeout=10, check=True, text=True
     )
-    assert ended.stdout == "[]\n"
+    assert ended.stdout == "{'confinement'}\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from turnlock.confinement.orders import Demand
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import FaultKind, Functions, Invocation, InvocationResult
 
@@ -22,6 +23,12 @@ Credentials = Callable[..., TemporaryCredentials]
 Eventually = Callable[..., bool]
 
 ECHO = "arn:aws:lambda:eu-central-1:123456789012:function:echo"
+
+
+@pytest.fixture
+def demand() -> Demand:
+    """Leave the processes where their ids are those of this machine."""
+    return "none"
 
 
 def gone(pid: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from turnlock.confinement.namespaces import FIRST_USER
 from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult
 from turnlock.functions.model import REDACTED
 
@@ -57,7 +58,7 @@ def test_a_warm_process_serves_the_same_secret_without_new_credentials(
 ) -> None:
     first = invoke("echo")
     second = invoke("echo", credentials=lambda: pytest.fail("asked for credentials"))
-    assert (second.payload["pid"], second.payload["calls"]) == (first.payload["pid"], 2)
+    assert (second.payload["life"], second.payload["calls"]) == (first.payload["life"], 2)
     assert (second.cold, second.log_tail, second.access_key_id) == (False, "", "ASIAFIRST")
 
 
@@ -66,7 +67,7 @@ def test_a_warm_process_serves_the_same_secret_without_new_credentials(
     [{"secret_arn": "another"}, {"environment": {"PASSWORD_LENGTH": "40"}}, {"memory_bytes": 300 * 1024**2}],
 )
 def test_nothing_else_is_served_by_the_same_process(invoke: Invoke, changes: Mapping[str, Any]) -> None:
-    assert invoke("echo", **changes).payload["pid"] != invoke("echo").payload["pid"]
+    assert invoke("echo", **changes).payload["life"] != invoke("echo").payload["life"]
 
 
 def test_an_error_is_a_fault_and_the_process_stays(invoke: Invoke) -> None:
@@ -84,6 +85,7 @@ def test_a_very_long_error_is_cut(invoke: Invoke) -> None:
     assert message == "x" * 4096
 
 
+@pytest.mark.parametrize("demand", ["none"])
 def test_a_timeout_kills_the_process_and_its_children(
     invoke: Invoke, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_timeout_kills_the_process_and_its_children(
         assert eventually(lambda pid=pid: gone(pid))
 
 
+@pytest.mark.parametrize("demand", ["none"])
 def test_an_abort_kills_within_a_tenth_of_a_second(
     functions: Functions, invocation: Make, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -229,10 +232,11 @@ def test_a_flood_of_output_is_bounded_and_ends_with_its_end(invoke: Invoke) -> N
     assert result.log_tail.endswith("the end\n")
 
 
-def test_output_without_end_does_not_hold_the_deadline_up(invoke: Invoke) -> None:
+def test_output_without_end_ends_the_process(invoke: Invoke) -> None:
     began = time.monotonic()
-    result = invoke("flood_forever", timeout_seconds=0.5)
-    assert fault_of(result)[0] is FaultKind.TIMEOUT
+    kind, error_type, message = fault_of(invoke("flood_forever"))
+    assert (kind, error_type) == (FaultKind.EXITED, "Turnlock.OutputExceeded")
+    assert message == "The function wrote more than 16777216 bytes of output and was stopped"
     assert time.monotonic() - began < 3
 
 
@@ -276,6 +280,7 @@ def test_a_private_authority_is_named_to_the_aws_client(
     task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
 ) -> None:
     bundle = task_root / "authority.pem"
+    bundle.touch()
     functions = Functions("https://127.0.0.1:1", hosted=hosted, task_root=task_root, ca_bundle=bundle)
     try:
         shown = functions.invoke(invocation("environment"), abort=threading.Event()).payload
@@ -288,6 +293,7 @@ def test_the_authority_of_databases_is_named_unless_the_invocation_names_another
     task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
 ) -> None:
     authority = task_root / "databases.pem"
+    authority.touch()
     functions = Functions(
         "http://127.0.0.1:1", hosted=hosted, task_root=task_root, database_ca_file=authority
     )
@@ -308,7 +314,9 @@ def test_the_process_is_limited_private_and_without_powers(invoke: Invoke) -> No
     assert max(shown["files"]) <= 1024
     assert shown["umask"] == 0o077
     assert shown["mode"] == 0o700
-    assert shown["group"] == shown["session"] == shown["pid"]
+    assert (shown["pid"], shown["group"], shown["session"]) == (2, 0, 0), "a process namespace of its own"
+    assert shown["user"] >= FIRST_USER
+    assert shown["groups"] == []
     assert (shown["dumpable"], shown["no_new_privileges"]) == (0, 1)
     assert shown["stdin"] == os.devnull
 
@@ -335,7 +343,7 @@ from pathlib import Path
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import Functions, HostedFunction, Invocation
 hosted = {{"sleep": HostedFunction(name="sleep", handler="handlers.sleep")}}
-functions = Functions("http://127.0.0.1:1", hosted=hosted, task_root=Path({str(task_root)!r}))
+functions = Functions("http://127.0.0.1:1", hosted=hosted, task_root=Path({str(task_root)!r}), demand="none")
 functions.invoke(Invocation(
     function_arn={ARN + "sleep"!r}, payload={{"pids": {str(pids)!r}}}, secret_arn="s",
     credentials=lambda: TemporaryCredentials(access_key_id="A", secret_access_key="s", session_token="t",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
@@ -74,13 +74,13 @@ class Signer:
 
     @staticmethod
     def _received(signed: AWSRequest) -> HttpRequest:
-        """Return what a server sees; header values are the Latin-1 reading of their UTF-8."""
+        """Return what a server sees, the path decoded; header values are the Latin-1 reading of their UTF-8."""
         url = urlsplit(str(signed.url))
         headers = {name.lower(): value.encode().decode("latin-1") for name, value in signed.headers.items()}
         headers.setdefault("host", url.netloc)
         return HttpRequest(
             method=str(signed.method),
-            path=url.path,
+            path=unquote(url.path),
             query=url.query,
             headers=tuple(headers.items()),
             body=signed.data or b"",

@@ -83,3 +83,9 @@ def test_a_closing_line_break_does_not_slip_past_a_dollar_sign() -> None:
 def test_a_pattern_that_python_cannot_read_stops_the_start() -> None:
     with pytest.raises(ConfigurationError, match="cannot be compiled"):
         compile_pattern("[a")
+
+
+def test_a_hyphen_after_a_shorthand_is_a_hyphen() -> None:
+    pattern = compile_pattern(r"[\w-_]*")
+    assert pattern.fullmatch("a-b_c")
+    assert not pattern.fullmatch("a.b")

@@ -12,7 +12,7 @@ from turnlock.errors import (
     UnknownOperationException,
     ValidationException,
 )
-from turnlock.wire import PROTOCOLS, Contract, HttpRequest, JsonProtocol, QueryProtocol
+from turnlock.wire import PROTOCOLS, Contract, HttpRequest, JsonProtocol, QueryProtocol, RestJsonProtocol
 
 STS, IAM, SNS = (QueryProtocol(Contract.load(name)) for name in ("sts", "iam", "sns"))
 WHO = b"Action=GetCallerIdentity&Version=2011-06-15"
@@ -170,4 +170,8 @@ def test_modelled_errors_have_the_code_and_status_of_the_model_under_either_name
 
 
 def test_the_table_of_protocols_has_what_is_spoken() -> None:
-    assert dict(PROTOCOLS) == {"json": JsonProtocol, "query": QueryProtocol}
+    assert dict(PROTOCOLS) == {
+        "json": JsonProtocol,
+        "query": QueryProtocol,
+        "rest-json": RestJsonProtocol,
+    }

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from tests.wire.conftest import Signer
 
 RAW = "".join(chr(code) for code in range(33, 127) if chr(code) not in "#?\\")
-PATHS = st.lists(
-    st.sampled_from(["a", "b%20c", "%2F", "..", ".", "", "~x", "é", "%", "a+b", "arn:aws:x", "a;b=c"]),
-    max_size=6,
-).map(lambda parts: "/" + quote("/".join(parts), safe="/%~+:;="))
+SEGMENTS = st.sampled_from(
+    ["a", "b c", "..", ".", "", "~x", "é", "%", "%2F", "a+b", "arn:aws:x", "a;b=c", "$LATEST"]
+)
+PATHS = st.builds(
+    lambda parts, kept: "/" + "/".join(quote(part, safe=kept) for part in parts),
+    st.lists(SEGMENTS, max_size=6),
+    st.sampled_from(["~", "~:", "~:@!$&'()*+,;="]),
+)
+"""Paths as clients make them: each segment encoded, one or the other sign left as it is."""
 QUERIES = st.one_of(
     st.just(""),
     st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6)), max_size=4).map(

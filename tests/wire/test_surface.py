@@ -25,6 +25,7 @@ def test_the_surface_is_what_other_rooms_count_on() -> None:
         "JsonProtocol",
         "Operation",
         "QueryProtocol",
+        "RestJsonProtocol",
         "WireProtocol",
         "as_api_error",
         "read_claim",

@@ -7,7 +7,9 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
+from turnlock.confinement import walls
 from turnlock.functions.model import Fault, FaultKind
+from turnlock.functions.watch import Excess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,15 @@ def start_timed_out(seconds: float) -> Fault:
 
 def exited(kind: FaultKind, status: int | None) -> Fault:
     """Return the fault of a process that ended with `status`: negative for a signal, None when nobody knows."""
+    if status == walls.REFUSED:
+        sentence = "This machine's kernel does not offer what confines a function"
+        return Fault(kind=FaultKind.UNAVAILABLE, error_type="Turnlock.NotConfined", message=sentence)
     return Fault(kind=kind, error_type="Runtime.ExitError", message=_exit_sentence(status))
+
+
+def exceeded(excess: Excess) -> Fault:
+    """Return the fault of a process that was killed because it went over a limit."""
+    return Fault(kind=FaultKind.EXITED, error_type=excess.error_type, message=excess.value)
 
 
 def _exit_sentence(status: int | None) -> str:

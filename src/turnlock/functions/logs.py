@@ -33,6 +33,8 @@ class FunctionOutput:
         self._cut = False
         self._values: frozenset[str] = frozenset()
         self._margin = 0
+        self.taken = 0
+        """Bytes since `begin`, kept or not."""
         self.ended = False
         """True when every writer has closed its end."""
 
@@ -42,6 +44,7 @@ class FunctionOutput:
         if warm:
             self.pump()
         self._kept.clear()
+        self.taken = 0
         self._cut = False
 
     def hide(self, values: Collection[str]) -> None:
@@ -61,6 +64,7 @@ class FunctionOutput:
             if not chunk:
                 self.ended = True
                 return
+            self.taken += len(chunk)
             self._keep(chunk)
 
     def _keep(self, chunk: bytes) -> None:

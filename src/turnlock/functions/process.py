@@ -19,18 +19,23 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from turnlock.confinement.orders import Confinement, Demand, Orders
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions.faults import Answer, Failure
-from turnlock.functions.launcher import Orders
 from turnlock.functions.logs import FunctionOutput
 from turnlock.functions.runtime_api import Delivery, Phase, RuntimeApi
+from turnlock.functions.watch import MOST_TASKS, Excess, Watch
 
 OPEN_FILES: Final = 1024
 """Lambda's quota of file descriptors."""
+CPU_SECONDS: Final = 3600
+"""Of one process over its whole life; an invocation is bounded by the wall clock."""
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _TICK_SECONDS = 0.05
 """How often an abort and a silent death are looked for; everything else wakes the waiter at once."""
+_TASKS_AT_REST = 32
+"""How far the kernel's limit lies above the watch's: a bomb that the kernel stops goes on burning until the watch ends it."""
 _SETTLE_SECONDS = 1.0
 _REAP_SECONDS = 5.0
 _BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -60,6 +65,19 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(repr=False)
     """The function's environment, but for what the process adds: the API's address, HOME and TMPDIR."""
     credentials: TemporaryCredentials
+    command: tuple[str, ...] = ()
+    """The program that takes events; empty for a Python handler."""
+    work_in: Path | None = None
+    """The working directory; None for the process's own home."""
+    readable: tuple[Path, ...] = ()
+    """What it may read beside the system's files, the interpreter's and `task_root`."""
+    demand: Demand = "offered"
+    address_bytes: int | None = None
+    """Address space of each of its processes; None for no limit of that kind."""
+    memory_bytes: int
+    """What all its processes together may keep in memory."""
+    disk_bytes: int
+    nice: int = 0
 
 
 class Wait(Enum):
@@ -92,6 +110,8 @@ class FunctionProcess:
         """`time.monotonic()` of its last release."""
         self._reaping = threading.Lock()
         self._exit_status: int | None = None
+        self.excess: Excess | None = None
+        """The limit for which it was killed."""
         self._home = tempfile.mkdtemp(prefix="turnlock-function-")
         self.api = RuntimeApi()
         try:
@@ -103,6 +123,7 @@ class FunctionProcess:
         assert self._popen.stdout is not None
         self._pipe = self._popen.stdout
         self.output = FunctionOutput(self._pipe.fileno())
+        self._watch = Watch(self.pid, self.output, memory_bytes=spec.memory_bytes)
 
     @property
     def pid(self) -> int:
@@ -206,13 +227,28 @@ class FunctionProcess:
         }
         return Orders(
             owner_pid=os.getpid(),
+            command=list(spec.command),
             handler=spec.handler,
             task_root=str(spec.task_root),
             api_address=self.api.address,
             api_prefix=self.api.prefix,
             environment={**spec.environment, **_BASE_ENVIRONMENT, **added},
-            memory_bytes=spec.key.memory_bytes,
+            work_in=str(spec.work_in or self._home),
+            confinement=self._confinement(spec),
+        )
+
+    def _confinement(self, spec: ProcessSpec) -> Confinement:
+        return Confinement(
+            demand=spec.demand,
+            readable=[str(spec.task_root), *map(str, spec.readable)],
+            home=self._home,
+            home_bytes=spec.disk_bytes,
+            processes=MOST_TASKS + _TASKS_AT_REST,
+            address_bytes=spec.address_bytes,
+            file_bytes=spec.disk_bytes,
+            cpu_seconds=CPU_SECONDS,
             open_files=OPEN_FILES,
+            nice=spec.nice,
         )
 
     def _wait(self, reached: Callable[[], bool], seconds: float, abort: threading.Event) -> Wait:
@@ -233,6 +269,10 @@ class FunctionProcess:
                     return Wait.DIED
                 if abort.is_set():
                     return Wait.ABORTED
+                self.excess = self._watch.look()
+                if self.excess is not None:
+                    self.kill()
+                    return Wait.DIED
                 left = until - time.monotonic()
                 if left <= 0:
                     return Wait.DEADLINE

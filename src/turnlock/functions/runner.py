@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from turnlock.confinement.orders import Demand
 from turnlock.core.arn import Arn
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.core.ports import Clock, SystemClock
@@ -38,6 +39,9 @@ from turnlock.functions.runtime_api import MAX_PAYLOAD_BYTES, Delivery
 TASK_ROOT: Final = Path(__file__).parents[2]
 """The directory that holds the package `turnlock`."""
 
+DISK_BYTES: Final = 64 * MIB
+"""What a hosted function may write."""
+
 _MESSAGE_CHARACTERS = 4096
 _TYPE_CHARACTERS = 256
 
@@ -58,8 +62,8 @@ class Functions:
 
     `hosted` says which functions exist and `task_root` where their modules are; `ca_bundle` is the file that vouches
     for the endpoint's certificate, for a private authority, and `database_ca_file` the one for databases, which the
-    functions find as SSL_CA_FILE unless an invocation's own environment names another. Both are absolute paths. Safe to
-    use from many threads; `close` it.
+    functions find as SSL_CA_FILE unless an invocation's own environment names another. Both are absolute paths.
+    `demand` says how processes are confined (`confinement.orders`). Safe to use from many threads; `close` it.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Functions:
         task_root: Path = TASK_ROOT,
         ca_bundle: Path | None = None,
         database_ca_file: Path | None = None,
+        demand: Demand = "offered",
         limits: PoolLimits | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -78,6 +83,8 @@ class Functions:
         self._task_root = task_root
         self._ca_bundle = ca_bundle
         self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": str(database_ca_file)}
+        self._demand: Demand = demand
+        self._readable = tuple(path for path in (ca_bundle, database_ca_file) if path is not None)
         self._limits = limits or PoolLimits()
         self._clock = clock or SystemClock()
         self._pool = ProcessPool(self._limits, self._clock)
@@ -140,6 +147,11 @@ class Functions:
                 **self._lambda_environment(job, key, credentials),
             },
             credentials=credentials,
+            readable=self._readable,
+            demand=self._demand,
+            address_bytes=key.memory_bytes,
+            memory_bytes=key.memory_bytes,
+            disk_bytes=DISK_BYTES,
         )
 
     def _lambda_environment(
@@ -227,6 +239,8 @@ class Functions:
     def _ended(self, process: FunctionProcess, wait: Wait, kind: FaultKind) -> Fault:
         """Return the fault of a process that died, by itself or because somebody wanted it to."""
         process.end()
+        if process.excess is not None:
+            return faults.exceeded(process.excess)
         if wait is Wait.ABORTED or self._pool.closed:
             return faults.ABORTED
         return faults.exited(kind, process.exit_status)

@@ -1,11 +1,11 @@
 """AWS's wire: requests in, responses out, signatures verified; everything by botocore's public service models.
 
 What it does. `read_claim`, `signing_key` and `verify` prove who signed a request. `Contract` compiles a service's model into
-functions that parse and validate requests, serialise answers and leave out what a trail record must not show. `JsonProtocol`
-and `QueryProtocol` read and write AWS's protocols over them; `PROTOCOLS` says which model is for which. `as_api_error` is where any exception becomes what a caller may learn.
+functions that parse and validate requests, serialise answers and leave out what a trail record must not show. `JsonProtocol`,
+`QueryProtocol` and `RestJsonProtocol` read and write AWS's protocols over them; `PROTOCOLS` says which model is for which. `as_api_error` is where any exception becomes what a caller may learn.
 
 What it trusts. The models that botocore ships, and the server that made the HttpRequest: header names in lower case, values
-in Latin-1, path and query untouched. Nothing that a caller sent. Until `verify` returned, a claim is only words.
+in Latin-1, the path decoded once, the query untouched. Nothing that a caller sent. Until `verify` returned, a claim is only words.
 
 What it must never do. Look up secrets or permissions, keep anything of a request, or let a sensitive value into an error, a
 repr or a redacted record.
@@ -26,6 +26,7 @@ from turnlock.wire.http import Headers, HttpRequest, HttpResponse
 from turnlock.wire.json_protocol import MAX_DEPTH, JsonProtocol
 from turnlock.wire.protocols import WireProtocol, as_api_error
 from turnlock.wire.query_protocol import QueryProtocol
+from turnlock.wire.rest_json_protocol import RestJsonProtocol
 from turnlock.wire.sigv4 import (
     ALGORITHM,
     MAX_PRESIGNED_SECONDS,
@@ -51,6 +52,7 @@ __all__ = [
     "JsonProtocol",
     "Operation",
     "QueryProtocol",
+    "RestJsonProtocol",
     "WireProtocol",
     "as_api_error",
     "read_claim",
@@ -59,6 +61,6 @@ __all__ = [
 ]
 
 PROTOCOLS: Mapping[str, Callable[[Contract], WireProtocol]] = MappingProxyType(
-    {"json": JsonProtocol, "query": QueryProtocol}
+    {"json": JsonProtocol, "query": QueryProtocol, "rest-json": RestJsonProtocol}
 )
 """By a contract's `protocol`: what reads and writes it."""

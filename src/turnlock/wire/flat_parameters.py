@@ -43,14 +43,17 @@ def read_parameters(*encoded: str) -> dict[str, str]:
     Raises SerializationException for what is not percent-encoded UTF-8, for a name that comes twice, in one text or in two,
     and for more than MAX_PARAMETERS in one text.
     """
-    pairs = [pair for text in encoded if text for pair in _pairs(text)]
+    pairs = [pair for text in encoded for pair in read_pairs(text)]
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
         raise SerializationException("A parameter was sent more than once.")
     return parameters
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def read_pairs(text: str) -> list[tuple[str, str]]:
+    """Return the parameters of one form-encoded text in order, decoded, repetitions kept; raises as `read_parameters`."""
+    if not text:
+        return []
     if _NOT_ENCODED.search(text) is None:
         # Its errors quote what was sent: they must not become a context of ours.
         with suppress(ValueError):

@@ -46,7 +46,7 @@ class HttpRequest:
 
     method: str
     path: str
-    """The path as sent, still percent-encoded."""
+    """The path, percent-decoded once: no more of it reaches a server behind Granian."""
     query: str = field(default="", repr=False)
     """The query string as sent, without the question mark; it may hold a signature."""
     headers: Headers = field(default=(), repr=False)

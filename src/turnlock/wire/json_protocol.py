@@ -56,22 +56,35 @@ class JsonProtocol:
         return HttpResponse(status=200, headers=self._headers(request_id), body=body)
 
     def fault(self, error: ApiError, request_id: str) -> HttpResponse:
-        """Return the response that carries `error`, with the model's status where the model knows the code.
-
-        The message is always in `message`, where every client looks, and in the member that the model names for it.
-        """
-        shape = self._contract.errors.get(error.code)
-        members = {"__type": error.code, "message": error.message}
-        if shape is not None:
-            members[shape.message_member] = error.message
-        return HttpResponse(
-            status=error.status if shape is None else shape.status,
-            headers=(*self._headers(request_id), ("x-amzn-ErrorType", error.code)),
-            body=_plain_json(members),
+        """Return the response that carries `error`, with the model's status where the model knows the code."""
+        return json_fault(
+            self._contract, error, request_id, content_type=self._content_type, otherwise=error.status
         )
 
     def _headers(self, request_id: str) -> Headers:
         return (("content-type", self._content_type), ("x-amzn-RequestId", request_id))
+
+
+def json_fault(
+    contract: Contract, error: ApiError, request_id: str, *, content_type: str, otherwise: int
+) -> HttpResponse:
+    """Return the response that carries `error`: with the model's status, or `otherwise` where the model has not this code.
+
+    The message is always in `message`, where every client looks, and in the member that the model names for it.
+    """
+    shape = contract.errors.get(error.code)
+    members = {"__type": error.code, "message": error.message}
+    if shape is not None:
+        members[shape.message_member] = error.message
+    return HttpResponse(
+        status=otherwise if shape is None else shape.status,
+        headers=(
+            ("content-type", content_type),
+            ("x-amzn-RequestId", request_id),
+            ("x-amzn-ErrorType", error.code),
+        ),
+        body=_plain_json(members),
+    )
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 r"""Turns the patterns of AWS's models, written for Java, into Python's.
 
-Three things differ and are all that is translated: Unicode categories (`\p{L}`), which Python's `re` does not know;
-characters beyond U+FFFF, which the models write as pairs of surrogates; and `\d`, `\s`, `\w`, which mean ASCII in Java.
+Four things differ and are all that is translated: Unicode categories (`\p{L}`), which Python's `re` does not know;
+characters beyond U+FFFF, which the models write as pairs of surrogates; and `\d`, `\s`, `\w`, which mean ASCII in Java;
+and a hyphen after one of these in a class, which is only a hyphen there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import groupby
 from turnlock.errors import ConfigurationError
 
 _CATEGORY = re.compile(r"\\p\{([A-Z][a-z]?)\}")
+_AFTER_CLASS = re.compile(r"(?<!\\)(\\[dsw])-")
 _ASTRAL_AS_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
 _ASTRAL = r"\U00010000-\U0010FFFF"
 
@@ -50,6 +52,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return `pattern`, as the model writes it, compiled for `fullmatch`; ConfigurationError when Python cannot."""
     translated = pattern.replace(_ASTRAL_AS_SURROGATES, _ASTRAL)
     translated = _CATEGORY.sub(lambda found: _category_ranges(found[1]), translated)
+    translated = _AFTER_CLASS.sub(r"\1\\-", translated)
     try:
         return re.compile(translated, re.ASCII)
     except re.error as error:

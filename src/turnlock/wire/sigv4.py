@@ -15,8 +15,10 @@ A request is authentic when all of these hold; `read_claim` walks 1 to 7, which 
  9. X-Amz-Content-SHA256, when sent, is the hash of the body: unsigned and chunked payloads are refused.
 10. The HMAC of the string to sign, made from the request as it was sent, is the signature; compared in constant time.
 
-Path and query enter as sent (still percent-encoded), so what is verified is what was sent; of the path, dot segments and
-doubled slashes are resolved first, as the algorithm demands. The access key id is not under the signature: another id
+The query enters as sent (still percent-encoded). The path comes decoded, and is signed encoded twice: there are a few ways in
+which clients encode a path the first time (`_SENT`), and the signature must be that of one of them. Each decodes to the path
+that is acted upon, so nothing can be signed for another; a path sent in a way that is not listed is refused, and so is one with
+an encoded slash. Dot segments and doubled slashes are resolved first, as the algorithm demands. The access key id is not under the signature: another id
 means another secret. A request that was captured can be sent again within the five minutes: only TLS prevents that.
 
 Malformed signatures raise IncompleteSignatureException, those that do not hold InvalidSignatureException.
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -127,10 +129,11 @@ def verify(claim: Claim, request: HttpRequest, signing_key: bytes, now: datetime
     """
     _check_clock(claim, now)  # (8)
     payload = _payload_hash(request)  # (9)
-    canonical = _canonical_request(claim, request, payload)
-    text = f"{ALGORITHM}\n{claim.stamp}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
-    expected = hmac.digest(signing_key, text.encode(), "sha256")
-    if not hmac.compare_digest(expected, claim.signature):  # (10)
+    expected = [
+        hmac.digest(signing_key, _string_to_sign(claim, request, path, payload), "sha256")
+        for path in _canonical_paths(request.path)
+    ]
+    if not any(hmac.compare_digest(each, claim.signature) for each in expected):  # (10)
         raise InvalidSignatureException
 
 
@@ -350,11 +353,15 @@ def _payload_hash(request: HttpRequest) -> str:
     return actual
 
 
-def _canonical_request(claim: Claim, request: HttpRequest, payload: str) -> bytes:
+def _string_to_sign(claim: Claim, request: HttpRequest, path: str, payload: str) -> bytes:
+    canonical = _canonical_request(claim, request, path, payload)
+    return f"{ALGORITHM}\n{claim.stamp}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}".encode()
+
+
+def _canonical_request(claim: Claim, request: HttpRequest, path: str, payload: str) -> bytes:
     fields = request.fields
     try:
         headers = "".join([f"{name}:{_trimmed(fields[name])}\n" for name in claim.signed_headers])
-        path = _canonical_path(request.path)
         query = _canonical_query(request.query) if request.query else ""
         signed = ";".join(claim.signed_headers)
         return f"{request.method}\n{path}\n{query}\n{headers}\n{signed}\n{payload}".encode("latin-1")
@@ -373,9 +380,23 @@ def _trimmed(value: str) -> str:
     return b" ".join(value.encode("latin-1").split()).decode("latin-1")
 
 
-def _canonical_path(path: str) -> str:
-    """Return the resolved path, percent-encoded once more: every service but S3 signs it so."""
-    return "/" if path == "/" else quote(_resolved(path), safe="/~", encoding="latin-1", errors="strict")
+_SENT = ("/-._~", "/-._~:", "/-._~:@!$&'()*+,;=")
+"""What clients leave as it is in a path: SDKs nothing, some the colon of ARNs, others all that RFC 3986 (3.3) allows there."""
+
+
+def _canonical_paths(path: str) -> Sequence[str]:
+    """Return the resolved path in each way in which it may have been sent, percent-encoded once more: so it is signed.
+
+    Every service but S3 signs it so.
+    """
+    if path == "/":
+        return ("/",)
+    resolved = _resolved(path)
+    try:
+        sent = dict.fromkeys(quote(resolved, safe=kept, errors="strict") for kept in _SENT)
+    except UnicodeEncodeError:  # a lone surrogate: this was never sent
+        raise InvalidSignatureException from None
+    return [quote(each, safe="/~") for each in sent]
 
 
 def _resolved(path: str) -> str:
