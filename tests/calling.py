@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tests.support import SettableClock
-from turnlock import identity, secrets
+from turnlock import identity, keys, secrets
 from turnlock.admission import Service
 from turnlock.core.action import Action, Answer
 from turnlock.core.arn import AccountId, Region
@@ -36,15 +36,23 @@ def as_json(value: object) -> object:
     return base64.b64encode(value).decode()
 
 
+def services() -> dict[str, Service]:
+    """Return Secrets Manager and KMS, by signing name, as one server joins them."""
+    registry: dict[str, Passage] = {}
+    actions = keys.kms_actions(identity.read_resource_policy)
+    return {
+        "secretsmanager": Service.of("secretsmanager", secrets.ACTIONS, registry),
+        "kms": Service.of("kms", actions, registry, keys.KMS_RIGHTS),
+    }
+
+
 @dataclass(kw_only=True)
 class Client:
-    """Calls Secrets Manager as one principal in one Region; errors are raised, None members are left out."""
+    """Calls a service, Secrets Manager unless another is given, as one principal in one Region; errors are raised, None members are left out."""
 
     database: Database
     clock: SettableClock
-    service: Service = field(
-        default_factory=lambda: Service.of("secretsmanager", secrets.ACTIONS), repr=False
-    )
+    service: Service = field(default_factory=lambda: services()["secretsmanager"], repr=False)
     principal: Principal = field(default_factory=lambda: identity.root_principal(ACCOUNT))
     session: Session = field(default_factory=lambda: Session(access_key_id="AKIAEXAMPLE"))
     account_id: AccountId = ACCOUNT
@@ -94,7 +102,7 @@ class Client:
             session=self.session,
             account_id=self.account_id,
             region=self.region,
-            service="secretsmanager",
+            service=self.service.contract.signing_name,
             action=operation,
             request_id=str(uuid.uuid4()),
             source_ip="192.0.2.7",

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from turnlock import rotation, secrets
+from turnlock import identity, keys, rotation, secrets
 from turnlock.admission import Service
 from turnlock.core.action import Action, no_resource
+from turnlock.keys.scope import NOT_YET as KMS_NOT_YET
 from turnlock.secrets.scope import NOT_YET
 from turnlock.wire import Contract
 
@@ -48,4 +49,28 @@ def test_what_only_reads_is_said_to_only_read(action: Action) -> None:
 def test_only_actions_without_a_resource_have_no_subject(action: Action) -> None:
     """BEHAVIOUR 4.3."""
     without = {"BatchGetSecretValue", "GetRandomPassword", "ListSecrets"}
+    assert (action.subject is no_resource) == (action.name in without)
+
+
+KMS_ACTIONS = keys.kms_actions(identity.read_resource_policy)
+
+
+def test_each_operation_of_kms_has_one_handler_or_a_reason() -> None:
+    handled = Counter(action.name for action in KMS_ACTIONS)
+    assert [name for name, times in handled.items() if times > 1] == []
+    assert handled.keys() & KMS_NOT_YET.keys() == set()
+    assert handled.keys() | KMS_NOT_YET.keys() == set(Contract.load("kms").operations)
+    assert [name for name, reason in KMS_NOT_YET.items() if len(reason.split()) < 3] == []
+
+
+@pytest.mark.parametrize("action", KMS_ACTIONS, ids=lambda action: action.name)
+def test_what_only_reads_keys_is_said_to_only_read(action: Action) -> None:
+    """Encrypting and signing change nothing in the store."""
+    uses = ("Encrypt", "Decrypt", "ReEncrypt", "Generate", "Sign", "Verify")
+    assert action.mutates is not action.name.startswith(("Get", "List", "Describe", *uses))
+
+
+@pytest.mark.parametrize("action", KMS_ACTIONS, ids=lambda action: action.name)
+def test_only_actions_without_a_key_have_no_subject(action: Action) -> None:
+    without = {"GenerateRandom", "ListAliases", "ListKeys", "ListRetirableGrants"}
     assert (action.subject is no_resource) == (action.name in without)

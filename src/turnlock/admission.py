@@ -62,12 +62,17 @@ class Service:
 
     @classmethod
     def of(
-        cls, name: str, actions: tuple[Action, ...], registry: dict[str, Passage] | None = None
+        cls,
+        name: str,
+        actions: tuple[Action, ...],
+        registry: dict[str, Passage] | None = None,
+        rights: tuple[Action, ...] = (),
     ) -> Service:
         """Join botocore's model `name` with the functions that carry its operations out.
 
         The passages are entered into `registry` under their full names, such as `kms:Decrypt`; services that share one can
-        call each other for their callers.
+        call each other for their callers. `rights` are further permissions that an operation needs beside its own: they are
+        entered under the name of the permission, where `unit.require` finds them, and are no operations.
 
         Raises ConfigurationError for an action that the model does not know, a name given twice, or a model whose
         protocol is not spoken here.
@@ -84,6 +89,10 @@ class Service:
             operation = contract.operations[action.name]
             passage = Passage(action=action, operation=operation, beside=beside)
             passages[action.name] = beside[f"{contract.signing_name}:{action.name}"] = passage
+        for right in rights:
+            beside[f"{contract.signing_name}:{right.permission}"] = Passage(
+                action=right, operation=contract.operations[right.name], beside=beside
+            )
         return cls(contract=contract, protocol=protocol(contract), passages=passages)
 
 

@@ -32,7 +32,12 @@ from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
 from turnlock.storage.unit import Subscribers, joined
 from turnlock.trail import SegmentWriter, StoreWriter, TrailTable
 
-JOBS: Mapping[str, JobHandler] = {secrets.PURGE: secrets.purge, secrets.REPLICATE: secrets.replicate}
+JOBS: Mapping[str, JobHandler] = {
+    secrets.PURGE: secrets.purge,
+    secrets.REPLICATE: secrets.replicate,
+    keys.DESTROY: keys.destroy,
+    keys.ROTATE: keys.rotate_due,
+}
 """What the outbox can be asked to do."""
 
 
@@ -180,6 +185,7 @@ def _services() -> dict[str, Service]:
         "iam": Service.of("iam", identity.IAM_ACTIONS, registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
+        "kms": Service.of("kms", keys.kms_actions(identity.read_resource_policy), registry, keys.KMS_RIGHTS),
     }
 
 

@@ -179,6 +179,77 @@ class UnmodifiableEntityException(ApiError):
     """Only the service that depends on this entity can change it."""
 
 
+# KMS's own codes (its service model); it shares LimitExceededException and MalformedPolicyDocumentException.
+
+
+class AlreadyExistsException(ApiError):
+    """The request was rejected because it attempted to create a resource that already exists."""
+
+
+class DisabledException(ApiError):
+    """The request was rejected because the specified KMS key is not enabled."""
+
+
+class DryRunOperationException(ApiError):
+    """The request would have succeeded, but the DryRun option is set."""
+
+
+class IncorrectKeyException(ApiError):
+    """The key ID in the request does not identify a CMK that can perform this operation."""
+
+
+class InvalidAliasNameException(ApiError):
+    """The request was rejected because the specified alias name is not valid."""
+
+
+class InvalidArnException(ApiError):
+    """The request was rejected because a specified ARN, or an ARN in a key policy, is not valid."""
+
+
+class InvalidCiphertextException(ApiError):
+    """The request was rejected because the ciphertext, or what was authenticated with it, is not valid."""
+
+
+class InvalidGrantIdException(ApiError):
+    """The request was rejected because the specified GrantId is not valid."""
+
+
+class InvalidGrantTokenException(ApiError):
+    """The request was rejected because the specified grant token is not valid."""
+
+
+class InvalidKeyUsageException(ApiError):
+    """The request was rejected because the KMS key cannot be used in this way."""
+
+
+class InvalidMarkerException(ApiError):
+    """The request was rejected because the marker that specifies where pagination should next begin is not valid."""
+
+
+class KMSInvalidMacException(ApiError):
+    """The request was rejected because the HMAC verification failed."""
+
+
+class KMSInvalidSignatureException(ApiError):
+    """The request was rejected because the signature verification failed."""
+
+
+class KMSInvalidStateException(ApiError):
+    """The request was rejected because the state of the specified resource is not valid for this request."""
+
+
+class NotFoundException(ApiError):
+    """The request was rejected because the specified entity or resource could not be found."""
+
+
+class TagException(ApiError):
+    """The request was rejected because one or more tags are not valid."""
+
+
+class UnsupportedOperationException(ApiError):
+    """The request was rejected because a specified parameter is not supported or a specified resource is not valid for this operation."""
+
+
 # Codes that every AWS service has (its "Common Errors" page).
 
 

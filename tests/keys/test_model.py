@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import ApiError, InvalidParameterException, ResourceNotFoundException
 from turnlock.keys.model import (
@@ -125,6 +126,7 @@ def test_a_key_knows_its_arn_in_every_partition() -> None:
             key_id=KEY_ID,
             state=KeyState.ENABLED,
             owner=KeyOwner.AWS,
+            created_at=NOON,
         ).arn
 
     assert arn("eu-central-1") == f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/{KEY_ID}"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import delete, insert, select, update
 from structlog.testing import capture_logs
 
-from tests.support import StorePlace, fresh_keyring
+from tests.support import NOON, StorePlace, fresh_keyring
 from turnlock import keys
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.ports import RootKeyring
@@ -28,8 +28,10 @@ from turnlock.errors import (
 )
 from turnlock.keys import KeyOwner, KeyState, KmsKey
 from turnlock.keys.envelope import Envelope
-from turnlock.keys.model import SERVICE_REGION, material_context
-from turnlock.keys.store import kms_aliases, kms_key_materials, kms_keys
+from turnlock.keys.model import SERVICE_REGION, Alias
+from turnlock.keys.sealing import wrap_material
+from turnlock.keys.store import insert_material, save_alias, update_key
+from turnlock.keys.tables import kms_aliases, kms_key_materials, kms_keys
 from turnlock.storage import Database, Unit
 
 ACCOUNT, OTHER_ACCOUNT = AccountId("123456789012"), AccountId("999999999999")
@@ -217,13 +219,16 @@ def test_the_alarm_names_the_place_and_no_bytes(database: Database) -> None:
     }
 
 
-def set_state(database: Database, state: str) -> None:
-    database.write(lambda unit: unit.connection.execute(update(kms_keys).values(state=state)).rowcount)
+def set_state(database: Database, state: KeyState) -> None:
+    def work(unit: Unit) -> None:
+        update_key(unit, keys.managed_key(unit, ACCOUNT, REGION).evolve(state=state))
+
+    database.write(work)
 
 
-@pytest.mark.parametrize("state", ["Disabled", "PendingDeletion", "SomethingNewer"])
+@pytest.mark.parametrize("state", [KeyState.DISABLED, KeyState.PENDING_DELETION, KeyState.UNAVAILABLE])
 def test_a_key_that_is_not_enabled_neither_opens_nor_seals_from_the_next_request_on(
-    database: Database, state: str
+    database: Database, state: KeyState
 ) -> None:
     blob = database.write(seal)
     assert database.read(lambda unit: unseal(unit, blob)) == VALUE
@@ -232,28 +237,22 @@ def test_a_key_that_is_not_enabled_neither_opens_nor_seals_from_the_next_request
         database.read(lambda unit: unseal(unit, blob))
     with pytest.raises(EncryptionFailure):
         database.write(seal)
-    set_state(database, "Enabled")
+    set_state(database, KeyState.ENABLED)
     assert database.read(lambda unit: unseal(unit, blob)) == VALUE
 
 
-def add_material(unit: Unit, key: KmsKey, number: int) -> None:
-    place = material_context(ACCOUNT, REGION, key.key_id, number)
-    unit.connection.execute(
-        insert(kms_key_materials).values(
-            account_id=ACCOUNT,
-            region=REGION,
-            key_id=key.key_id,
-            material_id=number,
-            sealed=unit.keyring.wrap(unit.entropy.bytes(32), context=place),
-            created_at=unit.now,
-        )
+def add_material(unit: Unit, key: KmsKey) -> None:
+    rotated = key.evolve(current_material=key.current_material + 1)
+    update_key(unit, rotated)
+    insert_material(
+        unit, rotated, sealed=wrap_material(unit, rotated, unit.entropy.bytes(32)), rotation_type="ON_DEMAND"
     )
 
 
 def test_the_newest_material_seals_and_older_ones_open(database: Database) -> None:
     old = database.write(seal)
     key = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
-    database.write(lambda unit: add_material(unit, key, 2))
+    database.write(lambda unit: add_material(unit, key))
     new = database.write(seal)
     assert [Envelope.parse(blob).material_id for blob in (old, new)] == [1, 2]
     assert [database.read(lambda unit, blob=blob: unseal(unit, blob)) for blob in (old, new)] == [VALUE] * 2  # type: ignore[misc]
@@ -324,8 +323,15 @@ def test_resolving_no_key_makes_the_managed_one_on_first_use(database: Database)
 
 def test_a_customers_alias_is_followed(database: Database) -> None:
     made = database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
-    alias = {"account_id": ACCOUNT, "region": REGION, "alias_name": "alias/mine", "key_id": made.key_id}
-    database.write(lambda unit: unit.connection.execute(insert(kms_aliases).values(alias)).rowcount)
+    alias = Alias(
+        account_id=ACCOUNT,
+        region=REGION,
+        name="alias/mine",
+        key_id=made.key_id,
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    database.write(lambda unit: save_alias(unit, alias))
     assert database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, REGION, "alias/mine")) == made
     with pytest.raises(ResourceNotFoundException):
         database.read(lambda unit: keys.resolve_key(unit, ACCOUNT, OTHER_REGION, "alias/mine"))

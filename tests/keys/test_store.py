@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
-from turnlock.keys.store import kms_aliases, kms_key_materials, kms_keys
+from turnlock.keys.tables import kms_aliases, kms_key_materials, kms_keys
 from turnlock.storage import Database, Unit, metadata
 
 TABLES = (kms_keys, kms_key_materials, kms_aliases)

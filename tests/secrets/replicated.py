@@ -18,8 +18,10 @@ from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Call
 from turnlock.keys.envelope import Envelope
-from turnlock.keys.model import KeyOwner, KeyState, KmsKey, material_context
-from turnlock.keys.store import insert_alias, insert_key
+from turnlock.keys.model import Alias, KeyOwner, KeyState, KmsKey
+from turnlock.keys.policies import default_policy, save_policy
+from turnlock.keys.sealing import wrap_material
+from turnlock.keys.store import insert_key, save_alias
 from turnlock.secrets import Secret, SecretReference, find_secret
 from turnlock.secrets.policy_store import find_policy
 from turnlock.secrets.tables import secret_versions
@@ -95,7 +97,7 @@ class Deployment:
         return [name for name in names if name.startswith(prefix)]
 
     def make_key(self, region: Region, alias: str, *, state: KeyState = KeyState.ENABLED) -> KmsKey:
-        """Make a customer key with an alias; there is no KMS action for it yet."""
+        """Make a customer key with an alias, in the state that the test needs."""
 
         def work(unit: Unit) -> KmsKey:
             key = KmsKey(
@@ -104,11 +106,21 @@ class Deployment:
                 key_id=f"key-{alias}"[:64],
                 state=state,
                 owner=KeyOwner.CUSTOMER,
+                created_at=unit.now,
             )
-            context = material_context(ACCOUNT, region, key.key_id, 1)
-            sealed = unit.keyring.wrap(unit.entropy.bytes(32), context=context)
-            insert_key(unit, key, description="a test's", sealed_material=sealed)
-            insert_alias(unit, key, f"alias/{alias}")
+            insert_key(unit, key, sealed_material=wrap_material(unit, key, unit.entropy.bytes(32)))
+            save_policy(unit, key, default_policy(ACCOUNT, region))
+            save_alias(
+                unit,
+                Alias(
+                    account_id=ACCOUNT,
+                    region=region,
+                    name=f"alias/{alias}",
+                    key_id=key.key_id,
+                    created_at=unit.now,
+                    updated_at=unit.now,
+                ),
+            )
             return key
 
         return self.database.write(work)

@@ -4,17 +4,23 @@ What it does: makes the keys that seal secret values and Turnlock's own fields, 
 lies under a data key of its own, that under a KMS key's material, that under the root key; each is bound to its place, so
 that nothing in the store can be exchanged for anything else unseen.
 
+KMS's API stands in `api` and one module for each noun; `sealing` is what the other rooms use.
+
 What it trusts: the root-key provider, the kernel's randomness, and AES-256-GCM, HKDF and HMAC as `cryptography` has them.
 
 What it must never do: use a primitive of its own, keep a data key or a value after the call, hand out a key's material, or
 answer with anything but SealBroken when bytes are not what was sealed.
 """
 
+from turnlock.keys.api import RIGHTS as KMS_RIGHTS
+from turnlock.keys.api import kms_actions
 from turnlock.keys.keyring import Keyring, NoKeyring, RootKey, draw_root_key
+from turnlock.keys.lifecycle import DESTROY, destroy
 from turnlock.keys.model import MANAGED_ALIAS, KeyOwner, KeyState, KmsKey, associated_data
 from turnlock.keys.private_file import write_private
 from turnlock.keys.recent import Recent
 from turnlock.keys.root import FileRootKey, RootKeyProvider, open_root_key
+from turnlock.keys.rotation import ROTATE, rotate_due
 from turnlock.keys.sealing import (
     check_root_key,
     holds_keys,
@@ -27,7 +33,10 @@ from turnlock.keys.sealing import (
 )
 
 __all__ = [
+    "DESTROY",
+    "KMS_RIGHTS",
     "MANAGED_ALIAS",
+    "ROTATE",
     "FileRootKey",
     "KeyOwner",
     "KeyState",
@@ -39,11 +48,14 @@ __all__ = [
     "RootKeyProvider",
     "associated_data",
     "check_root_key",
+    "destroy",
     "draw_root_key",
     "holds_keys",
+    "kms_actions",
     "managed_key",
     "open_root_key",
     "resolve_key",
+    "rotate_due",
     "seal",
     "seal_field",
     "unseal",

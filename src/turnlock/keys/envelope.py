@@ -1,9 +1,10 @@
 """The bytes of sealed blobs: how they are laid out, and nothing of how they are encrypted.
 
-Both formats begin with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing is
+Each format begins with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing is
 strict: each length is exact and nothing may follow, so that one envelope has one spelling.
 
     Envelope   "TLKE" 1 | length of key id (1) | key id (ASCII) | material id (4) | wrapped data key (60) | body (≥ 28)
+    Ciphertext "TLKC" 1 | length of key ARN (1) | key ARN (ASCII) | material id (4) | body (≥ 28)
     RootSealed "TLKR" 1 | root key id (8)      | body (≥ 28)
 
 A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16).
@@ -23,6 +24,7 @@ WRAPPED_KEY_BYTES: Final = NONCE_BYTES + DATA_KEY_BYTES + TAG_BYTES
 ROOT_KEY_ID_BYTES: Final = 8
 
 ENVELOPE_MARKER: Final = b"TLKE\x01"
+CIPHERTEXT_MARKER: Final = b"TLKC\x01"
 ROOT_MARKER: Final = b"TLKR\x01"
 
 _MATERIAL_ID_BYTES = 4
@@ -74,10 +76,57 @@ class Envelope:
 
 def envelope_header(key_id: str, material_id: int) -> bytes:
     """Return the start of an envelope up to its wrapped key; ValueError when a part does not fit the format."""
-    if not 1 <= len(key_id) <= 255 or not key_id.isascii() or not 0 <= material_id < 2**32:
-        raise ValueError("the key id or the material id does not fit the format")
-    encoded = key_id.encode("ascii")
-    return b"%b%c%b%b" % (ENVELOPE_MARKER, len(encoded), encoded, material_id.to_bytes(_MATERIAL_ID_BYTES))
+    return _header(ENVELOPE_MARKER, key_id, material_id)
+
+
+def _header(marker: bytes, key: str, material_id: int) -> bytes:
+    if not 1 <= len(key) <= 255 or not key.isascii() or not 0 <= material_id < 2**32:
+        raise ValueError("the key's name or the material id does not fit the format")
+    encoded = key.encode("ascii")
+    return b"%b%c%b%b" % (marker, len(encoded), encoded, material_id.to_bytes(_MATERIAL_ID_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ciphertext:
+    """What KMS's Encrypt gives to its caller: up to 4096 bytes directly under one material of a KMS key.
+
+    It leaves the server and comes back from anyone, so it names its key wholly: account and Region are in the ARN.
+    """
+
+    key_arn: str
+    """1 to 255 ASCII characters."""
+    material_id: int
+    """Below 2^32."""
+    body: bytes = field(repr=False)
+
+    @property
+    def header(self) -> bytes:
+        """Everything before the body, as it stands in the blob; ValueError when a part does not fit the format."""
+        return ciphertext_header(self.key_arn, self.material_id)
+
+    def pack(self) -> bytes:
+        """Return the blob; ValueError when a part does not fit the format."""
+        return self.header + self.body
+
+    @classmethod
+    def parse(cls, blob: bytes) -> Ciphertext:
+        """Take a blob apart; SealBroken unless it is exactly one ciphertext of this version."""
+        start = len(CIPHERTEXT_MARKER) + 1
+        if len(blob) < start or not blob.startswith(CIPHERTEXT_MARKER):
+            raise SealBroken
+        material = start + blob[start - 1]
+        body = material + _MATERIAL_ID_BYTES
+        key_arn = blob[start:material]
+        if not key_arn or not key_arn.isascii() or len(blob) - body < _SHORTEST_BODY:
+            raise SealBroken
+        return cls(
+            key_arn=key_arn.decode("ascii"), material_id=int.from_bytes(blob[material:body]), body=blob[body:]
+        )
+
+
+def ciphertext_header(key_arn: str, material_id: int) -> bytes:
+    """Return the start of a ciphertext up to its body; ValueError when a part does not fit the format."""
+    return _header(CIPHERTEXT_MARKER, key_arn, material_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

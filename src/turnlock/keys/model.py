@@ -5,10 +5,12 @@ Pure: no store, no clock, no randomness, no cipher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from turnlock.core.arn import AccountId, Arn, Region, partition_of
 from turnlock.errors import InvalidParameterException, ResourceNotFoundException
@@ -49,6 +51,21 @@ class KeyOwner(Enum):
     """The account that made it."""
 
 
+class KeyUsage(Enum):
+    """The KeyUsage of KMS's DescribeKey: what a key is for; it never changes."""
+
+    ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
+    """It encrypts and decrypts."""
+    SIGN_VERIFY = "SIGN_VERIFY"
+    """It signs, and verifies signatures."""
+    GENERATE_VERIFY_MAC = "GENERATE_VERIFY_MAC"
+    """It makes MACs, and verifies them."""
+
+
+SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
+"""The KeySpec of a key for AES-256-GCM: the only kind that seals secrets."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsKey:
     """One KMS key's metadata; its materials never leave `keys`."""
@@ -59,11 +76,47 @@ class KmsKey:
     """A UUID."""
     state: KeyState
     owner: KeyOwner
+    created_at: datetime
+    description: str = ""
+    usage: KeyUsage = KeyUsage.ENCRYPT_DECRYPT
+    spec: str = SYMMETRIC
+    current_material: int = 1
+    """The number of the material that encrypts; those below it only decrypt."""
+    deletion_at: datetime | None = None
+    """When the waiting period of a scheduled deletion ends."""
+    pending_days: int | None = None
+    """How long that period was asked to be."""
+    rotation_days: int | None = None
+    """The period of automatic rotation; None where it is not enabled."""
+    next_rotation_at: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arn(self) -> str:
         """The key ARN, `arn:aws:kms:REGION:ACCOUNT:key/KEY-ID`."""
         return kms_arn(self.account_id, self.region, f"key/{self.key_id}")
+
+    def evolve(self, **changes: Any) -> KmsKey:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """One alias: a name for a key, that can be pointed at another."""
+
+    account_id: AccountId
+    region: Region
+    name: str
+    """With its prefix `alias/`."""
+    key_id: str
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def arn(self) -> str:
+        """The alias ARN, `arn:aws:kms:REGION:ACCOUNT:alias/NAME`."""
+        return kms_arn(self.account_id, self.region, self.name)
 
 
 def kms_arn(account_id: AccountId, region: Region, resource: str) -> str:
@@ -128,6 +181,11 @@ def encryption_context(owner: str, part: str) -> bytes:
     The names are those that Secrets Manager gives KMS (user guide, "Secret encryption and decryption").
     """
     return associated_data("SecretARN", owner, "SecretVersionId", part)
+
+
+def canonical_context(pairs: Mapping[str, str]) -> bytes:
+    """Return an encryption context's one form: the pairs in the order of their keys (KMS developer guide)."""
+    return associated_data(*(text for key in sorted(pairs) for text in (key, pairs[key])))
 
 
 @lru_cache(maxsize=1024)

@@ -27,6 +27,8 @@ from turnlock.keys.model import (
     MANAGED_ALIAS,
     SERVICE_ALIAS,
     SERVICE_REGION,
+    SYMMETRIC,
+    Alias,
     KeyOwner,
     KeyState,
     KmsKey,
@@ -59,7 +61,7 @@ def managed_key(unit: Unit, account_id: AccountId, region: Region, alias_name: s
     memo = ("managed key", account_id, region, alias_name)
     found: KmsKey | None = unit.memo.get(memo)
     if found is None:
-        found = store.find_alias(unit, account_id, region, alias_name)
+        found = store.key_of_alias(unit, account_id, region, alias_name)
         unit.memo[memo] = found = found or _make_managed_key(unit, account_id, region, alias_name)
     return found
 
@@ -73,7 +75,7 @@ def resolve_key(unit: Unit, account_id: AccountId, region: Region, kms_key_id: s
     if reference.alias_name == MANAGED_ALIAS:
         return managed_key(unit, account_id, region)
     if reference.alias_name is not None:
-        found = store.find_alias(unit, account_id, region, reference.alias_name)
+        found = store.key_of_alias(unit, account_id, region, reference.alias_name)
         resource = reference.alias_name
     else:
         found = store.find_key(unit, account_id, region, str(reference.key_id))
@@ -88,11 +90,11 @@ def seal(unit: Unit, key: KmsKey, plaintext: bytes, *, owner: str, part: str) ->
 
     Raises EncryptionFailure when the key is not enabled.
     """
-    material = store.newest_material(unit, key)
-    if material is None or material.state is not KeyState.ENABLED:
+    material = store.current_material(unit, key)
+    if material is None or material.key.state is not KeyState.ENABLED or material.key.spec != SYMMETRIC:
         raise EncryptionFailure
     place = material_context(key.account_id, key.region, key.key_id, material.material_id)
-    kek = _cipher(unit, material.sealed, place)
+    kek = cipher_of(unit, material.sealed, place)
     context = encryption_context(owner, part)
     header = envelope_header(key.key_id, material.material_id)
     data_key = unit.entropy.bytes(KEY_BYTES)
@@ -162,12 +164,28 @@ def _make_managed_key(unit: Unit, account_id: AccountId, region: Region, alias_n
         key_id=str(uuid.UUID(bytes=unit.entropy.bytes(16), version=4)),
         state=KeyState.ENABLED,
         owner=KeyOwner.AWS,
+        created_at=unit.now,
+        description=_DESCRIPTIONS[alias_name],
     )
-    context = material_context(account_id, region, key.key_id, 1)
-    sealed = unit.keyring.wrap(unit.entropy.bytes(KEY_BYTES), context=context)
-    store.insert_key(unit, key, description=_DESCRIPTIONS[alias_name], sealed_material=sealed)
-    store.insert_alias(unit, key, alias_name)
+    store.insert_key(unit, key, sealed_material=wrap_material(unit, key, unit.entropy.bytes(KEY_BYTES)))
+    store.insert_alias(
+        unit,
+        Alias(
+            account_id=account_id,
+            region=region,
+            name=alias_name,
+            key_id=key.key_id,
+            created_at=unit.now,
+            updated_at=unit.now,
+        ),
+    )
     return key
+
+
+def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:
+    """Seal what is to be a key's current material under the root keyring, for the one row that it may stand in."""
+    context = material_context(key.account_id, key.region, key.key_id, key.current_material)
+    return unit.keyring.wrap(material, context=context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +215,12 @@ def _take_apart(unit: Unit, account_id: AccountId, region: Region, blob: bytes, 
     """Return a blob's parts and the material that opens it. Raises SealBroken, DecryptionFailure."""
     envelope = Envelope.parse(blob)
     material = store.find_material(unit, account_id, region, envelope.key_id, envelope.material_id)
-    if material is None:
+    if material is None or material.key.spec != SYMMETRIC:
         raise SealBroken
-    if material.state is not KeyState.ENABLED:
+    if material.key.state is not KeyState.ENABLED:
         raise DecryptionFailure
     place = material_context(account_id, region, envelope.key_id, envelope.material_id)
-    kek = _cipher(unit, material.sealed, place)
+    kek = cipher_of(unit, material.sealed, place)
     header = envelope_header(envelope.key_id, envelope.material_id)
     return _Closed(
         kek=kek,
@@ -213,7 +231,7 @@ def _take_apart(unit: Unit, account_id: AccountId, region: Region, blob: bytes, 
     )
 
 
-def _cipher(unit: Unit, sealed: bytes, place: bytes) -> AESGCM:
+def cipher_of(unit: Unit, sealed: bytes, place: bytes) -> AESGCM:
     """Open a material, or find it open: its row was read in this very unit, and any other row is another entry."""
     keyring = unit.keyring
     return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(keyring.unwrap(sealed, context=place)))

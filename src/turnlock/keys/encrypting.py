@@ -1,0 +1,320 @@
+"""Encrypt, Decrypt, ReEncrypt, GenerateRandom, and the data keys that leave the server.
+
+Up to 4096 bytes lie directly under a symmetric key's material, bound to the key, the material's row and the encryption
+context; `envelope` says how the bytes are laid out. RSA keys encrypt as PKCS #1 has it, without context and marker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+
+from turnlock.core.action import Answer, Request, Subject
+from turnlock.core.call import Call
+from turnlock.errors import (
+    DryRunOperationException,
+    IncorrectKeyException,
+    InvalidArnException,
+    InvalidCiphertextException,
+    InvalidKeyUsageException,
+    NotFoundException,
+    SealBroken,
+    UnsupportedOperationException,
+    ValidationException,
+)
+from turnlock.keys.aead import decrypt as aead_decrypt
+from turnlock.keys.aead import encrypt as aead_encrypt
+from turnlock.keys.envelope import Ciphertext, ciphertext_header
+from turnlock.keys.grants_api import check_tokens
+from turnlock.keys.lookup import USED, KeyNaming, ciphertext_subject, require_usable
+from turnlock.keys.materials import (
+    draw_pair,
+    material_name,
+    open_cipher,
+    open_pair,
+    private_bytes,
+    public_bytes,
+)
+from turnlock.keys.model import (
+    SYMMETRIC,
+    KeyUsage,
+    KmsKey,
+    associated_data,
+    canonical_context,
+    material_context,
+)
+from turnlock.keys.specs import SPECS, spec_of
+from turnlock.storage import Unit
+
+DESTINATION: Final = KeyNaming(member="DestinationKeyId", aliases=True, foreign=True)
+SOURCE: Final = KeyNaming(member="SourceKeyId", aliases=True, foreign=True)
+
+MOST_BYTES: Final = 4_096
+"""Of a plaintext (API reference, Encrypt)."""
+
+_LARGEST_CONTEXT: Final = 8_192
+"""Bytes of an encryption context with its keys (KMS developer guide, "Encryption context")."""
+
+_DATA_KEYS: Final = {"AES_128": 16, "AES_256": 32}
+_OAEP_HASHES: Final = {"RSAES_OAEP_SHA_1": SHA1, "RSAES_OAEP_SHA_256": SHA256}
+
+
+def encrypt(call: Call, request: Request, unit: Unit) -> Answer:
+    """Encrypt up to 4096 bytes. Raises ValidationException for more than the algorithm takes."""
+    key = _usable(call, request, unit)
+    algorithm = _algorithm(key, request.get("EncryptionAlgorithm"))
+    _stop_dry_run(request)
+    blob = _encrypted(unit, key, algorithm, request["Plaintext"], _context(request, key))
+    return {"CiphertextBlob": blob, "KeyId": key.arn, "EncryptionAlgorithm": algorithm}
+
+
+def decrypt(call: Call, request: Request, unit: Unit) -> Answer:
+    """Decrypt what Encrypt or GenerateDataKey gave, for the same encryption context.
+
+    Raises InvalidCiphertextException for anything else, IncorrectKeyException where KeyId names another key than the
+    ciphertext does.
+    """
+    _refuse_recipient(request)
+    key = _source_key(call, request, unit, USED)
+    plaintext, material = _decrypted(unit, key, request, "EncryptionAlgorithm", "EncryptionContext")
+    return {
+        "KeyId": key.arn,
+        "Plaintext": plaintext,
+        "EncryptionAlgorithm": _algorithm(key, request.get("EncryptionAlgorithm")),
+        "KeyMaterialId": material,
+    }
+
+
+def re_encrypt(call: Call, request: Request, unit: Unit) -> Answer:
+    """ReEncrypt: from one key, or context, to another; the plaintext stays in here.
+
+    The gate has asked for ReEncryptTo on the destination; ReEncryptFrom on the source is asked here.
+    """
+    unit.require("ReEncryptFrom", request)
+    source = _source_key(call, request, unit, SOURCE)
+    destination = DESTINATION.require(call, request, unit)
+    require_usable(destination, KeyUsage.ENCRYPT_DECRYPT, call.action)
+    algorithm = _algorithm(destination, request.get("DestinationEncryptionAlgorithm"))
+    plaintext, material = _decrypted(
+        unit, source, request, "SourceEncryptionAlgorithm", "SourceEncryptionContext"
+    )
+    context = _context(request, destination, "DestinationEncryptionContext")
+    return {
+        "CiphertextBlob": _encrypted(unit, destination, algorithm, plaintext, context),
+        "SourceKeyId": source.arn,
+        "KeyId": destination.arn,
+        "SourceEncryptionAlgorithm": _algorithm(source, request.get("SourceEncryptionAlgorithm")),
+        "DestinationEncryptionAlgorithm": algorithm,
+        "SourceKeyMaterialId": material,
+        "DestinationKeyMaterialId": _current_name(destination),
+    }
+
+
+def source_subject(call: Call, request: Request, unit: Unit) -> Subject:
+    """Return what a ReEncrypt is about on the side that it decrypts; the destination's context is no part of it."""
+    asked = {
+        name: value
+        for name, value in request.items()
+        if name in {"CiphertextBlob", "SourceEncryptionContext"}
+    }
+    if "SourceKeyId" in request:
+        asked["KeyId"] = request["SourceKeyId"]
+    return ciphertext_subject(call, asked, unit)
+
+
+def generate_data_key(call: Call, request: Request, unit: Unit) -> Answer:
+    """GenerateDataKey: random bytes, in the clear and encrypted under the key."""
+    _refuse_recipient(request)
+    return _data_key(call, request, unit)
+
+
+def generate_data_key_without_plaintext(call: Call, request: Request, unit: Unit) -> Answer:
+    """GenerateDataKeyWithoutPlaintext: random bytes that only their later Decrypt shows."""
+    return _without("Plaintext", _data_key(call, request, unit))
+
+
+def generate_data_key_pair(call: Call, request: Request, unit: Unit) -> Answer:
+    """GenerateDataKeyPair: a key pair, its private key in the clear and encrypted under the key."""
+    _refuse_recipient(request)
+    return _data_key_pair(call, request, unit)
+
+
+def generate_data_key_pair_without_plaintext(call: Call, request: Request, unit: Unit) -> Answer:
+    """GenerateDataKeyPairWithoutPlaintext: likewise, without the private key in the clear."""
+    return _without("PrivateKeyPlaintext", _data_key_pair(call, request, unit))
+
+
+def generate_random(_call: Call, request: Request, unit: Unit) -> Answer:
+    """GenerateRandom: up to 1024 bytes from the kernel."""
+    _refuse_recipient(request)
+    if "CustomKeyStoreId" in request:
+        raise UnsupportedOperationException("Custom key stores are not supported by this server.")
+    if "NumberOfBytes" not in request:
+        raise ValidationException("NumberOfBytes is required.")
+    return {"Plaintext": unit.entropy.bytes(request["NumberOfBytes"])}
+
+
+def _usable(call: Call, request: Request, unit: Unit) -> KmsKey:
+    key = USED.require(call, request, unit)
+    require_usable(key, KeyUsage.ENCRYPT_DECRYPT, call.action)
+    check_tokens(request, unit)
+    return key
+
+
+def _source_key(call: Call, request: Request, unit: Unit, naming: KeyNaming) -> KmsKey:
+    """Return the key that decrypts: the one that a ciphertext of ours names, which the caller may name as well."""
+    blob = request.get("CiphertextBlob")
+    if blob is None:
+        raise ValidationException("CiphertextBlob is required.")
+    named = naming.require(call, request, unit) if naming.member in request else None
+    if named is None or named.spec == SYMMETRIC:
+        found = _key_of_blob(call, unit, blob)
+        if named is not None and found != named:
+            raise IncorrectKeyException
+        named = found
+    require_usable(named, KeyUsage.ENCRYPT_DECRYPT, call.action)
+    check_tokens(request, unit)
+    return named
+
+
+def _key_of_blob(call: Call, unit: Unit, blob: bytes) -> KmsKey:
+    """Return the key that a ciphertext names. Whatever is wrong with it has one answer."""
+    try:
+        return USED.require(call, {"KeyId": Ciphertext.parse(blob).key_arn}, unit)
+    except (SealBroken, NotFoundException, InvalidArnException):
+        raise InvalidCiphertextException from None
+
+
+def _encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes, context: bytes) -> bytes:
+    if key.spec != SYMMETRIC:
+        return _rsa_encrypted(unit, key, algorithm, plaintext)
+    header = ciphertext_header(key.arn, key.current_material)
+    cipher = open_cipher(unit, key, key.current_material)
+    body = aead_encrypt(cipher, unit.entropy, plaintext, _aad(key, key.current_material, header, context))
+    return header + body
+
+
+def _rsa_encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes) -> bytes:
+    pair = open_pair(unit, key)
+    assert isinstance(pair, rsa.RSAPrivateKey)
+    try:
+        return pair.public_key().encrypt(plaintext, _oaep(algorithm))
+    except ValueError:
+        raise ValidationException(f"The plaintext is too long for {key.spec} with {algorithm}.") from None
+
+
+def _decrypted(
+    unit: Unit, key: KmsKey, request: Request, algorithm_member: str, context_member: str
+) -> tuple[bytes, str | None]:
+    """Return (plaintext, the KeyMaterialId of what opened it). Raises InvalidCiphertextException."""
+    algorithm = _algorithm(key, request.get(algorithm_member))
+    context, blob = _context(request, key, context_member), request["CiphertextBlob"]
+    _stop_dry_run(request)
+    if key.spec != SYMMETRIC:
+        pair = open_pair(unit, key)
+        assert isinstance(pair, rsa.RSAPrivateKey)
+        try:
+            return pair.decrypt(blob, _oaep(algorithm)), None
+        except ValueError:
+            raise InvalidCiphertextException from None
+    sealed = Ciphertext.parse(blob)
+    try:
+        cipher = open_cipher(unit, key, sealed.material_id)
+    except NotFoundException:
+        raise InvalidCiphertextException from None
+    try:
+        plaintext = aead_decrypt(cipher, sealed.body, _aad(key, sealed.material_id, sealed.header, context))
+    except SealBroken:
+        raise InvalidCiphertextException from None
+    return plaintext, material_name(key, sealed.material_id)
+
+
+def _data_key(call: Call, request: Request, unit: Unit) -> dict[str, Any]:
+    key = _usable(call, request, unit)
+    _require_symmetric(key, call)
+    if ("NumberOfBytes" in request) == ("KeySpec" in request):
+        raise ValidationException("Please specify either number of bytes or key spec.")
+    _stop_dry_run(request)
+    count = request["NumberOfBytes"] if "NumberOfBytes" in request else _DATA_KEYS[request["KeySpec"]]
+    plaintext = unit.entropy.bytes(count)
+    return {
+        "CiphertextBlob": _encrypted(unit, key, SYMMETRIC, plaintext, _context(request, key)),
+        "Plaintext": plaintext,
+        "KeyId": key.arn,
+        "KeyMaterialId": _current_name(key),
+    }
+
+
+def _data_key_pair(call: Call, request: Request, unit: Unit) -> dict[str, Any]:
+    key = _usable(call, request, unit)
+    _require_symmetric(key, call)
+    spec = spec_of(request["KeyPairSpec"])
+    _stop_dry_run(request)
+    pair = draw_pair(spec)
+    private = private_bytes(pair)
+    return {
+        "PrivateKeyCiphertextBlob": _encrypted(unit, key, SYMMETRIC, private, _context(request, key)),
+        "PrivateKeyPlaintext": private,
+        "PublicKey": public_bytes(pair),
+        "KeyId": key.arn,
+        "KeyPairSpec": spec.name,
+        "KeyMaterialId": _current_name(key),
+    }
+
+
+def _without(member: str, answer: dict[str, Any]) -> Answer:
+    return {name: value for name, value in answer.items() if name != member}
+
+
+def _aad(key: KmsKey, material_id: int, header: bytes, context: bytes) -> bytes:
+    """Return what a ciphertext is bound to; its first part keeps it apart from what else lies under the material."""
+    place = material_context(key.account_id, key.region, key.key_id, material_id)
+    return associated_data("kms-ciphertext", header, place, context)
+
+
+def _context(request: Request, key: KmsKey, member: str = "EncryptionContext") -> bytes:
+    pairs: Mapping[str, str] = request.get(member, {})
+    if pairs and key.spec != SYMMETRIC:
+        raise ValidationException("EncryptionContext is only supported for symmetric encryption keys.")
+    context = canonical_context(pairs)
+    if len(context) > _LARGEST_CONTEXT:
+        raise ValidationException(f"An encryption context can have at most {_LARGEST_CONTEXT} bytes.")
+    return context
+
+
+def _algorithm(key: KmsKey, asked: str | None) -> str:
+    """Return the algorithm that a request asks for. Raises InvalidKeyUsageException for one that the key does not have."""
+    algorithm = SYMMETRIC if asked is None else asked
+    if algorithm not in SPECS[key.spec].algorithms[KeyUsage.ENCRYPT_DECRYPT]:
+        raise InvalidKeyUsageException(f"Algorithm {algorithm} is incompatible with key spec {key.spec}.")
+    return algorithm
+
+
+def _oaep(algorithm: str) -> padding.OAEP:
+    digest = _OAEP_HASHES[algorithm]()
+    return padding.OAEP(mgf=padding.MGF1(algorithm=digest), algorithm=digest, label=None)
+
+
+def _current_name(key: KmsKey) -> str | None:
+    return material_name(key, key.current_material) if key.spec == SYMMETRIC else None
+
+
+def _require_symmetric(key: KmsKey, call: Call) -> None:
+    if key.spec != SYMMETRIC:
+        raise InvalidKeyUsageException(
+            f"{key.arn} key spec is {key.spec} which is not valid for {call.action}."
+        )
+
+
+def _refuse_recipient(request: Request) -> None:
+    if "Recipient" in request:
+        raise UnsupportedOperationException("Attested recipients (Nitro enclaves) are not supported.")
+
+
+def _stop_dry_run(request: Request) -> None:
+    """Raise DryRunOperationException where the caller only wants to know whether the call would succeed."""
+    if request.get("DryRun", False):
+        raise DryRunOperationException

@@ -1,0 +1,151 @@
+"""Grants: who may do what with a key beside its policy, and only with which encryption context.
+
+What is decided is pure; the rows are read with their MACs checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import bindparam, delete, select
+
+from turnlock.core.action import Request
+from turnlock.core.arn import AccountId, Arn, Region
+from turnlock.core.call import Principal
+from turnlock.keys.conditions import context_of
+from turnlock.keys.model import KmsKey
+from turnlock.keys.row_macs import check_row, signed
+from turnlock.keys.tables import KEY, kms_grants
+from turnlock.storage import HotQuery, Unit, moment
+
+_COLUMNS: Final = tuple(column.name for column in kms_grants.c)
+_OF_KEY = HotQuery(select(kms_grants).where(*(kms_grants.c[name] == bindparam(name) for name in KEY)))
+_GRANTED_AS: Final = {"ReEncrypt": "ReEncryptTo"}
+"""By action: the grant operation that it is, where that has another name."""
+
+
+class GrantTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a grant gives, as CreateGrant was asked."""
+
+    grantee: str
+    """The ARN of an account's root, a user, a role or a session."""
+    operations: tuple[str, ...]
+    issuer: str
+    """The account that made it."""
+    retiring: str | None = None
+    name: str | None = None
+    context_equals: dict[str, str] | None = None
+    context_subset: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One grant on one key."""
+
+    account_id: AccountId
+    region: Region
+    key_id: str
+    grant_id: str
+    """64 hexadecimal digits."""
+    terms: GrantTerms = field(repr=False)
+    created_at: datetime
+
+
+def stands_for(named: str, principal: Principal) -> bool:
+    """Tell whether an ARN names a principal: itself, its account, or the role whose session it is.
+
+    A session's ARN does not show its role's path; role names are unique in an account whatever their path.
+    """
+    if named in {principal.arn, f"arn:aws:iam::{principal.account_id}:root", principal.account_id}:
+        return True
+    try:
+        wanted, found = Arn.parse(named), Arn.parse(principal.arn)
+    except ValueError:
+        return False
+    role = found.resource.split("/")
+    return (
+        (wanted.service, found.service, wanted.account_id) == ("iam", "sts", found.account_id)
+        and wanted.resource.startswith("role/")
+        and role[0] == "assumed-role"
+        and wanted.resource.rpartition("/")[2] == role[1]
+    )
+
+
+def context_fits(terms: GrantTerms, context: Mapping[str, str]) -> bool:
+    """Tell whether a grant's constraints hold for a call's encryption context."""
+    if terms.context_equals is not None and dict(context) != terms.context_equals:
+        return False
+    return terms.context_subset is None or terms.context_subset.items() <= context.items()
+
+
+def grant_lets(unit: Unit, key: KmsKey, principal: Principal, operation: str, request: Request) -> bool:
+    """Tell whether a grant on the key lets a principal do this. Raises SealBroken for a forged grant."""
+    context, granted_as = context_of(operation, request), _GRANTED_AS.get(operation, operation)
+    return any(
+        granted_as in grant.terms.operations
+        and stands_for(grant.terms.grantee, principal)
+        and context_fits(grant.terms, context)
+        for grant in grants_of(unit, key)
+    )
+
+
+def grants_of(unit: Unit, key: KmsKey) -> Sequence[Grant]:
+    """Return a key's grants in the order of their ids."""
+    place = {"account_id": key.account_id, "region": key.region, "key_id": key.key_id}
+
+    def read() -> Sequence[Grant]:
+        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in _OF_KEY.rows(unit, place)]
+        return sorted((_grant(unit, row) for row in rows), key=lambda grant: grant.grant_id)
+
+    return unit.derived(("kms grants", *place.values()), read)
+
+
+def retirable_grants(unit: Unit, region: Region, principal: str) -> list[Grant]:
+    """Return the grants that a principal may retire in a Region, whoever's keys they are on, in the order of their ids."""
+    statement = (
+        select(kms_grants)
+        .where(kms_grants.c.retiring_principal == principal, kms_grants.c.region == region)
+        .order_by(kms_grants.c.grant_id)
+    )
+    return [_grant(unit, dict(row)) for row in unit.connection.execute(statement).mappings()]
+
+
+def insert_grant(unit: Unit, grant: Grant) -> None:
+    """Insert a new grant."""
+    row: dict[str, Any] = {
+        "account_id": grant.account_id,
+        "region": grant.region,
+        "key_id": grant.key_id,
+        "grant_id": grant.grant_id,
+        "retiring_principal": grant.terms.retiring,
+        "body": msgspec.json.encode(grant.terms).decode(),
+        "created_at": grant.created_at,
+    }
+    unit.connection.execute(kms_grants.insert().values(signed(unit, kms_grants, row)))
+
+
+def delete_grant(unit: Unit, grant: Grant) -> None:
+    """Delete a grant."""
+    place = (grant.account_id, grant.region, grant.key_id, grant.grant_id)
+    unit.connection.execute(
+        delete(kms_grants).where(
+            *(kms_grants.c[name] == value for name, value in zip((*KEY, "grant_id"), place, strict=True))
+        )
+    )
+
+
+def _grant(unit: Unit, row: Mapping[str, Any]) -> Grant:
+    check_row(unit, kms_grants, row)
+    created = row["created_at"]
+    return Grant(
+        account_id=row["account_id"],
+        region=row["region"],
+        key_id=row["key_id"],
+        grant_id=row["grant_id"],
+        terms=msgspec.json.decode(row["body"], type=GrantTerms),
+        created_at=moment(created) if isinstance(created, int) else created,
+    )

@@ -1,0 +1,91 @@
+"""Key materials: drawn, kept sealed under the root keyring, and opened for as long as one call needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from turnlock.core.ports import Entropy
+from turnlock.errors import NotFoundException
+from turnlock.keys import store
+from turnlock.keys.model import KmsKey, associated_data, material_context
+from turnlock.keys.sealing import cipher_of
+from turnlock.keys.specs import KeySpec
+from turnlock.storage import Unit
+
+_CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
+    "ECC_NIST_P256": ec.SECP256R1(),
+    "ECC_NIST_P384": ec.SECP384R1(),
+    "ECC_NIST_P521": ec.SECP521R1(),
+    "ECC_SECG_P256K1": ec.SECP256K1(),
+}
+
+KeyPair = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+"""The private keys that a material can be."""
+
+
+def draw_material(spec: KeySpec, entropy: Entropy) -> bytes:
+    """Return a new material: random bytes, or a private key in PKCS #8 (DER)."""
+    return private_bytes(draw_pair(spec)) if spec.asymmetric else entropy.bytes(spec.bits // 8)
+
+
+def draw_pair(spec: KeySpec) -> KeyPair:
+    """Return a new private key, drawn by `cryptography` from the kernel."""
+    if spec.bits:
+        return rsa.generate_private_key(65537, spec.bits)
+    curve = _CURVES.get(spec.name)
+    return ed25519.Ed25519PrivateKey.generate() if curve is None else ec.generate_private_key(curve)
+
+
+def private_bytes(pair: KeyPair) -> bytes:
+    """Return a private key in PKCS #8 (DER)."""
+    return pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_bytes(pair: KeyPair) -> bytes:
+    """Return the public key of a pair as SubjectPublicKeyInfo (DER)."""
+    return pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def open_pair(unit: Unit, key: KmsKey) -> KeyPair:
+    """Return the private key of an asymmetric KMS key. Raises SealBroken."""
+    pair: PrivateKeyTypes = load_der_private_key(open_secret(unit, key), password=None)
+    return cast("KeyPair", pair)
+
+
+def open_secret(unit: Unit, key: KmsKey) -> bytes:
+    """Return a key's current material. Raises SealBroken."""
+    material = _find(unit, key, key.current_material)
+    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
+    return unit.keyring.unwrap(material.sealed, context=place)
+
+
+def open_cipher(unit: Unit, key: KmsKey, material_id: int) -> AESGCM:
+    """Return the cipher of one of a symmetric key's materials. Raises SealBroken, NotFoundException."""
+    material = _find(unit, key, material_id)
+    place = material_context(key.account_id, key.region, key.key_id, material_id)
+    return cipher_of(unit, material.sealed, place)
+
+
+def material_name(key: KmsKey, material_id: int) -> str:
+    """Return a material's KeyMaterialId: 64 hexadecimal digits that tell nothing of it."""
+    return hashlib.sha256(associated_data("kms-material-id", key.arn, str(material_id))).hexdigest()
+
+
+def _find(unit: Unit, key: KmsKey, material_id: int) -> store.Material:
+    material = store.find_material(unit, key.account_id, key.region, key.key_id, material_id)
+    if material is None:
+        raise NotFoundException(f"Key '{key.arn}' has no such material")
+    return material

@@ -1,0 +1,102 @@
+"""Key policies: the one that a key has, the one that it gets by default, and those of AWS managed keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import bindparam, delete, select
+
+from turnlock.core.arn import AccountId, partition_of
+from turnlock.errors import SealBroken
+from turnlock.keys.model import KeyOwner, KmsKey
+from turnlock.keys.row_macs import check_row, signed
+from turnlock.keys.tables import KEY, kms_key_policies
+from turnlock.storage import HotQuery, Unit
+
+log = structlog.get_logger(__name__)
+
+_COLUMNS: Final = tuple(column.name for column in kms_key_policies.c)
+_OF_KEY = HotQuery(
+    select(kms_key_policies).where(*(kms_key_policies.c[name] == bindparam(name) for name in KEY))
+)
+
+
+def policy_of(unit: Unit, key: KmsKey) -> str:
+    """Return a key's policy (JSON). Raises SealBroken for one that was forged or taken away: every key has one."""
+    if key.owner is KeyOwner.AWS:
+        return managed_policy(key)
+    place = {"account_id": key.account_id, "region": key.region, "key_id": key.key_id}
+
+    def read() -> str:
+        for values in _OF_KEY.rows(unit, place):
+            row = dict(zip(_COLUMNS, values, strict=True))
+            check_row(unit, kms_key_policies, row)
+            return str(row["policy"])
+        log.error("a key's policy is gone", action="seal_broken", table=kms_key_policies.name, **place)
+        raise SealBroken(f"The policy of {key.arn} is gone.")
+
+    return unit.derived(("kms policy", *place.values()), read)
+
+
+def save_policy(unit: Unit, key: KmsKey, policy: str) -> None:
+    """Make this the key's policy."""
+    row = {"account_id": key.account_id, "region": key.region, "key_id": key.key_id, "policy": policy}
+    unit.connection.execute(
+        delete(kms_key_policies).where(*(kms_key_policies.c[name] == row[name] for name in KEY))
+    )
+    unit.connection.execute(kms_key_policies.insert().values(signed(unit, kms_key_policies, row)))
+
+
+def default_policy(account_id: AccountId, region: str) -> str:
+    """Return the policy of a key made without one: the account decides, by its identities' policies."""
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": _root(account_id, region)},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return _document("key-default-1", statement)
+
+
+def managed_policy(key: KmsKey) -> str:
+    """Return the policy of aws/secretsmanager (BEHAVIOUR 4.6): its account, through Secrets Manager alone."""
+    through_service = {
+        "Sid": "Allow access through AWS Secrets Manager for all principals in the account that are authorized to"
+        " use AWS Secrets Manager",
+        "Effect": "Allow",
+        "Principal": {"AWS": "*"},
+        "Action": [
+            "kms:Decrypt",
+            "kms:ReEncrypt*",
+            "kms:GenerateDataKey*",
+            "kms:CreateGrant",
+            "kms:DescribeKey",
+        ],
+        "Resource": "*",
+        "Condition": {
+            "StringEquals": {
+                "kms:CallerAccount": key.account_id,
+                "kms:ViaService": f"secretsmanager.{key.region}.amazonaws.com",
+            }
+        },
+    }
+    direct = {
+        "Sid": "Allow direct access to key metadata to the account",
+        "Effect": "Allow",
+        "Principal": {"AWS": _root(key.account_id, key.region)},
+        "Action": ["kms:Describe*", "kms:Get*", "kms:List*", "kms:RevokeGrant"],
+        "Resource": "*",
+    }
+    return _document("auto-secretsmanager-1", through_service, direct)
+
+
+def _root(account_id: AccountId, region: str) -> str:
+    return f"arn:{partition_of(region)}:iam::{account_id}:root"
+
+
+def _document(policy_id: str, *statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Id": policy_id, "Statement": list(statements)})

@@ -1,0 +1,79 @@
+"""PutKeyPolicy, GetKeyPolicy and ListKeyPolicies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from turnlock.core.action import Answer, Request
+from turnlock.core.call import Call
+from turnlock.errors import (
+    AccessDeniedException,
+    LimitExceededException,
+    MalformedPolicyDocumentException,
+    NotFoundException,
+    UnsupportedOperationException,
+)
+from turnlock.keys.lookup import ADMINISTERED, require_customers, require_lasting
+from turnlock.keys.model import KmsKey
+from turnlock.keys.policies import policy_of, save_policy
+from turnlock.storage import Unit
+
+PolicyReader = Callable[[str], object]
+"""Reads a resource policy by the grammar of the policy language; ValueError says what is wrong. IAM's, given by `app`."""
+
+_DEFAULT: Final = "default"
+"""The only name that a key policy can have."""
+
+_LONGEST: Final = 32_768
+"""Characters of a key policy (KMS developer guide, "Quotas")."""
+
+
+def put_key_policy(read_policy: PolicyReader, call: Call, request: Request, unit: Unit) -> Answer:
+    """PutKeyPolicy: give the key this policy instead of the one it has.
+
+    Raises MalformedPolicyDocumentException for what is no policy, and for one that would not let the caller change it
+    again, unless BypassPolicyLockoutSafetyCheck says that this is meant.
+    """
+    key = ADMINISTERED.require(call, request, unit)
+    require_customers(key)
+    require_lasting(key)
+    if request.get("PolicyName", _DEFAULT) != _DEFAULT:
+        raise UnsupportedOperationException("The only policy name that is supported is default.")
+    put_checked_policy(read_policy, request, unit, key, request["Policy"])
+    return {}
+
+
+def get_key_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetKeyPolicy: the policy as it was put."""
+    key = ADMINISTERED.require(call, request, unit)
+    if request.get("PolicyName", _DEFAULT) != _DEFAULT:
+        raise NotFoundException("No such policy exists")
+    return {"Policy": policy_of(unit, key), "PolicyName": _DEFAULT}
+
+
+def list_key_policies(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListKeyPolicies: `default`, always."""
+    ADMINISTERED.require(call, request, unit)
+    return {"PolicyNames": [_DEFAULT], "Truncated": False}
+
+
+def put_checked_policy(
+    read_policy: PolicyReader, request: Request, unit: Unit, key: KmsKey, policy: str
+) -> None:
+    """Write a key's policy, then ask the gate whether its caller could do so again: the whole evaluation, not a likeness."""
+    if len(policy) > _LONGEST:
+        raise LimitExceededException(f"A key policy can have at most {_LONGEST} characters.")
+    try:
+        read_policy(policy)
+    except ValueError as error:
+        raise MalformedPolicyDocumentException(f"The policy is not valid. {error}") from None
+    save_policy(unit, key, policy)
+    if request.get("BypassPolicyLockoutSafetyCheck", False):
+        return
+    try:
+        unit.require("PutKeyPolicy", {"KeyId": key.key_id, "Policy": policy})
+    except AccessDeniedException:
+        raise MalformedPolicyDocumentException(
+            "The new key policy will not allow you to update the key policy in the future."
+        ) from None
