@@ -260,7 +260,7 @@ def resource_kind(call: Call, subject: Subject) -> PolicyKind:
 
 
 def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
-    if (call.service, action) in ALWAYS_ALLOWED or _is_plain_root(call, subject):
+    if (call.service, action) in ALWAYS_ALLOWED or _is_plain_root(call, subject, holdings):
         return _ALLOWED
     context = Context(call=call, holdings=holdings, subject=subject)
     asked = asked_of(call, action, subject, context)
@@ -270,7 +270,7 @@ def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> W
 _ALLOWED: Final = Allowed()
 
 
-def _is_plain_root(call: Call, subject: Subject) -> bool:
+def _is_plain_root(call: Call, subject: Subject, holdings: Holdings) -> bool:
     """Tell whether the root user asks where no policy has a say: most of its calls."""
     session = call.session
     return (
@@ -280,6 +280,8 @@ def _is_plain_root(call: Call, subject: Subject) -> bool:
         and session.policy is None
         and not session.managed_policies
         and not session.hosted
+        and not holdings.policies
+        and holdings.boundary is None
         and account_of(call, subject) == call.principal.account_id
     )
 
