@@ -12,7 +12,7 @@ before the request began, allow what it does not understand, or tell a caller of
 
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
-from turnlock.identity.assuming import find_role, issue_role_session
+from turnlock.identity.assuming import issue_role_session
 from turnlock.identity.context import account_of, tag_keys
 from turnlock.identity.credentials import (
     accounts,
@@ -33,6 +33,7 @@ from turnlock.identity.exposure import (
 )
 from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.iam.api import IAM_ACTIONS
+from turnlock.identity.iam.lookup import find_role
 from turnlock.identity.key_uses import KeyUsed, KeyUses, note_use
 from turnlock.identity.model import (
     Credential,
@@ -40,6 +41,7 @@ from turnlock.identity.model import (
     root_principal,
     rotation_policy,
 )
+from turnlock.identity.permissions import require_pass_role, require_permission, service_may_assume
 from turnlock.identity.policy import Document, NamedPrincipal, PrincipalType
 from turnlock.identity.policy_reader import (
     Form,
@@ -92,8 +94,11 @@ __all__ = [
     "read_resource_policy",
     "read_trust_policy",
     "refence",
+    "require_pass_role",
+    "require_permission",
     "root_principal",
     "rotation_policy",
+    "service_may_assume",
     "tag_keys",
     "write_credentials",
 ]

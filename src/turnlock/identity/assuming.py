@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from turnlock.core.action import Answer, ConditionValues, Request, Subject
-from turnlock.core.arn import AccountId, Arn
+from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, Fence, Principal, PrincipalKind
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.errors import AccessDeniedException, PackedPolicyTooLargeException, ValidationException
+from turnlock.identity.context import tag_keys
 from turnlock.identity.credentials import new_session
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.documents import check_identity_policy
-from turnlock.identity.iam.lookup import request_tag_conditions, require_policy, tags_in
-from turnlock.identity.iam.model import Identity, Kind
-from turnlock.identity.iam.store import find_identity, versions_of
+from turnlock.identity.iam.lookup import find_role, request_tag_conditions, require_policy, tags_in
+from turnlock.identity.iam.model import Identity
+from turnlock.identity.iam.store import versions_of
 from turnlock.identity.model import LONGEST_POLICY, role_session
+from turnlock.identity.permissions import require_permission
 from turnlock.identity.session_context import SessionContext
 from turnlock.storage import Unit
 
@@ -46,20 +48,7 @@ class SessionWish:
         return -(-100 * sum(map(len, texts)) // _MOST_PACKED)
 
 
-def find_role(unit: Unit, role_arn: str) -> Identity | None:
-    """Return the role of an ARN, in whichever account; None for one that is not there or no role's ARN."""
-    try:
-        arn = Arn.parse(role_arn)
-    except ValueError:
-        return None
-    noun, _, path = arn.resource.partition("/")
-    if (arn.service, noun) != ("iam", "role"):
-        return None
-    role = find_identity(unit, AccountId(arn.account_id), Kind.ROLE, path.rpartition("/")[2])
-    return role if role is not None and role.arn == role_arn else None
-
-
-def role_subject(call: Call, request: Request, unit: Unit) -> Subject:
+def role_subject(_call: Call, request: Request, unit: Unit) -> Subject:
     """Return what a call about a RoleArn is about: the role, whose trust policy decides."""
     role = find_role(unit, request["RoleArn"])
     return Subject(
@@ -67,7 +56,7 @@ def role_subject(call: Call, request: Request, unit: Unit) -> Subject:
         named=request["RoleArn"],
         policy=None if role is None else role.trust_policy,
         policy_decides=True,
-        conditions=lambda: _conditions(call, request, role),
+        conditions=lambda: _conditions(request, role),
     )
 
 
@@ -86,6 +75,11 @@ def assume_role(call: Call, request: Request, unit: Unit) -> Answer:
             f" on resource: {request['RoleArn']}"
         )
     wish = read_wish(call, request, unit, role)
+    subject = role_subject(call, request, unit)
+    if wish.tags:
+        require_permission(unit, call, "sts:TagSession", subject)
+    if "SourceIdentity" in request:
+        require_permission(unit, call, "sts:SetSourceIdentity", subject)
     return answer_session(unit, role, wish)
 
 
@@ -222,7 +216,7 @@ def _source_identity(call: Call | None, request: Request) -> str | None:
     return before or given
 
 
-def _conditions(call: Call, request: Request, role: Identity | None) -> ConditionValues:
+def _conditions(request: Request, role: Identity | None) -> ConditionValues:
     """Return STS's condition keys (Service Authorization Reference, "AWS Security Token Service")."""
     found = dict(request_tag_conditions(request))
     for name, key in (
@@ -236,9 +230,5 @@ def _conditions(call: Call, request: Request, role: Identity | None) -> Conditio
         found["sts:transitivetagkeys"] = list(request["TransitiveTagKeys"])
     if "DurationSeconds" in request:
         found["sts:durationseconds"] = [str(request["DurationSeconds"])]
-    if call.session.source_identity is not None:
-        found["aws:sourceidentity"] = [call.session.source_identity]
-    for key, value in ({} if role is None else role.tags).items():
-        found[f"aws:resourcetag/{key.lower()}"] = [value]
-        found[f"iam:resourcetag/{key.lower()}"] = [value]
-    return found
+    tags = {} if role is None else role.tags
+    return {**found, **tag_keys("aws:resourcetag/", tags), **tag_keys("iam:resourcetag/", tags)}

@@ -45,7 +45,7 @@ class Context:
         found = self.further.get(key)
         if found is None:
             own = _GLOBAL.get(key)
-            found = self._others(key) if own is None else own(self)
+            found = (_NONE if own is None else own(self)) or self._others(key)
         if not found:
             self.asked.add(key)
         return found
@@ -118,6 +118,11 @@ def _mfa_age(context: Context) -> Sequence[str]:
     return (str(int((context.call.at - session.created_at).total_seconds())),)
 
 
+def _source_identity(context: Context) -> Sequence[str]:
+    stands_behind = context.call.session.source_identity
+    return () if stands_behind is None else (stands_behind,)
+
+
 def _issued(context: Context) -> Sequence[str]:
     issued = context.call.session.created_at
     return () if issued is None else (_moment(issued),)
@@ -169,6 +174,7 @@ _GLOBAL: Final[Mapping[str, Callable[[Context], Sequence[str]]]] = {
     "aws:requestedregion": lambda context: (context.call.region,),
     "aws:resourceaccount": lambda context: (account_of(context.call, context.subject),),
     "aws:securetransport": lambda context: (_spelled(context.call.secure),),
+    "aws:sourceidentity": _source_identity,
     "aws:sourceip": _source_ip,
     "aws:tokenissuetime": _issued,
     "aws:useragent": lambda context: (context.call.invoked_by or context.call.user_agent,),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from turnlock.core.action import ConditionValues, Request, Subject
-from turnlock.core.arn import AccountId
+from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import (
     InvalidInputException,
@@ -14,6 +14,7 @@ from turnlock.errors import (
     NoSuchEntityException,
     ValidationException,
 )
+from turnlock.identity.context import tag_keys
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.model import TAGS, Identity, Kind, ManagedPolicy, identity_arn, policy_arn
 from turnlock.identity.iam.store import find_identity, find_policy, identities_by_id
@@ -50,6 +51,19 @@ def calling_user(call: Call, unit: Unit) -> Identity | None:
         return None
     found = identities_by_id(unit, call.principal.account_id, [call.principal.principal_id])
     return found[0] if found else None
+
+
+def find_role(unit: Unit, role_arn: str) -> Identity | None:
+    """Return the role of an ARN, in whichever account; None for one that is not there or no role's ARN."""
+    try:
+        arn = Arn.parse(role_arn)
+    except ValueError:
+        return None
+    noun, _, path = arn.resource.partition("/")
+    if (arn.service, noun) != ("iam", "role"):
+        return None
+    role = find_identity(unit, AccountId(arn.account_id), Kind.ROLE, path.rpartition("/")[2])
+    return role if role is not None and role.arn == role_arn else None
 
 
 def no_such(kind: Kind, name: str) -> NoSuchEntityException:
@@ -132,11 +146,11 @@ def conditions(
     request: Request, tags: Mapping[str, str] | None = None, *, boundary: str | None = None
 ) -> ConditionValues:
     """Return the condition keys of IAM's actions (Service Authorization Reference, "AWS Identity and Access Management")."""
-    found: dict[str, Sequence[str]] = {}
-    for key, value in (tags or {}).items():
-        found[f"aws:resourcetag/{key.lower()}"] = [value]
-        found[f"iam:resourcetag/{key.lower()}"] = [value]
-    found |= request_tag_conditions(request)
+    found: dict[str, Sequence[str]] = {
+        **tag_keys("aws:resourcetag/", tags or {}),
+        **tag_keys("iam:resourcetag/", tags or {}),
+        **request_tag_conditions(request),
+    }
     if "PolicyArn" in request:
         found["iam:policyarn"] = [request["PolicyArn"]]
     boundary = request.get("PermissionsBoundary", boundary)
@@ -147,9 +161,8 @@ def conditions(
 
 def request_tag_conditions(request: Request) -> ConditionValues:
     """Return the keys that tell which tags a request gives or takes."""
-    found: dict[str, Sequence[str]] = {
-        f"aws:requesttag/{tag['Key'].lower()}": [tag["Value"]] for tag in request.get("Tags", ())
-    }
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
+    found: dict[str, Sequence[str]] = dict(tag_keys("aws:requesttag/", tags))
     keys = [*(tag["Key"] for tag in request.get("Tags", ())), *request.get("TagKeys", ())]
     if keys:
         found["aws:tagkeys"] = keys

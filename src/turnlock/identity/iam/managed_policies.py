@@ -50,7 +50,7 @@ def create_policy(call: Call, request: Request, unit: Unit) -> Answer:
         unit, policy, taken=f"A policy called {policy.name} already exists. Duplicate names are not allowed."
     )
     _add(unit, policy, request["PolicyDocument"])
-    return {"Policy": _shown(unit, policy)}
+    return {"Policy": policy_members(unit, policy)}
 
 
 def get_policy(call: Call, request: Request, unit: Unit) -> Answer:
@@ -58,7 +58,7 @@ def get_policy(call: Call, request: Request, unit: Unit) -> Answer:
     known = AWS_MANAGED.get(request["PolicyArn"])
     if known is not None:
         return {"Policy": _shown_aws(unit, call.account_id, known)}
-    return {"Policy": _shown(unit, _own(call, request, unit))}
+    return {"Policy": policy_members(unit, _own(call, request, unit))}
 
 
 def list_policies(call: Call, request: Request, unit: Unit) -> Answer:
@@ -66,7 +66,7 @@ def list_policies(call: Call, request: Request, unit: Unit) -> Answer:
     scope, prefix = request.get("Scope", "All"), request.get("PathPrefix", "/")
     found: list[dict[str, Any]] = []
     if scope != "AWS":
-        found += [_shown(unit, one, tags=False) for one in policies_of(unit, call.account_id)]
+        found += [policy_members(unit, one, tags=False) for one in policies_of(unit, call.account_id)]
     if scope != "Local":
         found += [_shown_aws(unit, call.account_id, one) for one in AWS_MANAGED.values()]
     counted = {
@@ -188,7 +188,8 @@ def _version(policy: ManagedPolicy, versions: list[PolicyVersion], version_id: s
     )
 
 
-def _shown(unit: Unit, policy: ManagedPolicy, *, tags: bool = True) -> dict[str, Any]:
+def policy_members(unit: Unit, policy: ManagedPolicy, *, tags: bool = True) -> dict[str, Any]:
+    """Return the Policy of an answer; lists leave description and tags out."""
     return {
         "PolicyName": policy.name,
         "PolicyId": policy.id,
@@ -206,7 +207,7 @@ def _shown(unit: Unit, policy: ManagedPolicy, *, tags: bool = True) -> dict[str,
 
 def _shown_aws(unit: Unit, account_id: AccountId, known: AwsManagedPolicy) -> dict[str, Any]:
     policy, _ = _as_managed(known, account_id)
-    return {**_shown(unit, policy), "Arn": known.arn, **_counts(unit, account_id, known.arn)}
+    return {**policy_members(unit, policy), "Arn": known.arn, **_counts(unit, account_id, known.arn)}
 
 
 def _as_managed(known: AwsManagedPolicy, account_id: AccountId) -> tuple[ManagedPolicy, list[PolicyVersion]]:
