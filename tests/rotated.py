@@ -58,6 +58,17 @@ class Role:
             raise
         return True
 
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What a refused login and a session that has ended raise."""
+        return (psycopg.OperationalError,)
+
+    def log_in(self, value: Mapping[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
+        """Log in as an application does."""
+        return psycopg.connect(
+            self.server.conninfo(self.name, value["password"]), autocommit=True, connect_timeout=2
+        )
+
     def verifier(self) -> str:
         """Return what the database checks a password against."""
         with psycopg.connect(self.server.admin_url(driver=None)) as admin:
@@ -114,21 +125,21 @@ def new_token() -> str:
     return str(uuid.uuid4())
 
 
-def begin_rotation(client: Client, arn: str, token: str | None = None) -> Begun:
+def begin_rotation(client: Client, arn: str, token: str | None = None, function: str = ROTATOR) -> Begun:
     """Ask for a rotation now."""
     before = client.describe_secret(SecretId=arn).get("LastRotatedDate")
     answer = client.rotate_secret(
         SecretId=arn,
         ClientRequestToken=token or new_token(),
-        RotationLambdaARN=ROTATOR,
+        RotationLambdaARN=function,
         RotationRules={"ScheduleExpression": "rate(1 day)"},
     )
     return Begun(arn=arn, token=answer["VersionId"], rotated_before=before)
 
 
-def rotate(client: Client, arn: str) -> str:
+def rotate(client: Client, arn: str, function: str = ROTATOR) -> str:
     """Rotate and wait until it is done; return the token."""
-    begun = begin_rotation(client, arn)
+    begun = begin_rotation(client, arn, function=function)
     begun.await_end(client)
     return begun.token
 

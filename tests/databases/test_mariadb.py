@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import wait_until
 from turnlock.databases import EmbeddedMariaDB
-from turnlock.databases.mysqld import quoted
+from turnlock.databases.mysql_files import quoted
 from turnlock.errors import ConfigurationError
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]

@@ -120,7 +120,7 @@ def test_an_application_works_through_rotations_without_a_failed_operation(
     client = turnlock.client()
     arn = create_secret(client, role)
     set_at: dict[str, float] = {}
-    with Application(turnlock.client(), arn, role) as application:
+    with Application(turnlock.client(), arn, role, role.name) as application:
         for _ in range(case.rotations):
             token = rotate(client, arn)
             set_at[token] = password_set_at(role)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from turnlock.databases import cluster
-from turnlock.databases.mysqld import MySQLLayout, MySQLServer
+from turnlock.databases.mysql_files import MySQLLayout
+from turnlock.databases.mysqld import MySQLServer
 from turnlock.databases.process import Account
 from turnlock.errors import ConfigurationError
 

@@ -13,14 +13,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from turnlock.databases import cluster
-from turnlock.databases.authority import loopback_identity
+from turnlock.databases.mysql_files import MySQLLayout, lay_out, make_private, quoted, write_certificates
 from turnlock.databases.process import HOST, Account, free_port, start_bound
 from turnlock.errors import ConfigurationError
 
@@ -47,39 +45,6 @@ _SETTINGS: Mapping[str, str] = {
     "local-infile": "OFF",
     "host-cache-size": "0",  # a blocked host is no verdict on a password, and here there is one host
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MySQLLayout:
-    """Where the parts of a server lie below its directory."""
-
-    root: Path
-    socket_directory: Path
-
-    @property
-    def data(self) -> Path:
-        """The server's own data directory; only its account may enter."""
-        return self.root / "data"
-
-    @property
-    def log(self) -> Path:
-        """What the server writes on its standard error."""
-        return self.root / "mysqld.log"
-
-    @property
-    def ca(self) -> Path:
-        """The certificate that clients verify the server with; anyone may read it."""
-        return self.root / "tls" / "ca.pem"
-
-    @property
-    def socket(self) -> Path:
-        """The unix socket."""
-        return self.socket_directory / "mysqld.sock"
-
-    @property
-    def initialised(self) -> bool:
-        """True when initialisation was completed here, up to the master user."""
-        return (self.root / "initialised").exists()
 
 
 class MySQLServer(ABC):
@@ -294,14 +259,14 @@ class MySQLServer(ABC):
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="turnlock-my-"))
         account = self._account()
-        self._layout = layout = _lay_out(self._directory, account)
+        self._layout = layout = lay_out(self._directory, account)
         if layout.initialised:
             if self._password is None:
                 raise ConfigurationError(f"The data in {self._directory} exist; their password is needed.")
             return
         self._password = self._password or secrets.token_urlsafe(24)
         shutil.rmtree(layout.data)  # what a first start left that did not come to its end
-        _make_private(layout.data, account)
+        make_private(layout.data, account)
         self._run_initialisation(layout, account)
 
     def _run_initialisation(self, layout: MySQLLayout, account: Account | None) -> None:
@@ -363,7 +328,7 @@ class MySQLServer(ABC):
             "innodb-flush-log-at-trx-commit": "1" if self._fsync else "2",
         }
         if self._tls:
-            certificate, key = _write_certificates(layout, account)
+            certificate, key = write_certificates(layout, account)
             settings |= {"ssl-cert": str(certificate), "ssl-key": str(key), "ssl-ca": str(layout.ca)}
         settings |= self._settings
         return [f"--{name}={value}" for name, value in settings.items()]
@@ -391,48 +356,6 @@ class MySQLServer(ABC):
                 self._process.wait(_PATIENCE)
                 break
         self._process = None
-
-
-def _lay_out(root: Path, account: Account | None) -> MySQLLayout:
-    """Make the directories of a server below `root` and give those that it writes to its account."""
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    root = root.resolve()
-    layout = MySQLLayout(root=root, socket_directory=cluster.socket_directory(root, "turnlock-my-"))
-    layout.ca.parent.mkdir(mode=0o755, exist_ok=True)
-    for directory in (layout.data, layout.socket_directory):
-        _make_private(directory, account)
-    if account:
-        root.chmod(0o711)
-        cluster.let_through(layout.data)
-    return layout
-
-
-def _make_private(directory: Path, account: Account | None) -> None:
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if account:
-        shutil.chown(directory, account.uid, account.gid)
-
-
-def quoted(text: str) -> str:
-    """Return `text` as a string literal on one line, for the SQL modes that a server starts with.
-
-    ValueError for what cannot be printed: a literal of an init-file ends with its line.
-    """
-    if not text.isprintable():
-        raise ValueError("an unprintable character cannot stand here")
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _write_certificates(layout: MySQLLayout, account: Account | None) -> tuple[Path, Path]:
-    """Return the server's certificate and key files, making them and the authority's certificate when absent."""
-    certificate, key = layout.root / "tls" / "server.crt", layout.root / "tls" / "server.key"
-    if not (certificate.exists() and key.exists() and layout.ca.exists()):
-        identity = loopback_identity(datetime.now(UTC))
-        cluster.write_private(certificate, identity.certificate, account)
-        cluster.write_private(key, identity.key, account)
-        layout.ca.write_bytes(identity.ca)
-        layout.ca.chmod(0o644)
-    return certificate, key
 
 
 def _greets(path: Path) -> bool:

@@ -64,17 +64,27 @@ class HostedFunction:
     memory_bytes: int = 512 * MIB
     supports_probe: bool = False
     """True when it answers the extra step `probe`, so that rotation can recover by what the database accepts."""
+    keeps_current: bool = False
+    """True when AWSCURRENT's credential stays valid throughout: alternating users."""
 
 
 def _table(*rows: HostedFunction) -> Mapping[str, HostedFunction]:
     return MappingProxyType({row.name: row for row in rows})
 
 
+_DATABASES: Final = (("PostgreSQL", "postgresql"), ("MySQL", "mysql"), ("MariaDB", "mariadb"))
+_STRATEGIES: Final = (("SingleUser", "single_user"), ("MultiUser", "multi_user"))
+
 HOSTED: Final = _table(
-    HostedFunction(
-        name="SecretsManagerRDSPostgreSQLRotationSingleUser",
-        handler="turnlock.rotators.postgresql_single_user.lambda_handler",
-        supports_probe=True,
+    *(
+        HostedFunction(
+            name=f"SecretsManagerRDS{database}Rotation{strategy}",
+            handler=f"turnlock.rotators.{engine}_{module}.lambda_handler",
+            supports_probe=True,
+            keeps_current=strategy == "MultiUser",
+        )
+        for database, engine in _DATABASES
+        for strategy, module in _STRATEGIES
     ),
 )
 """Every function that this server can run, by name. They have one version, `$LATEST`."""

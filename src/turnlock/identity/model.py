@@ -50,11 +50,11 @@ class Credential:
     """When a long-term key was last used, as far as the store knows."""
 
 
-def rotation_policy(secret_arn: str) -> str:
+def rotation_policy(secret_arn: str, master_arn: str | None = None) -> str:
     """Return the session policy of a rotation function: the calls of its four steps, on its one secret.
 
     The actions are those of the execution role in the user guide, "Permissions for rotation". Keys serve it through Secrets
-    Manager alone, which knows but the one secret.
+    Manager alone, which knows but the one secret; with a master secret, that one's value may be read as well.
     """
     actions = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
     statements = [
@@ -71,6 +71,9 @@ def rotation_policy(secret_arn: str) -> str:
             "Condition": {"StringLike": {"kms:ViaService": "secretsmanager.*"}},
         },
     ]
+    if master_arn is not None:
+        reads = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+        statements.append({"Effect": "Allow", "Action": reads, "Resource": master_arn})
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 

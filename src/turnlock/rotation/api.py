@@ -11,6 +11,7 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException, InvalidParameterException, InvalidRequestException
+from turnlock.rotation.masters import allow_master
 from turnlock.rotation.model import PlanState, Purpose
 from turnlock.rotation.plans import begin_plan, end_plan, schedule_of, scheduled
 from turnlock.rotation.schedule import RotationRules, immediate_window, parse
@@ -91,6 +92,7 @@ def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
     if function_arn is None:
         raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
     _check_function(secret, function_arn)
+    allow_master(unit, secret)
     rules = _rules(secret, request.get("RotationRules"))
     rotation = replace(secret.rotation, enabled=True, function_arn=function_arn, rules=rules)
     configured = secret.evolve(rotation=rotation, last_changed_at=unit.now)

@@ -16,6 +16,7 @@ from turnlock.errors import StoreError
 from turnlock.functions import Invocation, InvocationResult
 from turnlock.rotation.due import reopen_if_due
 from turnlock.rotation.keeper import Hold
+from turnlock.rotation.masters import allowed_master
 from turnlock.rotation.model import (
     Decision,
     Outcome,
@@ -159,19 +160,23 @@ class Carrier:
         return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
 
     def _credentials(self, claimed: Claimed) -> identity.TemporaryCredentials:
-        """Issue what a new process works with: good for this secret, and only under our fencing number."""
+        """Issue what a new process works with: good for this secret and its master, and only under our fencing number."""
         row = claimed.row
-        return self._database.write(
-            lambda unit: identity.issue_session(
+
+        def issue(unit: Unit) -> identity.TemporaryCredentials:
+            secret = secrets.find_secret(unit, row.reference)
+            master = None if secret is None else allowed_master(unit, secret)
+            return identity.issue_session(
                 unit,
                 account_id=row.account_id,
                 role_name="SecretsManagerRotation",
                 session_name=_NOT_IN_SESSION_NAMES.sub("-", row.plan.token)[:64],
-                policy=identity.rotation_policy(row.secret_arn),
+                policy=identity.rotation_policy(row.secret_arn, master),
                 seconds=CREDENTIAL_SECONDS,
                 fence=claimed.hold.fence,
             )
-        )
+
+        return self._database.write(issue)
 
     def _known_values(self, row: PlanRow) -> frozenset[str]:
         def work(unit: Unit) -> frozenset[str]:

@@ -18,7 +18,8 @@ After a probe the plan follows the database. Of the versions, in this order, the
 The second row is a database that lost a finished change (restored from a backup). It asks this of a hosted function:
 `setSecret` for a token that holds AWSCURRENT makes that version's value valid, logging in with AWSPREVIOUS.
 
-While AWSCURRENT may be refused by the database (`exposed`: setSecret was begun, and no probe has shown otherwise since),
+While AWSCURRENT may be refused by the database (`exposed`: setSecret was begun by a function that does not leave it valid, and
+no probe has shown otherwise since; or a probe has shown it),
 the window's end reports the failure but does not stop a hosted function: applications are locked out until the plan has
 converged, so it goes on, spaced by the back-off, until a label that can log in is AWSCURRENT.
 """
@@ -173,6 +174,8 @@ class Facts:
     rotation_enabled: bool
     can_probe: bool
     """The function is a hosted one, which answers `probe`."""
+    keeps_current: bool = False
+    """setSecret leaves AWSCURRENT's credential valid: alternating users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,7 +394,7 @@ def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
         return _end(Fail, plan, PlanState.FAILED, message)
     if not due:
         return Wait(plan=plan, until=plan.next_attempt_at)
-    exposed = plan.exposed or step is Step.SET
+    exposed = plan.exposed or (step is Step.SET and not facts.keeps_current)
     return Run(plan=plan.evolve(step=step, in_flight=True, exposed=exposed), step=step)
 
 

@@ -120,6 +120,7 @@ def facts_of(unit: Unit, secret: Secret, row: PlanRow) -> Facts:
         token_is_current=secret.labels.get(AWSCURRENT) == row.plan.token,
         rotation_enabled=bool(secret.rotation.enabled),
         can_probe=hosted is not None and hosted.supports_probe,
+        keeps_current=hosted is not None and hosted.keeps_current,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from turnlock.rotation.masters import find_master
 from turnlock.secrets import Secret, find_version, open_value
 from turnlock.storage import Unit
 
@@ -30,13 +31,18 @@ _SHORTEST = 4
 
 
 def known_values(unit: Unit, secret: Secret) -> frozenset[str]:
-    """Return the values in the secret's labelled versions: the whole texts, and the members that are not for reading."""
+    """Return the values in the labelled versions of the secret and of the master secret that its rotations may read.
+
+    They are the whole texts, and the members that are not for reading.
+    """
     texts: set[str] = set()
-    for version_id in set(secret.labels.values()):
-        version = find_version(unit, secret, version_id)
-        value = open_value(unit, secret, version) if version is not None else None
-        if value is not None:
-            texts.update(_texts(value))
+    master = find_master(unit, secret)
+    for owner in (secret,) if master is None else (secret, master):
+        for version_id in set(owner.labels.values()):
+            version = find_version(unit, owner, version_id)
+            value = open_value(unit, owner, version) if version is not None else None
+            if value is not None:
+                texts.update(_texts(value))
     return frozenset(text for text in texts if len(text) >= _SHORTEST)
 
 

@@ -64,6 +64,10 @@ class Endpoint:
         self._client = client
         self._secret_id = secret_id
 
+    def of(self, secret_id: str) -> Endpoint:
+        """Return another secret, through the same client."""
+        return Endpoint(self._client, secret_id)
+
     def describe(self) -> Description:
         """Return the present labels."""
         answer = self._client.describe_secret(SecretId=self._secret_id)

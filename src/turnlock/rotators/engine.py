@@ -79,6 +79,29 @@ class Credential:
         return {name: getattr(self, name) for name in ("host", "username", "password", "dbname")}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whom a server takes somebody for who has logged in."""
+
+    user: str
+    host: str | None = None
+    """MySQL's second half of an account's name, a pattern such as `%` or `10.1.%`; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """The user that the next version of a secret logs in as."""
+
+    model: Account
+    """The user that readers log in as now: whatever it may do, its twin may."""
+    username: str
+    password: str = field(repr=False)
+    group: str
+    """The role that holds the rights of both (PostgreSQL): the first of the two users, or an owner role of its own."""
+    acts_as_group: bool
+    """True: both are members of `group`, and act as it from their login on."""
+
+
 class Connection(Protocol):
     """An open session with a database."""
 
@@ -97,6 +120,7 @@ class Engine(Protocol[C]):
     """The values of the secret's `engine` that mean this kind."""
     default_port: int
     default_dbname: str
+    longest_username: int
 
     def connect(self, credential: Credential, timeout: float) -> C:
         """Log in within `timeout` seconds; Refused or Unreachable when that does not succeed."""
@@ -112,6 +136,40 @@ class Engine(Protocol[C]):
 
     def check(self, connection: C) -> None:
         """Run a trivial query; DatabaseFailed when the server does not carry it out."""
+        ...
+
+    def account(self, connection: C) -> Account:
+        """Ask the server for whom it takes this session; DatabaseFailed when it does not say."""
+        ...
+
+
+class TwinEngine(Engine[C], Protocol[C]):
+    """A kind of database where one user can be given all that another one may do."""
+
+    def renew_twin(self, connection: C, twin: Twin, confirm: Callable[[], None]) -> None:
+        """Make the twin, or give it its new password, and all that its model may do; over a master user's session.
+
+        The new password is valid only when everything else is done. `confirm` and errors as in `set_password`.
+        """
+        ...
+
+
+class TwoPasswordEngine(Engine[C], Protocol[C]):
+    """A kind of database whose users can have two passwords."""
+
+    def add_password(
+        self, connection: C, account: Account, password: str, kept: str, confirm: Callable[[], None]
+    ) -> None:
+        """Make the account accept `password` and, beside it, `kept`, which it accepts now; and no third.
+
+        `confirm` and errors as in `set_password`.
+        """
+        ...
+
+    def discard_password(
+        self, connection: C, account: Account, kept: str, confirm: Callable[[], None]
+    ) -> None:
+        """Make the account accept `kept` and nothing else; `confirm` and errors as in `set_password`."""
         ...
 
 

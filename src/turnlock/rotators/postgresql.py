@@ -16,7 +16,8 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
-from turnlock.rotators.engine import Credential, DatabaseFailed, Refused, Unreachable, redacted
+from turnlock.rotators import postgresql_twins
+from turnlock.rotators.engine import Account, Credential, DatabaseFailed, Refused, Twin, Unreachable, redacted
 
 _JUDGED = frozenset({"28P01", "28000"})
 """invalid_password and invalid_authorization_specification (PostgreSQL, Appendix A): a verdict on the login, provided
@@ -52,6 +53,7 @@ class PostgreSQL:
     names = frozenset({"postgres", "aurora-postgresql"})
     default_port = 5432
     default_dbname = "postgres"
+    longest_username = 63
 
     def __init__(self) -> None:
         if pq.version() < _OLDEST_LIBPQ:
@@ -89,13 +91,35 @@ class PostgreSQL:
         password without this lock: an administrator, another tool, or a secret that names the same role through
         another database (such locks are per database) or through a pooler that drops the time limits.
         """
+        with self._exclusively(connection, username, password, confirm) as verifier:
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(username), sql.Literal(verifier))
+            )
+
+    def renew_twin(self, connection: Connection, twin: Twin, confirm: Callable[[], None]) -> None:
+        """Make the twin or renew it, as `postgresql_twins` says, in one transaction like that of `set_password`."""
+        with self._exclusively(connection, twin.username, twin.password, confirm) as verifier:
+            postgresql_twins.renew(connection, twin, verifier)
+
+    def account(self, connection: Connection) -> Account:
+        """Return the role that logged in, whichever role it acts as."""
+        values = _values(connection)
+        try:
+            row = connection.execute("SELECT session_user").fetchone()
+        except psycopg.Error as error:
+            raise DatabaseFailed(f"The query failed: {_words(error, values)}") from None
+        assert row is not None
+        return Account(user=row[0])
+
+    @contextmanager
+    def _exclusively(
+        self, connection: Connection, username: str, password: str, confirm: Callable[[], None]
+    ) -> Iterator[str]:
+        """Open the transaction that `set_password` describes, and give the password's SCRAM verifier for the role."""
         values = _values(connection)
         try:
             verifier = connection.pgconn.encrypt_password(
                 password.encode(), username.encode(), b"scram-sha-256"
-            )
-            statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                sql.Identifier(username), sql.Literal(verifier.decode())
             )
             with connection.transaction():
                 for name, value in _LIMITS.items():
@@ -107,7 +131,7 @@ class PostgreSQL:
                     " WHERE current_setting('synchronous_commit') = 'off'"
                 )
                 confirm()
-                connection.execute(statement)
+                yield verifier.decode()
         except psycopg.Error as error:
             raise DatabaseFailed(f"The password change failed: {_words(error, values)}") from None
 

@@ -1,4 +1,4 @@
-"""The hosted function that rotates the password of one PostgreSQL role: handler `….lambda_handler`."""
+"""The hosted function that rotates the password of one PostgreSQL user: handler `….lambda_handler`."""
 
 from __future__ import annotations
 

@@ -1,47 +1,25 @@
-"""The single-user strategy: a role changes its own password."""
+"""The single-user strategy: a user changes its own password."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from typing import Any
 
-from turnlock.rotators.engine import (
-    C,
-    Credential,
-    Engine,
-    LoginFailed,
-    NoWayIn,
-    Refused,
-    Unreachable,
-    Verdict,
-)
-
-LOGIN_TIMEOUT = 5.0
-"""Seconds for one login. Three of them leave time for the change inside a function's usual 30 seconds."""
+from turnlock.rotators.endpoint import Stage
+from turnlock.rotators.engine import C, Credential, Engine, LoginFailed, NoWayIn, Unreachable
+from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One labelled version of the secret."""
+class SingleUser:
+    """One user, one password: AWSCURRENT is refused from the change until finishSecret."""
 
-    name: str
-    """`pending`, `current` or `previous`."""
-    credential: Credential | None
-    """None when there is no such version or it holds no credential."""
+    def next_value(self, rotation: Rotation, current: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return dict(current)
 
-
-def verdict_on(engine: Engine[C], credential: Credential | None) -> Verdict:
-    """Log in for real and tell what came of it."""
-    if credential is None:
-        return Verdict.ABSENT
-    try:
-        engine.connect(credential, LOGIN_TIMEOUT).close()
-    except Refused:
-        return Verdict.REFUSED
-    except Unreachable:
-        return Verdict.UNREACHABLE
-    return Verdict.ACCEPTED
+    def make_valid(self, rotation: Rotation) -> None:
+        current = rotation.required(Stage.CURRENT)
+        set_password(rotation.engine, rotation.target(), rotation.ways_in(current), rotation.confirm)
 
 
 def set_password(
@@ -70,7 +48,7 @@ def set_password(
         try:
             connection = engine.connect(credential, LOGIN_TIMEOUT)
         except LoginFailed as failure:
-            said.append(_told(candidate.name, failure))
+            said.append(told(candidate.name, failure))
             if isinstance(failure, Unreachable):
                 break
             continue
@@ -83,23 +61,7 @@ def set_password(
     raise NoWayIn(f"Unable to log in to the database: {'; '.join(said)}.")
 
 
-def test_login(engine: Engine[C], target: Candidate) -> None:
-    """Log in with the target and run a trivial query; Refused, Unreachable or DatabaseFailed when that fails."""
-    assert target.credential is not None
-    try:
-        connection = engine.connect(target.credential, LOGIN_TIMEOUT)
-    except LoginFailed as failure:
-        raise type(failure)(f"Unable to log in to the database: {_told(target.name, failure)}.") from None
-    with closing(connection):
-        engine.check(connection)
-
-
 def _difference(target: Credential, way_in: Credential) -> str | None:
     return next(
         (what for what in ("username", "host") if getattr(target, what) != getattr(way_in, what)), None
     )
-
-
-def _told(name: str, failure: LoginFailed) -> str:
-    verdict = Verdict.REFUSED if isinstance(failure, Refused) else Verdict.UNREACHABLE
-    return f"{name} {verdict.value} ({failure})"

@@ -11,65 +11,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from types import MappingProxyType
 from typing import Any
 
-from turnlock.rotators.endpoint import Description, Endpoint, SecretsManager, Stage, client
-from turnlock.rotators.engine import Credential, Engine, Superseded, credential_of
+from turnlock.rotators.endpoint import Endpoint, SecretsManager, Stage, client
+from turnlock.rotators.engine import C, Engine, LoginFailed, credential_of
 from turnlock.rotators.passwords import PasswordRules
-from turnlock.rotators.single_user import Candidate, set_password, test_login, verdict_on
+from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, Strategy, told, verdict_on
+from turnlock.rotators.single_user import SingleUser
 
 Answer = dict[str, str] | None
 """What a step returns: nothing, or the verdicts of `probe`."""
 
+Strategies = Mapping[str | None, Strategy]
+"""The strategies of a function, by the secret's `rotationStrategy`; None is what a secret without one gets."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """One invocation: the secret, the version that is being made, and the kind of database."""
-
-    endpoint: Endpoint
-    engine: Engine[Any]
-    token: str
-    """ClientRequestToken: the id of the version that is being made."""
-    rotation_token: str | None
-    """Proof, for PutSecretValue, that a caller with other credentials acts for this rotation."""
-    description: Description
-    """The labels when the step began."""
-
-    @property
-    def finished(self) -> bool:
-        """True when the version is AWSCURRENT already."""
-        return self.description.carries(self.token, Stage.CURRENT)
-
-    def required(self, stage: Stage, token: str | None = None) -> dict[str, Any]:
-        """Return the value under a label; ValueError when there is none."""
-        value = self.endpoint.value(stage, token)
-        if value is None:
-            raise ValueError(f"The secret {self.description.arn} has no {stage.value} value.")
-        return value
-
-    def target(self) -> Candidate:
-        """Return the version that the database shall accept."""
-        stage = Stage.CURRENT if self.finished else Stage.PENDING
-        return Candidate(
-            name="current" if self.finished else "pending",
-            credential=credential_of(self.required(stage, self.token), self.engine),
-        )
-
-    def confirm(self) -> None:
-        """Superseded unless the version still carries the label that this step began with.
-
-        A version that is AWSCURRENT is restored only while no other one is being made: that one's turn would be next.
-        """
-        now = self.endpoint.describe()
-        if not now.carries(self.token, Stage.CURRENT if self.finished else Stage.PENDING):
-            raise Superseded(f"The version {self.token} is no longer the one to set.")
-        if self.finished and now.version_with(Stage.PENDING) not in (None, self.token):
-            raise Superseded(f"Another version than {self.token} is being made.")
+SINGLE_USER: Strategies = MappingProxyType({None: SingleUser()})
 
 
 def handle(
-    event: Mapping[str, Any], engine: Engine[Any], secrets_manager: SecretsManager | None = None
+    event: Mapping[str, Any],
+    engine: Engine[Any],
+    secrets_manager: SecretsManager | None = None,
+    strategies: Strategies = SINGLE_USER,
 ) -> Answer:
     """Carry out the event's step for a secret that holds a credential of `engine`.
 
@@ -90,7 +55,7 @@ def handle(
     )
     if step != "probe":
         _require_rotating(rotation)
-    return _STEPS[step](rotation)
+    return _STEPS[step](rotation, strategies)
 
 
 def _named(event: Mapping[str, Any], name: str) -> str:
@@ -112,81 +77,71 @@ def _require_rotating(rotation: Rotation) -> None:
         )
 
 
-def _create_secret(rotation: Rotation) -> Answer:
+def _strategy(current: Mapping[str, Any], strategies: Strategies) -> Strategy:
+    named = current.get("rotationStrategy")
+    if named not in strategies:
+        choices = ", ".join(sorted(name for name in strategies if name)) or "none"
+        raise ValueError(f"the secret's rotationStrategy is not one of this function's: {choices}")
+    return strategies[named]
+
+
+def _create_secret(rotation: Rotation, strategies: Strategies) -> Answer:
     if rotation.finished:
         return None
     current = rotation.required(Stage.CURRENT)
     credential_of(current, rotation.engine)
+    value = _strategy(current, strategies).next_value(rotation, current)
     if rotation.endpoint.value(Stage.PENDING, rotation.token) is None:
         rules = PasswordRules.from_environment(os.environ)
-        pending = {**current, "password": rotation.endpoint.random_password(rules)}
+        pending = {**value, "password": rotation.endpoint.random_password(rules)}
         rotation.endpoint.put_pending(pending, rotation.token, rotation.rotation_token)
     return None
 
 
-def _set_secret(rotation: Rotation) -> Answer:
+def _set_secret(rotation: Rotation, strategies: Strategies) -> Answer:
     """Set the pending password; for a version that is AWSCURRENT, restore its own (the database went back in time)."""
-    current = rotation.required(Stage.CURRENT)
-    ways_in = [_previous(rotation, current)]
-    if not rotation.finished:
-        ways_in.insert(0, Candidate(name="current", credential=credential_of(current, rotation.engine)))
-    set_password(rotation.engine, rotation.target(), ways_in, rotation.confirm)
+    _strategy(rotation.required(Stage.CURRENT), strategies).make_valid(rotation)
     return None
 
 
-def _test_secret(rotation: Rotation) -> Answer:
+def _test_secret(rotation: Rotation, _strategies: Strategies) -> Answer:
     test_login(rotation.engine, rotation.target())
     return None
 
 
-def _finish_secret(rotation: Rotation) -> Answer:
+def test_login(engine: Engine[C], target: Candidate) -> None:
+    """Log in with the target and run a trivial query; Refused, Unreachable or DatabaseFailed when that fails."""
+    assert target.credential is not None
+    try:
+        connection = engine.connect(target.credential, LOGIN_TIMEOUT)
+    except LoginFailed as failure:
+        raise type(failure)(f"Unable to log in to the database: {told(target.name, failure)}.") from None
+    with closing(connection):
+        engine.check(connection)
+
+
+def _finish_secret(rotation: Rotation, _strategies: Strategies) -> Answer:
     if not rotation.finished:
         current = rotation.description.version_with(Stage.CURRENT)
         rotation.endpoint.make_current(rotation.token, instead_of=current)
     return None
 
 
-def _probe(rotation: Rotation) -> Answer:
-    current = _value_or_none(rotation, Stage.CURRENT)
+def _probe(rotation: Rotation, _strategies: Strategies) -> Answer:
+    current = rotation.value_or_none(Stage.CURRENT)
     pending: Mapping[str, Any] | None = None
     # A version without the label, such as one that is AWSCURRENT already, is refused under it and not merely absent.
     if rotation.description.carries(rotation.token, Stage.PENDING):
-        pending = _value_or_none(rotation, Stage.PENDING, rotation.token)
+        pending = rotation.value_or_none(Stage.PENDING, rotation.token)
     candidates = (
-        _candidate(rotation, "pending", pending),
-        _candidate(rotation, "current", current),
-        _previous(rotation, current or {}),
+        rotation.candidate("pending", pending),
+        rotation.candidate("current", current),
+        rotation.previous(current or {}),
     )
     return {one.name: verdict_on(rotation.engine, one.credential).value for one in candidates}
 
 
-def _value_or_none(rotation: Rotation, stage: Stage, token: str | None = None) -> dict[str, Any] | None:
-    try:
-        return rotation.endpoint.value(stage, token)
-    except ValueError:
-        return None
-
-
-def _candidate(rotation: Rotation, name: str, value: Mapping[str, Any] | None) -> Candidate:
-    credential: Credential | None = None
-    if value is not None:
-        try:
-            credential = credential_of(value, rotation.engine)
-        except (KeyError, ValueError):
-            credential = None
-    return Candidate(name=name, credential=credential)
-
-
-def _previous(rotation: Rotation, current: Mapping[str, Any]) -> Candidate:
-    """Return the AWSPREVIOUS version, to be used with or without TLS as the current one says."""
-    value = _value_or_none(rotation, Stage.PREVIOUS)
-    if value is not None:
-        value.pop("ssl", None)
-        value |= {"ssl": current["ssl"]} if "ssl" in current else {}
-    return _candidate(rotation, "previous", value)
-
-
-_STEPS: Mapping[str, Callable[[Rotation], Answer]] = {
+_STEPS: Mapping[str, Callable[[Rotation, Strategies], Answer]] = {
     "createSecret": _create_secret,
     "setSecret": _set_secret,
     "testSecret": _test_secret,

@@ -1,4 +1,7 @@
-"""What the herd, the dead-man events and rehearsals keep."""
+"""What the herd, the dead-man events, rehearsals and the master secrets of rotations keep."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0008"
 down_revision = "0007"
@@ -7,4 +10,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Expand: nothing yet."""
+    """Expand: a new table."""
+    op.create_table(
+        "rotation_masters",
+        sa.Column("account_id", sa.String(12)),
+        sa.Column("region", sa.String(32)),
+        sa.Column("name", sa.String(512)),
+        sa.Column("secret_arn", sa.Text, nullable=False),
+        sa.Column("master_arn", sa.Text, nullable=False),
+        sa.Column("mac", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "region", "name", name="pk_rotation_masters"),
+    )

@@ -1,0 +1,127 @@
+"""Which master secret the rotation of a secret may read: the one that a caller with the right to read it has let it use.
+
+A secret's value may name a master secret (`masterarn`), and whoever may put a value may write any name there. The name alone
+therefore opens nothing: RotateSecret asks the gate whether its caller may get the master's value, and what it answered is kept
+here with the secret. A function's session policy names the master secret only while AWSCURRENT still names the same one.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import msgspec
+from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from turnlock import secrets
+from turnlock.core.arn import Arn
+from turnlock.errors import ApiError, InvalidRequestException, SealBroken
+from turnlock.secrets import AWSCURRENT, Secret, parse_secret_id
+from turnlock.storage import Unit, metadata
+
+rotation_masters = Table(
+    "rotation_masters",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("region", String(32), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("secret_arn", Text, nullable=False),
+    Column("master_arn", Text, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+
+_SENTENCE = "The secret's masterarn must be the ARN of another secret in the same account and Region."
+
+
+def named_master(unit: Unit, secret: Secret) -> str | None:
+    """Return what the secret's AWSCURRENT value names as its master secret; None for a value that names none."""
+    current = secret.labels.get(AWSCURRENT)
+    version = secrets.find_version(unit, secret, current) if current is not None else None
+    if version is None:
+        return None
+    try:
+        value = msgspec.json.decode(secrets.open_value(unit, secret, version) or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ApiError):
+        return None
+    named = value.get("masterarn") if isinstance(value, dict) else None
+    return named if isinstance(named, str) and named else None
+
+
+def allow_master(unit: Unit, secret: Secret) -> None:
+    """Let the secret's rotations read the master secret that its value names, as far as the caller itself may.
+
+    What was allowed before stays allowed for whoever asks for a rotation. InvalidRequestException for a name that is not the
+    ARN of a secret of the same account and Region; AccessDeniedException where the caller may not get the master's value.
+    """
+    named = named_master(unit, secret)
+    if named is None:
+        _forget(unit, secret)
+        return
+    if named == _kept(unit, secret):
+        return
+    _require_neighbour(secret, named)
+    unit.require("GetSecretValue", {"SecretId": named})
+    found = secrets.find_secret(unit, parse_secret_id(named, secret.account_id, secret.region))
+    if found is None or found.arn != named:
+        raise InvalidRequestException(_SENTENCE)
+    _forget(unit, secret)
+    unit.connection.execute(
+        rotation_masters.insert().values(
+            account_id=secret.account_id,
+            region=secret.region,
+            name=secret.name,
+            secret_arn=secret.arn,
+            master_arn=named,
+            mac=_mac(unit, secret.arn, named),
+        )
+    )
+
+
+def allowed_master(unit: Unit, secret: Secret) -> str | None:
+    """Return the master secret that this secret's rotations may read now. Raises SealBroken on a row that was forged."""
+    named = named_master(unit, secret)
+    return named if named is not None and named == _kept(unit, secret) else None
+
+
+def find_master(unit: Unit, secret: Secret) -> Secret | None:
+    """Return the master secret that this secret's rotations may read now, if it is there."""
+    named = allowed_master(unit, secret)
+    if named is None:
+        return None
+    return secrets.find_secret(unit, parse_secret_id(named, secret.account_id, secret.region))
+
+
+def _kept(unit: Unit, secret: Secret) -> str | None:
+    row = unit.connection.execute(select(rotation_masters).where(*_key(secret))).first()
+    if row is None or row.secret_arn != secret.arn:
+        return None
+    if not hmac.compare_digest(bytes(row.mac), _mac(unit, row.secret_arn, row.master_arn)):
+        raise SealBroken(f"The master secret of {secret.arn} was not written by this server.")
+    return str(row.master_arn)
+
+
+def _require_neighbour(secret: Secret, named: str) -> None:
+    try:
+        arn = Arn.parse(named)
+    except ValueError:
+        raise InvalidRequestException(_SENTENCE) from None
+    home = (arn.service, arn.region, arn.account_id)
+    if home != ("secretsmanager", secret.region, secret.account_id) or named == secret.arn:
+        raise InvalidRequestException(_SENTENCE)
+
+
+def _forget(unit: Unit, secret: Secret) -> None:
+    unit.connection.execute(delete(rotation_masters).where(*_key(secret)))
+
+
+def _key(secret: Secret) -> tuple[ColumnElement[bool], ...]:
+    return (
+        rotation_masters.c.account_id == secret.account_id,
+        rotation_masters.c.region == secret.region,
+        rotation_masters.c.name == secret.name,
+    )
+
+
+def _mac(unit: Unit, secret_arn: str, master_arn: str) -> bytes:
+    return unit.keyring.mac("rotation-master", f"{secret_arn}\0{master_arn}".encode())

@@ -1,0 +1,58 @@
+"""The dual-passwords strategy: one user with two passwords, so that its name never changes and nobody meets a gap.
+
+Chosen by `"rotationStrategy": "dual-passwords"` in the secret's JSON. The new password is added beside AWSCURRENT's, which stays
+valid until it is discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from turnlock.rotators.endpoint import Stage
+from turnlock.rotators.engine import LoginFailed, NoWayIn, TwoPasswordEngine
+from turnlock.rotators.master import already_valid, connect_as_master, require_proof
+from turnlock.rotators.rotation import LOGIN_TIMEOUT, Rotation, told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualPasswords:
+    """The database accepts AWSCURRENT and AWSPENDING at the same time: the server must know two passwords for a user.
+
+    Done by the master user where the secret has a `masterarn`, else by the user itself.
+    """
+
+    engine: TwoPasswordEngine[Any]
+
+    def next_value(self, rotation: Rotation, current: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return dict(current)
+
+    def make_valid(self, rotation: Rotation) -> None:
+        current = rotation.required(Stage.CURRENT)
+        target = rotation.target()
+        assert target.credential is not None
+        said = already_valid(rotation, target)
+        if said is None:
+            return
+        proof = require_proof(rotation, current, said)
+        kept = proof.credential
+        if (target.credential.username, target.credential.host) != (kept.username, kept.host):
+            raise ValueError(
+                f"The {target.name} version names another user or host than the {proof.candidate.name} one."
+            )
+        try:
+            connection = (
+                connect_as_master(rotation, current, proof)
+                if "masterarn" in current
+                else self.engine.connect(kept, LOGIN_TIMEOUT)
+            )
+        except LoginFailed as failure:
+            raise NoWayIn(
+                f"Unable to log in to the database: {told(proof.candidate.name, failure)}."
+            ) from None
+        with closing(connection):
+            self.engine.add_password(
+                connection, proof.account, target.credential.password, kept.password, rotation.confirm
+            )

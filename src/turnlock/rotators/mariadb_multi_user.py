@@ -1,0 +1,18 @@
+"""The hosted function that lets two MariaDB users take turns: handler `….lambda_handler`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnlock.rotators.alternating_users import AlternatingUsers
+from turnlock.rotators.mariadb import MariaDB
+from turnlock.rotators.skeleton import Answer, Strategies, handle
+
+ENGINE = MariaDB()
+STRATEGIES: Strategies = {None: AlternatingUsers(engine=ENGINE)}
+
+
+def lambda_handler(event: Mapping[str, Any], context: object) -> Answer:  # noqa: ARG001  (the runtime's signature)
+    """Carry out one step; see `skeleton.handle`."""
+    return handle(event, ENGINE, strategies=STRATEGIES)
