@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from turnlock.core.action import Answer, ConditionValues, Request, Subject
@@ -16,6 +17,7 @@ from turnlock.identity.credentials import new_session
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.documents import check_identity_policy
 from turnlock.identity.iam.lookup import find_role, request_tag_conditions, require_policy, tags_in
+from turnlock.identity.iam.mfa import code_holds, take_code
 from turnlock.identity.iam.model import Identity
 from turnlock.identity.iam.store import versions_of
 from turnlock.identity.model import LONGEST_POLICY, role_session
@@ -40,6 +42,7 @@ class SessionWish:
     tags: Mapping[str, str] = field(default_factory=dict)
     transitive_tags: tuple[str, ...] = ()
     source_identity: str | None = None
+    mfa_at: datetime | None = None
 
     @property
     def packed(self) -> int:
@@ -48,7 +51,7 @@ class SessionWish:
         return -(-100 * sum(map(len, texts)) // _MOST_PACKED)
 
 
-def role_subject(_call: Call, request: Request, unit: Unit) -> Subject:
+def role_subject(call: Call, request: Request, unit: Unit) -> Subject:
     """Return what a call about a RoleArn is about: the role, whose trust policy decides."""
     role = find_role(unit, request["RoleArn"])
     return Subject(
@@ -56,7 +59,7 @@ def role_subject(_call: Call, request: Request, unit: Unit) -> Subject:
         named=request["RoleArn"],
         policy=None if role is None else role.trust_policy,
         policy_decides=True,
-        conditions=lambda: _conditions(request, role),
+        conditions=lambda: _conditions(call, request, unit, role),
     )
 
 
@@ -80,7 +83,8 @@ def assume_role(call: Call, request: Request, unit: Unit) -> Answer:
         require_permission(unit, call, "sts:TagSession", subject)
     if "SourceIdentity" in request:
         require_permission(unit, call, "sts:SetSourceIdentity", subject)
-    return answer_session(unit, role, wish)
+    mfa_at = take_code(call, request, unit)
+    return answer_session(unit, role, replace(wish, mfa_at=mfa_at))
 
 
 def issue_role_session(
@@ -144,6 +148,7 @@ def answer_session(unit: Unit, role: Identity, wish: SessionWish) -> dict[str, o
             tags=wish.tags,
             transitive_tags=wish.transitive_tags,
             source_identity=wish.source_identity,
+            mfa_at=wish.mfa_at,
         ),
     )
     return {
@@ -216,7 +221,7 @@ def _source_identity(call: Call | None, request: Request) -> str | None:
     return before or given
 
 
-def _conditions(request: Request, role: Identity | None) -> ConditionValues:
+def _conditions(call: Call, request: Request, unit: Unit, role: Identity | None) -> ConditionValues:
     """Return STS's condition keys (Service Authorization Reference, "AWS Security Token Service")."""
     found = dict(request_tag_conditions(request))
     for name, key in (
@@ -230,5 +235,7 @@ def _conditions(request: Request, role: Identity | None) -> ConditionValues:
         found["sts:transitivetagkeys"] = list(request["TransitiveTagKeys"])
     if "DurationSeconds" in request:
         found["sts:durationseconds"] = [str(request["DurationSeconds"])]
+    if "TokenCode" in request and code_holds(call, request, unit):
+        found |= {"aws:multifactorauthpresent": ["true"], "aws:multifactorauthage": ["0"]}
     tags = {} if role is None else role.tags
     return {**found, **tag_keys("aws:resourcetag/", tags), **tag_keys("iam:resourcetag/", tags)}

@@ -39,8 +39,14 @@ DESCRIBES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """By service: the action whose right lets a denial show the ARN of what was found."""
 
-ALWAYS_ALLOWED: Final = frozenset({("sts", "GetCallerIdentity")})
-"""Actions, by service, that need no permission and that no policy can deny (STS API reference, GetCallerIdentity)."""
+ALWAYS_ALLOWED: Final = frozenset({("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")})
+"""Actions, by service, that need no permission and that no policy can deny (STS API reference, each "Permissions")."""
+
+OF_PLAIN_SESSIONS: Final = frozenset({("sts", "AssumeRole"), ("sts", "GetCallerIdentity")})
+"""What of IAM and STS is left to credentials of GetSessionToken without MFA (STS API reference, GetSessionToken).
+
+With MFA all of IAM is theirs; of STS it is these two all the same.
+"""
 
 NO_HOLDINGS: Final = Holdings()
 
@@ -268,6 +274,19 @@ def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> W
 
 
 _ALLOWED: Final = Allowed()
+
+
+def _is_beyond_sessions(call: Call, action: str) -> bool:
+    """Tell whether credentials of GetSessionToken cannot do this, whatever policies say."""
+    session = call.session
+    if session.created_at is None or call.principal.kind not in _LONG_LIVED:
+        return False
+    proved = call.service == "iam" and session.mfa_authenticated
+    return call.service in _ABOUT_IDENTITY and not proved and (call.service, action) not in OF_PLAIN_SESSIONS
+
+
+_LONG_LIVED: Final = frozenset({PrincipalKind.ROOT, PrincipalKind.USER})
+_ABOUT_IDENTITY: Final = frozenset({"iam", "sts"})
 
 
 def _is_plain_root(call: Call, subject: Subject, holdings: Holdings) -> bool:

@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_USERS = "needs IAM users, which come with IAM"
-_PROVIDERS = "needs identity providers, which come with IAM"
+_OTHER_PROVIDERS = "SAML providers are not served; OpenID Connect does the same for workloads"
+_OUTBOUND = "this server issues no web identity tokens of its own"
 
 STS_NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "AssumeRoleWithSAML": _PROVIDERS,
-        "AssumeRoleWithWebIdentity": _PROVIDERS,
+        "AssumeRoleWithSAML": _OTHER_PROVIDERS,
+        "AssumeRoleWithWebIdentity": "needs the keys of identity providers, which are fetched next",
         "AssumeRoot": "needs an organisation of accounts",
-        "DecodeAuthorizationMessage": "needs encoded denials, which come with IAM's policies",
-        "GetAccessKeyInfo": _USERS,
-        "GetDelegatedAccessToken": _PROVIDERS,
-        "GetFederationToken": _USERS,
-        "GetSessionToken": _USERS,
-        "GetWebIdentityToken": _PROVIDERS,
+        "DecodeAuthorizationMessage": "denials name the statement that decides in clear text; none is encoded",
+        "GetDelegatedAccessToken": _OUTBOUND,
+        "GetFederationToken": "needs a principal of a kind of its own; AssumeRole with a session policy does the same",
+        "GetWebIdentityToken": _OUTBOUND,
     }
 )
 """Operations that have no handler, and why; with the handlers they are the whole model."""

@@ -7,10 +7,14 @@ from typing import Final
 from turnlock.core.action import Action
 from turnlock.identity.iam import (
     access_keys,
+    account,
     attachments,
     groups,
     inline_policies,
+    login_profiles,
     managed_policies,
+    mfa,
+    oidc_providers,
     roles,
     tagging,
     users,
@@ -25,5 +29,9 @@ IAM_ACTIONS: Final[tuple[Action, ...]] = (
     *managed_policies.ACTIONS,
     *attachments.ACTIONS,
     *tagging.ACTIONS,
+    *login_profiles.ACTIONS,
+    *mfa.ACTIONS,
+    *oidc_providers.ACTIONS,
+    *account.ACTIONS,
 )
 """Without the simulations, which the policy language's rooms bring."""

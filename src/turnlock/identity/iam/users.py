@@ -10,6 +10,8 @@ from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import DeleteConflictException
 from turnlock.identity import store as access_keys
 from turnlock.identity.drawn import draw_unique_id
+from turnlock.identity.iam.devices_store import devices_of
+from turnlock.identity.iam.login_profiles import find_profile
 from turnlock.identity.iam.lookup import (
     check_policy,
     identity_subject,
@@ -32,6 +34,8 @@ _LEFTOVERS: Final[list[tuple[str, Leftover]]] = [
     ),
     ("delete policies", lambda _unit, user: bool(user.inline)),
     ("detach all policies", lambda _unit, user: bool(user.attached)),
+    ("delete login profile", lambda unit, user: find_profile(unit, user) is not None),
+    ("deactivate MFA device", lambda unit, user: bool(devices_of(unit, user.account_id, user.id))),
     ("remove users from group", lambda _unit, user: bool(user.groups)),
 ]
 """What must be gone before a user can go, in AWS's words."""

@@ -1,0 +1,191 @@
+"""Login profiles: the passwords of users, for the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from turnlock.core.action import Action, Answer, Request, Subject, no_resource
+from turnlock.core.arn import AccountId
+from turnlock.core.call import Call
+from turnlock.errors import (
+    AccessDeniedException,
+    NoSuchEntityException,
+    PasswordPolicyViolationException,
+    ValidationException,
+)
+from turnlock.identity.iam.lookup import calling_user, identity_subject, named_identity
+from turnlock.identity.iam.model import Identity, Kind
+from turnlock.identity.iam.records import Records
+from turnlock.identity.iam.store import find_identity
+from turnlock.identity.iam.tables import login_profiles
+from turnlock.storage import Unit
+
+SHORTEST: Final = 8
+_HASHER: Final = PasswordHasher()
+"""Argon2id with argon2-cffi's profile RFC_9106_LOW_MEMORY: 64 MiB, 3 passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginProfile:
+    """One user's password."""
+
+    account_id: AccountId
+    user_id: str
+    created_at: datetime
+    hash: str = field(repr=False)
+    """Argon2id with its parameters and salt, in the PHC string format."""
+    reset_required: bool = False
+
+
+PROFILES: Final = Records(
+    login_profiles, LoginProfile, lambda one: {"account_id": one.account_id, "user_id": one.user_id}
+)
+
+
+def create_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
+    """CreateLoginProfile. Raises EntityAlreadyExistsException, PasswordPolicyViolationException."""
+    user = named_identity(call, request, unit, Kind.USER)
+    if "Password" not in request:
+        raise ValidationException("A login profile needs a password.")
+    profile = LoginProfile(
+        account_id=call.account_id,
+        user_id=user.id,
+        created_at=unit.now,
+        hash=_hashed(user, request["Password"]),
+        reset_required=request.get("PasswordResetRequired", False),
+    )
+    PROFILES.insert(unit, profile, taken=f"Login Profile for user {user.name} already exists.")
+    return {"LoginProfile": _shown(user, profile)}
+
+
+def get_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetLoginProfile. Raises NoSuchEntityException."""
+    user = named_identity(call, request, unit, Kind.USER)
+    return {"LoginProfile": _shown(user, _profile(unit, user))}
+
+
+def update_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
+    """UpdateLoginProfile: another password, or whether it must be changed at the next sign-in."""
+    user = named_identity(call, request, unit, Kind.USER)
+    profile = _profile(unit, user)
+    changed = LoginProfile(
+        account_id=profile.account_id,
+        user_id=profile.user_id,
+        created_at=profile.created_at,
+        hash=_hashed(user, request["Password"]) if "Password" in request else profile.hash,
+        reset_required=request.get("PasswordResetRequired", profile.reset_required),
+    )
+    PROFILES.replace(unit, profile, changed)
+    return {}
+
+
+def delete_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
+    """DeleteLoginProfile."""
+    user = named_identity(call, request, unit, Kind.USER)
+    PROFILES.delete(unit, _profile(unit, user))
+    return {}
+
+
+def change_password(call: Call, request: Request, unit: Unit) -> Answer:
+    """ChangePassword: the caller's own. Raises AccessDeniedException when the old one is wrong."""
+    user = calling_user(call, unit)
+    if user is None:
+        raise ValidationException("Must call ChangePassword with the credentials of a user.")
+    profile = _profile(unit, user)
+    if not _verifies(profile.hash, request["OldPassword"]):
+        raise AccessDeniedException("The old password was incorrect.")
+    changed = LoginProfile(
+        account_id=profile.account_id,
+        user_id=profile.user_id,
+        created_at=profile.created_at,
+        hash=_hashed(user, request["NewPassword"]),
+    )
+    PROFILES.replace(unit, profile, changed)
+    return {}
+
+
+def get_account_password_policy(call: Call, _request: Request, _unit: Unit) -> Answer:
+    """GetAccountPasswordPolicy: none is set, so AWS's default holds (API reference: NoSuchEntity then)."""
+    raise NoSuchEntityException(f"The Password Policy with domain name {call.account_id} cannot be found.")
+
+
+def check_password(unit: Unit, account_id: AccountId, user_name: str, password: str) -> Identity | None:
+    """Return the user whose password this is, None for any other: for the console.
+
+    An absent user, one without a password and a wrong password take the same time.
+    """
+    user = find_identity(unit, account_id, Kind.USER, user_name)
+    profile = None if user is None else find_profile(unit, user)
+    return user if _verifies(_nobodys() if profile is None else profile.hash, password) and profile else None
+
+
+def find_profile(unit: Unit, user: Identity) -> LoginProfile | None:
+    """Return a user's login profile, or None."""
+    return PROFILES.find(unit, account_id=user.account_id, user_id=user.id)
+
+
+def _profile(unit: Unit, user: Identity) -> LoginProfile:
+    profile = find_profile(unit, user)
+    if profile is None:
+        raise NoSuchEntityException(f"Login Profile for User {user.name} cannot be found.")
+    return profile
+
+
+def _hashed(user: Identity, password: str) -> str:
+    """Return a password's hash, if the password meets AWS's default policy (IAM user guide, "Password policies")."""
+    kinds = (str.isupper, str.islower, str.isdigit, lambda one: not one.isalnum())
+    mixed = sum(any(is_kind(one) for one in password) for is_kind in kinds)
+    if len(password) < SHORTEST or mixed < 3 or password.lower() == user.name.lower():
+        raise PasswordPolicyViolationException(
+            f"Password does not conform to the account password policy: at least {SHORTEST} characters of three kinds, and"
+            " not the user's name."
+        )
+    return _HASHER.hash(password)
+
+
+def _verifies(stored: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobodys() -> str:
+    """Return a hash to verify against where there is none, so that it takes as long."""
+    return _HASHER.hash("nobody's password")
+
+
+def _shown(user: Identity, profile: LoginProfile) -> dict[str, Any]:
+    return {
+        "UserName": user.name,
+        "CreateDate": profile.created_at,
+        "PasswordResetRequired": profile.reset_required,
+    }
+
+
+def _own_subject(call: Call, _request: Request, _unit: Unit) -> Subject:
+    return Subject(arn=call.principal.arn, named=call.principal.arn)
+
+
+_OF_USER: Final = identity_subject(Kind.USER)
+
+ACTIONS: Final = (
+    Action(name="ChangePassword", handler=change_password, subject=_own_subject, mutates=True),
+    Action(name="CreateLoginProfile", handler=create_login_profile, subject=_OF_USER, mutates=True),
+    Action(name="DeleteLoginProfile", handler=delete_login_profile, subject=_OF_USER, mutates=True),
+    Action(
+        name="GetAccountPasswordPolicy",
+        handler=get_account_password_policy,
+        subject=no_resource,
+        mutates=False,
+    ),
+    Action(name="GetLoginProfile", handler=get_login_profile, subject=_OF_USER, mutates=False),
+    Action(name="UpdateLoginProfile", handler=update_login_profile, subject=_OF_USER, mutates=True),
+)
