@@ -83,6 +83,7 @@ class Ask:
     issued: timedelta | None = None
     """How long ago temporary credentials were issued; None for long-term ones."""
     mfa: bool = False
+    source_identity: str | None = None
 
     def decision(self) -> Decision:
         """Return what the evaluator decides."""
@@ -130,6 +131,8 @@ class Ask:
             access_key_id="AKIAEXAMPLE",
             created_at=None if self.issued is None else NOW - self.issued,
             mfa_authenticated=self.mfa,
+            mfa_at=NOW - self.issued if self.mfa and self.issued is not None else None,
+            source_identity=self.source_identity,
             policy=self.session,
             managed_policies=self.managed,
             tags=self.session_tags,

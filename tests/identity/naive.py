@@ -96,8 +96,8 @@ def arn_like(pattern: str, text: str, keys: Keys) -> bool:
 
 
 def date(text: str) -> datetime:
-    if re.fullmatch(r"-?[0-9]+", text):
-        return datetime.fromtimestamp(int(text), UTC)
+    if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+        return datetime.fromtimestamp(float(text), UTC)
     found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

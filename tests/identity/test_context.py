@@ -108,6 +108,8 @@ ROWS: list[tuple[Mapping[str, Any], str, str, Any, bool]] = [
     ({"issued": HOUR}, "DateEquals", "aws:TokenIssueTime", "2026-11-25T11:00:00Z", True),
     ({"issued": HOUR}, "DateLessThan", "aws:TokenIssueTime", "2026-11-25T11:00:00Z", False),
     ({}, "Null", "aws:TokenIssueTime", "true", True),
+    ({}, "Null", "aws:SourceIdentity", "true", True),
+    ({"source_identity": "ann"}, "StringEquals", "aws:SourceIdentity", "ann", True),
     ({}, "Null", "aws:CalledVia", "true", True),
     (FORWARDED_ASK, "ForAnyValue:StringEquals", "aws:CalledVia", "secretsmanager.amazonaws.com", True),
     (FORWARDED_ASK, "StringEquals", "aws:CalledViaFirst", "secretsmanager.amazonaws.com", True),

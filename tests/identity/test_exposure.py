@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from turnlock.core.arn import AccountId
+from turnlock.core.action import Subject
+from turnlock.core.arn import AccountId, Region
+from turnlock.core.call import Call, Principal
 from turnlock.identity import (
+    Holdings,
+    NamedPolicy,
     has_invalid_service,
     has_unsupported_principal,
     is_public,
@@ -22,7 +27,6 @@ from turnlock.identity.policy import Document
 ACCOUNT = AccountId("123456789012")
 ROOT = root_principal(ACCOUNT)
 SESSION = role_session(ACCOUNT, role_name="Admin", role_id="AROAEXAMPLE", session_name="me")
-PUT = "secretsmanager:PutResourcePolicy"
 ARN = f"arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:db-abcdef"
 
 
@@ -113,7 +117,12 @@ def test_one_public_statement_is_enough() -> None:
         ({"Principal": {"AWS": "210987654321"}}, False, False),
         ({"Principal": {"Service": "lambda.amazonaws.com"}}, False, False),
         ({"NotPrincipal": {"AWS": "210987654321"}}, True, True),
-        ({"NotPrincipal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/Admin"}}, True, False),
+        ({"NotPrincipal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/Admin"}}, True, True),
+        (
+            {"NotPrincipal": {"AWS": [ACCOUNT, f"arn:aws:iam::{ACCOUNT}:role/Admin", SESSION.arn]}},
+            False,
+            False,
+        ),
         ({"Principal": "*", "Action": "*"}, True, True),
         ({"Principal": "*", "Action": "secretsmanager:put*"}, True, True),
         ({"Principal": "*", "Action": "SecretsManager:PutResourcePolic?"}, True, True),
@@ -124,23 +133,54 @@ def test_one_public_statement_is_enough() -> None:
         ({"Principal": "*", "Resource": ARN[:-6] + "??????"}, True, True),
         ({"Principal": "*", "Resource": ARN.replace("db", "other")}, False, False),
         ({"Principal": "*", "Resource": None, "NotResource": ARN}, False, False),
-        ({"Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False, False),
+        ({"Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, True, True),
+        ({"Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False, False),
         ({"Principal": "*", "Effect": "Allow"}, False, False),
     ],
 )
-def test_a_denial_without_condition_locks_its_caller_out(
-    elements: dict[str, Any], root: bool, session: bool
-) -> None:
+def test_a_denial_locks_its_caller_out(elements: dict[str, Any], root: bool, session: bool) -> None:
     given = {"Effect": "Deny", "Action": "secretsmanager:*", "Resource": "*", **elements}
     statement = {name: value for name, value in given.items() if value is not None}
-    document = read_resource_policy(json.dumps({"Statement": statement}))
-    assert locks_out(document, ROOT, PUT, ARN) == root
-    assert locks_out(document, SESSION, PUT, ARN) == session
+    policy = json.dumps({"Statement": statement})
+    assert locked_out(ROOT, policy) == root
+    assert locked_out(SESSION, policy) == session
+
+
+def locked_out(principal: Principal, policy: str, arn: str | None = ARN, *, by_identity: bool = True) -> bool:
+    call = Call(
+        principal=principal,
+        account_id=ACCOUNT,
+        region=Region("eu-central-1"),
+        service="secretsmanager",
+        action="ValidateResourcePolicy",
+        request_id="r",
+        source_ip="192.0.2.7",
+        user_agent="t",
+        at=datetime(2026, 11, 25, tzinfo=UTC),
+    )
+    everything = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+    held = Holdings(policies=[NamedPolicy(name="all", text=everything)]) if by_identity else Holdings()
+    return locks_out(call, Subject(arn=arn, named="db"), policy, "PutResourcePolicy", held)
 
 
 def test_without_a_secret_only_what_denies_everywhere_locks_out() -> None:
-    assert locks_out(read(Effect="Deny", Principal="*"), ROOT, PUT, None)
-    assert not locks_out(read(Effect="Deny", Principal="*", Resource=ARN), ROOT, PUT, None)
+    everywhere = {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}
+    assert locked_out(ROOT, json.dumps({"Statement": everywhere}), None)
+    assert not locked_out(ROOT, json.dumps({"Statement": {**everywhere, "Resource": ARN}}), None)
+
+
+def test_who_had_the_right_by_the_old_policy_alone_is_locked_out_by_one_that_does_not_give_it() -> None:
+    gives = {"Effect": "Allow", "Principal": {"AWS": SESSION.arn}, "Action": "*", "Resource": "*"}
+    assert not locked_out(SESSION, json.dumps({"Statement": gives}), by_identity=False)
+    silent = {**gives, "Action": "secretsmanager:Get*"}
+    assert locked_out(SESSION, json.dumps({"Statement": silent}), by_identity=False)
+
+
+@pytest.mark.parametrize(("network", "locked"), [("192.0.2.0/24", False), ("198.51.100.0/24", True)])
+def test_a_condition_is_weighed_as_it_is_for_this_very_call(network: str, locked: bool) -> None:
+    condition = {"NotIpAddress": {"aws:SourceIp": network}}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition}
+    assert locked_out(ROOT, json.dumps({"Statement": deny})) == locked
 
 
 @pytest.mark.parametrize(

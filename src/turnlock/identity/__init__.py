@@ -24,7 +24,14 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
-from turnlock.identity.evaluation import Allowed, Decision, Denied, PolicyKind, admits, decide
+from turnlock.identity.evaluation import (
+    Allowed,
+    Decision,
+    Denied,
+    PolicyKind,
+    admits,
+    decide,
+)
 from turnlock.identity.exposure import (
     has_invalid_service,
     has_unsupported_principal,

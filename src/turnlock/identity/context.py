@@ -111,11 +111,8 @@ def _mfa_present(context: Context) -> Sequence[str]:
 
 
 def _mfa_age(context: Context) -> Sequence[str]:
-    # A session that proved a second factor did so when it was issued.
-    session = context.call.session
-    if session.created_at is None or not session.mfa_authenticated:
-        return ()
-    return (str(int((context.call.at - session.created_at).total_seconds())),)
+    proved = context.call.session.mfa_at
+    return () if proved is None else (str(int((context.call.at - proved).total_seconds())),)
 
 
 def _source_identity(context: Context) -> Sequence[str]:
@@ -128,9 +125,15 @@ def _issued(context: Context) -> Sequence[str]:
     return () if issued is None else (_moment(issued),)
 
 
+def _source_identity(context: Context) -> Sequence[str]:
+    source = context.call.session.source_identity
+    return () if source is None else (source,)
+
+
 def _source_ip(context: Context) -> Sequence[str]:
     # A service that calls for somebody has no address of the caller's network.
-    return () if context.call.invoked_by else (context.call.source_ip,)
+    known = context.call.source_ip and not context.call.invoked_by
+    return (context.call.source_ip,) if known else ()
 
 
 def _called_via(context: Context) -> Sequence[str]:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
+from turnlock.core.action import Subject
 from turnlock.core.arn import Arn, account_id
-from turnlock.core.call import Principal
+from turnlock.core.call import Call
+from turnlock.identity.evaluation import Denied, decide_by_name
+from turnlock.identity.holdings import Holdings
 from turnlock.identity.policy import (
     Condition,
     Document,
     Effect,
     NamedPrincipal,
-    Patterns,
     PrincipalType,
     Quantifier,
     Statement,
 )
-from turnlock.identity.wildcards import matches
 
 _POSITIVE: Final = frozenset(
     {"StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress"}
@@ -48,20 +50,12 @@ def is_public(document: Document) -> bool:
     return any(_lets_anyone_in(statement) for statement in document.statements)
 
 
-def locks_out(document: Document, caller: Principal, action: str, resource: str | None) -> bool:
-    """Tell whether a policy denies its caller an action such as `secretsmanager:PutResourcePolicy` for good.
+def locks_out(call: Call, subject: Subject, policy: str, action: str, holdings: Holdings) -> bool:
+    """Tell whether a policy, put on the call's subject instead of the one it has, denies the caller this action there.
 
-    `resource` is the ARN of what the policy is for, None when that is not known. A Deny under a condition is not counted:
-    it may not hold.
+    The action, such as `PutResourcePolicy`, is one that the caller may do now; `holdings` is what IAM holds for it.
     """
-    return any(
-        statement.effect is Effect.DENY
-        and not statement.conditions
-        and _names(statement, caller)
-        and _covers(statement.actions, action.lower(), str.lower)
-        and _covers(statement.resources, resource or "", str)
-        for statement in document.statements
-    )
+    return isinstance(decide_by_name(call, action, replace(subject, policy=policy), holdings), Denied)
 
 
 def has_unsupported_principal(document: Document) -> bool:
@@ -123,32 +117,6 @@ _NARROWING: Final[Mapping[str, Callable[[str], bool]]] = {
     "aws:sourceip": _is_fixed_network,
 }
 """Condition keys that narrow a policy, and which of their values do (Secrets Manager and S3 user guides)."""
-
-
-def _names(statement: Statement, caller: Principal) -> bool:
-    named = any(_is_caller(one, caller) for one in statement.principals)
-    return named != statement.principals_negated
-
-
-def _is_caller(named: NamedPrincipal, caller: Principal) -> bool:
-    if named.type is PrincipalType.ANYONE:
-        return True
-    account = caller.account_id
-    own = {account, f"arn:aws:iam::{account}:root", caller.arn, caller.principal_id.partition(":")[0]}
-    return named.type is PrincipalType.AWS and (named.name in own or named.name == _role_of(caller))
-
-
-def _role_of(caller: Principal) -> str | None:
-    """Return the ARN of the role whose session the caller is; roles with a path are not told by a session's ARN."""
-    arn = Arn.parse(caller.arn)
-    kind, _, rest = arn.resource.partition("/")
-    if arn.service != "sts" or kind != "assumed-role":
-        return None
-    return f"arn:{arn.partition}:iam::{arn.account_id}:role/{rest.partition('/')[0]}"
-
-
-def _covers(patterns: Patterns, text: str, spelled: Callable[[str], str]) -> bool:
-    return any(matches(spelled(pattern), text) for pattern in patterns.texts) != patterns.negated
 
 
 def _is_supported(named: NamedPrincipal) -> bool:

@@ -25,7 +25,7 @@ from turnlock.secrets.lookup import (
     secret_subject,
 )
 from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
-from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.ownership import refuse_default_key, refuse_managed
 from turnlock.secrets.parameters import customer_key, require_token, tags_in
 from turnlock.secrets.password import random_password
 from turnlock.secrets.replicas_api import (
@@ -98,6 +98,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
 def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     """GetSecretValue: the value of the version that a label (AWSCURRENT by default) or an id names."""
     secret = require_living(call, request, unit)
+    refuse_default_key(call, secret)
     version = _requested_version(unit, secret, request)
     plaintext = open_value(unit, secret, version)
     if plaintext is None:
@@ -118,6 +119,7 @@ def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     """PutSecretValue: a new version, or the value of a rotation's placeholder; repeating it changes nothing."""
     secret = require_writable(call, request, unit)
     refuse_managed(call, secret)
+    refuse_default_key(call, secret)
     value = require_value(request)
     token = require_token(request)
     stages = request.get("VersionStages")

@@ -19,6 +19,9 @@ from turnlock.secrets.policy_store import find_policy
 from turnlock.secrets.tag_store import find_tags
 from turnlock.storage import Unit
 
+_UNDRAWN: Final = "-??????"
+"""Stands for the suffix of an ARN that is not drawn yet; no secret's ARN ends so."""
+
 Spell = Callable[[Any], Sequence[str]]
 """Spells a member of a request as policies do."""
 
@@ -34,8 +37,13 @@ def subject_of(call: Call, request: Request, unit: Unit, secret: Secret) -> Subj
 
 
 def subject_of_absent(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call about a secret that is not there is about: known only by what the caller wrote."""
-    return Subject(arn=None, named=request["SecretId"], conditions=partial(_of_request, call, request, unit))
+    """Return what a call about a secret that is not there is about: known only by what the caller wrote.
+
+    That may be the ARN of one that is being made, with its tags.
+    """
+    named = request["SecretId"]
+    conditions = _of_new if named.endswith(_UNDRAWN) else _of_request
+    return Subject(arn=None, named=named, conditions=partial(conditions, call, request, unit))
 
 
 def subject_of_new(call: Call, request: Request, unit: Unit) -> Subject:
@@ -50,7 +58,7 @@ def subject_of_new(call: Call, request: Request, unit: Unit) -> Subject:
 def new_arn(call: Call, name: str) -> str:
     """Return the ARN of a secret to be made, as policies match it: `?` for each character of the suffix."""
     partition = partition_of(call.region)
-    return f"arn:{partition}:secretsmanager:{call.region}:{call.account_id}:secret:{name}-??????"
+    return f"arn:{partition}:secretsmanager:{call.region}:{call.account_id}:secret:{name}{_UNDRAWN}"
 
 
 def _of_secret(call: Call, request: Request, unit: Unit, secret: Secret) -> ConditionValues:

@@ -1,4 +1,8 @@
-"""Secrets that another AWS service made and manages: users read them, and change them through that service only."""
+"""What stays with a secret's owner.
+
+A secret that another AWS service made and manages is read by users, and changed through that service only. A value under
+the default key stays in its account.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,15 @@ def hand_over(unit: Unit, secret: Secret, owning_service: str, tags: Mapping[str
     save_tags(unit, owned, tags)
     update_secret(unit, owned)
     return owned
+
+
+def refuse_default_key(call: Call, secret: Secret) -> None:
+    """Raise InvalidRequestException for another account's secret under aws/secretsmanager, which serves its own account alone."""
+    if secret.kms_key_id is None and call.principal.account_id != secret.account_id:
+        raise InvalidRequestException(
+            "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS"
+            " service key."
+        )
 
 
 def refuse_managed(call: Call, secret: Secret) -> None:

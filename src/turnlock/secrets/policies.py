@@ -1,6 +1,6 @@
 """The resource policy of a secret: putting, showing, deleting and checking it.
 
-Policies are kept and checked, and not evaluated yet (docs/status.md).
+What a policy means for a call is decided in `identity`; here it is kept, and refused where it must not be.
 """
 
 from __future__ import annotations
@@ -79,12 +79,10 @@ def validate_resource_policy(call: Call, request: Request, unit: Unit) -> Answer
 
     The caller needs the right to put the policy too (API reference).
     """
-    secret = require_living(call, request, unit) if "SecretId" in request else None
+    if "SecretId" in request:
+        require_living(call, request, unit)
     unit.require("PutResourcePolicy", {"SecretId": request.get("SecretId", "*")})
-    found = [
-        {"CheckName": name, "ErrorMessage": message}
-        for name, message in _findings(call, request["ResourcePolicy"], secret)
-    ]
+    found = [{"CheckName": name, "ErrorMessage": message} for name, message in _findings(call, request, unit)]
     return {"PolicyValidationPassed": not found, "ValidationErrors": found}
 
 
@@ -106,8 +104,9 @@ ACTIONS = (
 )
 
 
-def _findings(call: Call, text: str, secret: Secret | None) -> Iterator[tuple[str, str]]:
+def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, str]]:
     """Yield (name of the check, what it found); AWS documents the sentences, and no names."""
+    text = request["ResourcePolicy"]
     try:
         document = identity.read_resource_policy(text)
     except ValueError as error:
@@ -119,8 +118,8 @@ def _findings(call: Call, text: str, secret: Secret | None) -> Iterator[tuple[st
         yield "INVALID_SERVICE_PRINCIPAL", _SERVICE
     if identity.is_public(document):
         yield "PUBLIC_ACCESS", _PUBLIC
-    arn = None if secret is None else secret.arn
-    if identity.locks_out(document, call.principal, "secretsmanager:PutResourcePolicy", arn):
+    subject, holdings = _policy_subject(call, request, unit), identity.holdings_of(unit, call.principal)
+    if identity.locks_out(call, subject, text, "PutResourcePolicy", holdings):
         yield "LOCK_OUT", _LOCK_OUT
 
 

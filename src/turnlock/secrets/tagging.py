@@ -10,7 +10,7 @@ from turnlock.secrets.changes import update_secret
 from turnlock.secrets.lookup import require_writable, secret_subject
 from turnlock.secrets.model import Secret
 from turnlock.secrets.parameters import check_tag_count, refuse_reserved, tags_in
-from turnlock.secrets.tag_store import save_tags, tags_of
+from turnlock.secrets.tag_store import find_tags, save_tags
 from turnlock.storage import Unit
 
 
@@ -18,10 +18,9 @@ def tag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """TagResource: add tags, or give those that are there another value; 50 at most."""
     secret = require_writable(call, request, unit)
     given = tags_in(request)
-    before = _tags(unit, secret)
-    after = {**before, **given}
+    after = {**find_tags(unit, secret), **given}
     check_tag_count(len(after))
-    _change(unit, secret, before, after)
+    _change(call, request, unit, secret, after)
     return {}
 
 
@@ -30,9 +29,8 @@ def untag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     secret = require_writable(call, request, unit)
     for key in request["TagKeys"]:
         refuse_reserved(key)
-    before = _tags(unit, secret)
-    gone = frozenset(request["TagKeys"])
-    _change(unit, secret, before, {key: value for key, value in before.items() if key not in gone})
+    kept = {key: value for key, value in find_tags(unit, secret).items() if key not in request["TagKeys"]}
+    _change(call, request, unit, secret, kept)
     return {}
 
 
@@ -42,12 +40,13 @@ ACTIONS = (
 )
 
 
-def _tags(unit: Unit, secret: Secret) -> dict[str, str]:
-    return tags_of(unit, secret.account_id, secret.region, [secret.name]).get(secret.name, {})
+def _change(call: Call, request: Request, unit: Unit, secret: Secret, after: Mapping[str, str]) -> None:
+    """Write the tags as they now are; where nothing differs, the secret was not changed.
 
-
-def _change(unit: Unit, secret: Secret, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Write the tags as they now are; where nothing differs, the secret was not changed."""
-    if after != before:
+    Raises AccessDeniedException when the caller could not make this call any more: who may do it by a tag must not shut
+    itself out (API reference, TagResource and UntagResource).
+    """
+    if after != find_tags(unit, secret):
         save_tags(unit, secret, after)
         update_secret(unit, secret.evolve(last_changed_at=unit.now))
+        unit.require(call.action, request)

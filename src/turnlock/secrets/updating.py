@@ -22,7 +22,7 @@ from turnlock.secrets.model import (
     check_text,
     put_labels,
 )
-from turnlock.secrets.ownership import refuse_managed
+from turnlock.secrets.ownership import refuse_default_key, refuse_managed
 from turnlock.secrets.parameters import customer_key, require_token
 from turnlock.secrets.replicas import find_replica, update_replica
 from turnlock.secrets.store import find_version, insert_version, reseal_version
@@ -46,6 +46,8 @@ def update(call: Call, request: Request, unit: Unit) -> Answer:
         raise replica_refusal()
     refuse_managed(call, secret)
     value = value_in(request)
+    if value is not None or "KmsKeyId" in request:
+        refuse_default_key(call, secret)
     token = require_token(request) if value is not None else None
     repeated = value is not None and _repeated(unit, secret, str(token), value)
     changed = _with_metadata(call, request, unit, secret)
