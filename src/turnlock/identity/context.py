@@ -125,11 +125,6 @@ def _issued(context: Context) -> Sequence[str]:
     return () if issued is None else (_moment(issued),)
 
 
-def _source_identity(context: Context) -> Sequence[str]:
-    source = context.call.session.source_identity
-    return () if source is None else (source,)
-
-
 def _source_ip(context: Context) -> Sequence[str]:
     # A service that calls for somebody has no address of the caller's network.
     known = context.call.source_ip and not context.call.invoked_by
