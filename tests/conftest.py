@@ -97,6 +97,13 @@ def empty_postgresql_url(
     postgresql_admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@pytest.fixture
+def passable_dir() -> Iterator[Path]:
+    """A directory that a server's own account reaches: pytest shuts its own directories whenever a session begins."""
+    with tempfile.TemporaryDirectory(prefix="turnlock-") as directory:
+        yield Path(directory)
+
+
 _numbers = count(1)
 
 

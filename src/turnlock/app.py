@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import itertools
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +21,13 @@ from turnlock import databases, identity, keys, rotation, secrets
 from turnlock.admission import Admission, Service
 from turnlock.background import Loop
 from turnlock.config import Config
+from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId, Region
+from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
-from turnlock.errors import ConfigurationError
+from turnlock.errors import ApiError, ConfigurationError
 from turnlock.functions import Functions
-from turnlock.gate import Passage
+from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
 from turnlock.storage import Database, Unit, open_database
@@ -75,6 +79,7 @@ class Application:
     scheduler: rotation.Scheduler = field(repr=False)
     functions: Functions = field(repr=False)
     metrics: Metrics = field(repr=False)
+    provider: databases.Provider = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
     def readers(self, loop: asyncio.AbstractEventLoop) -> Readers:
@@ -85,7 +90,8 @@ class Application:
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 
     def start(self) -> None:
-        """Begin the work that nobody asks for: schedules, rotations, outbox."""
+        """Begin the work that nobody asks for: schedules, rotations, outbox, database servers."""
+        self.provider.authorities.write()
         for loop in self.loops:
             loop.start()
 
@@ -95,6 +101,7 @@ class Application:
             loop.stop()
         self.scheduler.close()
         self.functions.close()
+        self.provider.close()
         self.database.close()
 
 
@@ -107,7 +114,7 @@ def build(
 ) -> Application:
     """Join the rooms for one process. `clock`, `observe` and `run_function` are for compositions of tests' own."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    bells, accesses = _Bells(rotation.PlanBegun, JobQueued), secrets.AccessNotes()
+    bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
     key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
     database = _open(
         config.data_dir,
@@ -124,23 +131,23 @@ def build(
         ),
         regions=config.regions,
     )
-    functions = _functions(config)
+    provider = databases.Provider(database, config.data_dir, given_authorities=config.database_ca_file)
+    functions = _functions(config, provider.authorities.path)
+    limits = _limits(config)
     scheduler = rotation.Scheduler(
-        database=database,
-        pool=functions,
-        run=run_function,
-        holder=writer,
-        limits=_limits(config),
-        observe=observe,
+        database=database, pool=functions, run=run_function, holder=writer, limits=limits, observe=observe
     )
     deliverer = Deliverer(database, JOBS, writer)
     rotating, delivering = Loop("rotation", scheduler.tick), Loop("outbox", deliverer.tick)
+    providing = Loop("databases", provider.tick)
     scheduler.wake = rotating.wake
     bells.connect(rotation.PlanBegun, rotating.wake)
     bells.connect(JobQueued, delivering.wake)
+    bells.connect(databases.ServerWanted, providing.wake)
     loops = (
         rotating,
         delivering,
+        providing,
         Loop("sessions", partial(_purge_sessions, database)),
         Loop("accesses", partial(accesses.flush, database)),
         Loop("metrics", metrics.keep),
@@ -154,6 +161,7 @@ def build(
         scheduler=scheduler,
         functions=functions,
         metrics=metrics,
+        provider=provider,
         loops=loops,
     )
 
@@ -163,9 +171,9 @@ def _metrics(config: Config, writer: str) -> Metrics:
     return Metrics(config.data_dir / "metrics", store=store, process=writer)
 
 
-def _functions(config: Config) -> Functions:
+def _functions(config: Config, database_ca_file: Path) -> Functions:
     return Functions(
-        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=config.database_ca_file
+        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=database_ca_file
     )
 
 
@@ -215,14 +223,61 @@ def create_account(data_dir: Path, database_url: str | None, account_id: Account
 
     Raises ConfigurationError when the account exists or there is no store yet.
     """
+    with existing_store(data_dir, database_url, "accounts") as database:
+        made = database.write(lambda unit: identity.create_account(unit, account_id))
+    return identity.profile_text(account_id, made)
+
+
+@contextmanager
+def existing_store(data_dir: Path, database_url: str | None, what_for: str) -> Iterator[Database]:
+    """Open the store of a server that was started once, for a command of its operator; closed at the end.
+
+    Raises ConfigurationError when there is none.
+    """
     if not (data_dir / "root.key").exists():
         raise ConfigurationError(f"{data_dir} is not a data directory: start the server once first.")
-    database = _open(data_dir, database_url, SystemClock(), f"accounts-{uuid.uuid4().hex[:12]}")
+    database = _open(data_dir, database_url, SystemClock(), f"{what_for}-{uuid.uuid4().hex[:12]}")
     try:
-        made = database.write(lambda unit: identity.create_account(unit, account_id))
+        yield database
     finally:
         database.close()
-    return identity.profile_text(account_id, made)
+
+
+def act_as_root(
+    database: Database,
+    service: str,
+    action: Action,
+    request: Request,
+    *,
+    account_id: AccountId,
+    region: Region,
+) -> Answer:
+    """Carry out an action for the operator, as the account's root user: through the gate, and with its record.
+
+    `action` goes by the shapes of the operation that it is named after, and may read more of the request than its model
+    has. Raises ConfigurationError with the sentence of what is refused.
+    """
+    passage = replace(_services()[service].passages[action.name], action=action)
+    user = getpass.getuser()
+
+    def work(unit: Unit) -> Answer | ApiError:
+        call = Call(
+            principal=identity.root_principal(account_id),
+            account_id=account_id,
+            region=region,
+            service=service,
+            action=action.name,
+            request_id=str(uuid.UUID(bytes=unit.entropy.bytes(16), version=4)),
+            source_ip="127.0.0.1",
+            user_agent=f"turnlock command of {user}",
+            at=unit.now,
+        )
+        return pass_through(passage, call, request, unit)
+
+    outcome = database.write(work)  # what only reads too: its record is a row then
+    if isinstance(outcome, ApiError):
+        raise ConfigurationError(f"{outcome.code}: {outcome.message}")
+    return outcome
 
 
 def _first_account(config: Config, unit: Unit) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from turnlock.config import DEFAULT_ACCOUNT, DEFAULT_LISTEN
-from turnlock.core.arn import AccountId
+from turnlock.core.arn import AccountId, Region
 from turnlock.core.arn import account_id as as_account_id
 
 data_dir = click.option(
@@ -22,9 +22,31 @@ database = click.option(
 )
 
 
+def _read_region(_context: click.Context, _parameter: click.Parameter, value: str) -> Region:
+    return Region(value)
+
+
+region = click.option(
+    "--region",
+    metavar="R",
+    envvar=("AWS_REGION", "AWS_DEFAULT_REGION"),
+    required=True,
+    callback=_read_region,
+    help="The Region; also from AWS_REGION or AWS_DEFAULT_REGION.",
+)
+
+
 def read_account_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> AccountId:
     """Check an --account-id."""
     try:
         return as_account_id(value) if value is not None else DEFAULT_ACCOUNT
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+account_id = click.option(
+    "--account-id",
+    metavar="N",
+    callback=read_account_id,
+    help=f"The account.  [default: {DEFAULT_ACCOUNT}]",
+)

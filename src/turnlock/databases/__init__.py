@@ -12,9 +12,11 @@ behind when its owner ends, or show a password in a message, a log line or a com
 
 from turnlock.databases import clusters, instances
 from turnlock.databases.api import ACTIONS
+from turnlock.databases.authorities import Authorities
 from turnlock.databases.changes import ServerWanted
 from turnlock.databases.embedded import EmbeddedPostgres
 from turnlock.databases.mariadb import EmbeddedMariaDB
+from turnlock.databases.provider import Provider
 from turnlock.databases.scope import reasons
 
 REGISTER_CLUSTER = clusters.REGISTER
@@ -24,8 +26,10 @@ __all__ = [
     "ACTIONS",
     "REGISTER_CLUSTER",
     "REGISTER_INSTANCE",
+    "Authorities",
     "EmbeddedMariaDB",
     "EmbeddedPostgres",
+    "Provider",
     "ServerWanted",
     "reasons",
 ]

@@ -141,7 +141,9 @@ def lay_out(root: Path, account: Account | None) -> Layout:
     layout = Layout(root=root, socket=socket)
     layout.data.mkdir(mode=0o700, exist_ok=True)
     socket.mkdir(mode=0o700, exist_ok=True)
-    layout.ca.parent.mkdir(mode=0o755, exist_ok=True)
+    layout.ca.parent.mkdir(exist_ok=True)
+    # Whatever the umask is: the server and its clients must come to the authority.
+    layout.ca.parent.chmod(0o755)
     if account:
         root.chmod(0o711)
         let_through(layout.data)
@@ -151,13 +153,13 @@ def lay_out(root: Path, account: Account | None) -> Layout:
 
 
 def initialise(
-    layout: Layout, programs: Path, account: Account | None, *, password: str, durable: bool
+    layout: Layout, programs: Path, account: Account | None, *, superuser: str, password: str, durable: bool
 ) -> None:
-    """Make a new cluster whose superuser has `password`; ConfigurationError with initdb's words when it fails."""
+    """Make a new cluster whose `superuser` has `password`; ConfigurationError with initdb's words when it fails."""
     password_file = layout.root / "initial-password"
     password_file.unlink(missing_ok=True)
     write_private(password_file, password.encode(), account)
-    command = [str(programs / "initdb"), "--pgdata", str(layout.data), "--username", SUPERUSER]
+    command = [str(programs / "initdb"), "--pgdata", str(layout.data), "--username", superuser]
     command += ["--pwfile", str(password_file), "--auth", "scram-sha-256", "--encoding", "UTF8"]
     command += ["--locale", "C", "--no-instructions", *([] if durable else ["--no-sync"])]
     try:

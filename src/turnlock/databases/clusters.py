@@ -13,6 +13,7 @@ from turnlock.databases.model import (
     Kind,
     Status,
     check_dbname,
+    check_endpoint,
     check_username,
     engine_rules,
     kept_settings,
@@ -34,10 +35,10 @@ def create_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
 def register_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
     """Register a DB cluster that somebody else runs: CreateDBCluster's request with its endpoints beside."""
     cluster = _new_cluster(call, request, unit)
-    endpoint = request["Endpoint"]
+    endpoint, reader = request["Endpoint"], request.get("ReaderEndpoint")
     cluster = cluster.evolve(
-        host=endpoint["Address"],
-        reader_host=request.get("ReaderEndpoint"),
+        host=check_endpoint(endpoint["Address"]),
+        reader_host=reader if reader is None else check_endpoint(reader),
         port=endpoint.get("Port", engine_rules(cluster.engine).port),
     )
     return _insert(unit, cluster, request)

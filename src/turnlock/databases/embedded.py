@@ -47,7 +47,7 @@ _SETTINGS: Mapping[str, str] = {
 class EmbeddedPostgres:
     """One PostgreSQL cluster in one directory, and the server that runs it.
 
-    Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the superuser's `password`
+    Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the superuser's name and `password`
     (None: a new random one; needed for a cluster that exists), `port` (None: one that the system gives at the first
     start, then kept), `tls` (offer TLS beside plain connections), `fsync` (False only where data may be lost),
     further server `settings` by name, and the directory of PostgreSQL's `programs` (None: the wheel's, or the system's
@@ -61,6 +61,7 @@ class EmbeddedPostgres:
         self,
         directory: Path | None = None,
         *,
+        superuser: str = SUPERUSER,
         password: str | None = None,
         port: int | None = None,
         tls: bool = False,
@@ -68,6 +69,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         programs: Path | None = None,
     ) -> None:
+        self._superuser = superuser
         self._programs = programs or (cluster.system_programs() if tls else cluster.bundled_programs())
         self._temporary = directory is None
         self._directory = directory
@@ -149,7 +151,7 @@ class EmbeddedPostgres:
 
     def admin_url(self, dbname: str = "postgres", *, driver: str | None = "psycopg") -> str:
         """Return the superuser's URL; `driver=None` for the plain form."""
-        return self.dsn(SUPERUSER, self.password, dbname, driver=driver)
+        return self.dsn(self._superuser, self.password, dbname, driver=driver)
 
     # What it does.
 
@@ -205,7 +207,7 @@ class EmbeddedPostgres:
 
     def create_login(self, name: str, password: str, *, database: str | None = None) -> None:
         """Make a role that may log in, and a `database` that it owns; only a SCRAM verifier goes to the server."""
-        with psycopg.connect(self.conninfo(SUPERUSER, self.password), autocommit=True) as connection:
+        with psycopg.connect(self.conninfo(self._superuser, self.password), autocommit=True) as connection:
             verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
             role = sql.Identifier(name)
             connection.execute(
@@ -240,7 +242,12 @@ class EmbeddedPostgres:
         else:
             self._password = self._password or secrets.token_urlsafe(24)
             cluster.initialise(
-                self._layout, self._programs, account, password=self._password, durable=self._fsync
+                self._layout,
+                self._programs,
+                account,
+                superuser=self._superuser,
+                password=self._password,
+                durable=self._fsync,
             )
 
     def _launch(self) -> None:

@@ -19,6 +19,7 @@ from turnlock.databases.model import (
     Kind,
     Status,
     check_dbname,
+    check_endpoint,
     check_username,
     engine_rules,
     kept_settings,
@@ -76,7 +77,7 @@ def register_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     instance = instance.evolve(
         status=Status.AVAILABLE,
         engine_version=request.get("EngineVersion"),
-        host=endpoint["Address"],
+        host=check_endpoint(endpoint["Address"]),
         port=endpoint.get("Port", engine_rules(instance.engine).port),
         source_id=source,
         writer=request.get("IsClusterWriter", False),
@@ -91,7 +92,7 @@ def modify_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     """
     instance = require_instance(call, unit, request["DBInstanceIdentifier"])
     master.check_choice(request, required=False)
-    _require_status(instance, Status.AVAILABLE, Status.STOPPED)
+    _require_status(instance, Status.AVAILABLE, Status.FAILED)
     changed = instance.evolve(settings={**instance.settings, **kept_settings(request)})
     changed = change_master(unit, changed, request)
     store.save(unit, changed)

@@ -53,16 +53,16 @@ def check_choice(request: Mapping[str, Any], *, required: bool) -> None:
     """Raise unless a request leaves no doubt about who keeps the master password.
 
     InvalidParameterCombination for both ways together or a key for no secret, InvalidParameterValue for neither where
-    one is `required`.
+    one is `required`. What registers a server (`Endpoint`) gives both: a managed secret begins with the password of now.
     """
-    managed = request.get("ManageMasterUserPassword", False)
-    if managed and "MasterUserPassword" in request:
+    managed, given = request.get("ManageMasterUserPassword", False), "MasterUserPassword" in request
+    if managed and given and "Endpoint" not in request:
         raise InvalidParameterCombination(
             "You can't specify MasterUserPassword when ManageMasterUserPassword is turned on."
         )
     if not managed and "MasterUserSecretKmsKeyId" in request:
         raise InvalidParameterCombination("MasterUserSecretKmsKeyId goes with ManageMasterUserPassword.")
-    if required and not managed and "MasterUserPassword" not in request:
+    if required and not given and (not managed or "Endpoint" in request):
         raise InvalidParameterValue(
             "The parameter MasterUserPassword must be provided and must not be blank."
         )
@@ -73,12 +73,18 @@ def with_password(unit: Unit, resource: DbResource, request: Mapping[str, Any]) 
 
     A managed password's secret is made by the caller's own authority, as on AWS: the gate is asked for CreateSecret.
     """
-    if request.get("ManageMasterUserPassword", False):
-        return manage(unit, resource, request.get("MasterUserSecretKmsKeyId"))
-    if "MasterUserPassword" not in request:
-        return resource
-    password = check_password(resource.engine, request["MasterUserPassword"])
-    return resource.evolve(sealed_password=seal_password(unit, resource, password))
+    password = request.get("MasterUserPassword")
+    if password is not None:
+        check_password(resource.engine, password)
+    if not request.get("ManageMasterUserPassword", False):
+        if password is None:
+            return resource
+        return resource.evolve(sealed_password=seal_password(unit, resource, password))
+    if password is None and resource.host is not None and not resource.local:
+        password = master_password(unit, resource)
+        if password is None:
+            raise InvalidParameterCombination("The master password that the server has now is not known.")
+    return manage(unit, resource, request.get("MasterUserSecretKmsKeyId"), password)
 
 
 def manage(

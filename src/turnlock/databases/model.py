@@ -26,6 +26,7 @@ INTERNAL_USER: Final = "rdsadmin"
 """The provider's own superuser in a server that it started; reserved, as on AWS."""
 
 _IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _USERNAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NOT_IN_PASSWORDS = re.compile(r"[^!-~]|[/@\"']")
 _RESERVED_USERS = frozenset({INTERNAL_USER, "root", "mysql", "public", "pg_signal_backend"})
@@ -46,10 +47,6 @@ class Status(Enum):
     AVAILABLE = "available"
     RESETTING = "resetting-master-credentials"
     """Its server is about to be given the master password that the row holds."""
-    STARTING = "starting"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    REBOOTING = "rebooting"
     DELETING = "deleting"
     """Its server is being ended and its files removed; the row goes last."""
     FAILED = "failed"
@@ -214,6 +211,13 @@ def check_password(engine: str, password: str) -> str:
             " '\"', ' ' may be used."
         )
     return password
+
+
+def check_endpoint(address: str) -> str:
+    """Return the address of a server that runs already; InvalidParameterValue unless it is one host name or address."""
+    if not _HOST.fullmatch(address):
+        raise InvalidParameterValue("The endpoint's address is not one host name or address.")
+    return address
 
 
 def check_dbname(engine: str, dbname: str | None) -> str | None:

@@ -50,7 +50,9 @@ def lay_out(root: Path, account: Account | None) -> MySQLLayout:
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     root = root.resolve()
     layout = MySQLLayout(root=root, socket_directory=cluster.socket_directory(root, "turnlock-my-"))
-    layout.ca.parent.mkdir(mode=0o755, exist_ok=True)
+    layout.ca.parent.mkdir(exist_ok=True)
+    # Whatever the umask is: the server and its clients must come to the authority.
+    layout.ca.parent.chmod(0o755)
     for directory in (layout.data, layout.socket_directory):
         make_private(directory, account)
     if account:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -122,9 +123,16 @@ def count_local(unit: Unit) -> int:
 
 
 def local_instances(unit: Unit) -> list[DbResource]:
-    """Return the DB instances that the deployment runs itself, in all accounts and Regions."""
+    """Return the DB instances that the deployment runs itself, in all accounts and Regions.
+
+    A row that was not written by this server is left out, with a line in the log: it must not stop the others' servers.
+    """
     rows = unit.connection.execute(select(databases).where(databases.c.local)).all()
-    return [_resource(unit, found) for found in rows]
+    resources: list[DbResource] = []
+    for found in rows:
+        with suppress(SealBroken):
+            resources.append(_resource(unit, found))
+    return resources
 
 
 def add_tags(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> None:
