@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tests.support import SettableClock
-from turnlock import identity, keys, secrets
+from turnlock import identity, keys, rotation, secrets
 from turnlock.admission import Service
 from turnlock.core.action import Action, Answer
 from turnlock.core.arn import AccountId, Region
@@ -41,7 +41,7 @@ def services() -> dict[str, Service]:
     registry: dict[str, Passage] = {}
     actions = keys.kms_actions(identity.read_resource_policy)
     return {
-        "secretsmanager": Service.of("secretsmanager", secrets.ACTIONS, registry),
+        "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "kms": Service.of("kms", actions, registry, keys.KMS_RIGHTS),
     }
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from turnlock.errors import SealBroken
 from turnlock.keys.envelope import Envelope, RootSealed
 
-key_ids = st.text(st.characters(codec="ascii"), min_size=1, max_size=255)
+key_arns = st.text(st.characters(codec="ascii"), min_size=1, max_size=255)
 envelopes = st.builds(
     Envelope,
-    key_id=key_ids,
+    key_arn=key_arns,
     material_id=st.integers(0, 2**32 - 1),
     wrapped_key=st.binary(min_size=60, max_size=60),
     body=st.binary(min_size=28, max_size=200),
@@ -22,8 +22,8 @@ envelopes = st.builds(
 
 
 def naive_pack(envelope: Envelope) -> bytes:
-    key_id = envelope.key_id.encode()
-    numbers = struct.pack(f">5sB{len(key_id)}sI", b"TLKE\x01", len(key_id), key_id, envelope.material_id)
+    key_arn = envelope.key_arn.encode()
+    numbers = struct.pack(f">5sB{len(key_arn)}sI", b"TLKE\x01", len(key_arn), key_arn, envelope.material_id)
     return numbers + envelope.wrapped_key + envelope.body
 
 
@@ -31,12 +31,12 @@ def naive_parse(blob: bytes) -> Envelope | None:
     """Read the format with struct; None for what is no envelope."""
     try:
         marker, length = struct.unpack_from(">5sB", blob)
-        key_id, material_id, wrapped = struct.unpack_from(f">{length}sI60s", blob, 6)
+        key_arn, material_id, wrapped = struct.unpack_from(f">{length}sI60s", blob, 6)
         body = blob[6 + length + 64 :]
         if marker != b"TLKE\x01" or length == 0 or len(body) < 28:
             return None
         return Envelope(
-            key_id=key_id.decode("ascii"), material_id=material_id, wrapped_key=wrapped, body=body
+            key_arn=key_arn.decode("ascii"), material_id=material_id, wrapped_key=wrapped, body=body
         )
     except (struct.error, UnicodeDecodeError):
         return None
@@ -69,7 +69,7 @@ def test_another_marker_or_version_is_refused(envelope: Envelope, position: int,
 
 
 def test_an_envelope_cut_short_before_the_end_of_its_shortest_body_is_refused() -> None:
-    blob = Envelope(key_id="k", material_id=1, wrapped_key=bytes(60), body=bytes(28)).pack()
+    blob = Envelope(key_arn="k", material_id=1, wrapped_key=bytes(60), body=bytes(28)).pack()
     for length in range(len(blob)):
         with pytest.raises(SealBroken):
             Envelope.parse(blob[:length])
@@ -78,9 +78,9 @@ def test_an_envelope_cut_short_before_the_end_of_its_shortest_body_is_refused() 
 @pytest.mark.parametrize(
     "parts",
     [
-        {"key_id": ""},
-        {"key_id": "x" * 256},
-        {"key_id": "ключ"},
+        {"key_arn": ""},
+        {"key_arn": "x" * 256},
+        {"key_arn": "ключ"},
         {"material_id": -1},
         {"material_id": 2**32},
         {"wrapped_key": bytes(59)},
@@ -90,7 +90,7 @@ def test_an_envelope_cut_short_before_the_end_of_its_shortest_body_is_refused() 
 )
 def test_what_does_not_fit_the_format_is_not_packed(parts: dict[str, object]) -> None:
     fitting: dict[str, object] = {
-        "key_id": "k",
+        "key_arn": "k",
         "material_id": 1,
         "wrapped_key": bytes(60),
         "body": bytes(28),
@@ -116,7 +116,7 @@ def test_hostile_root_sealed_bytes_are_refused_unless_they_are_long_enough(blob:
 
 
 def test_one_format_is_never_read_as_the_other() -> None:
-    envelope = Envelope(key_id="k", material_id=1, wrapped_key=bytes(60), body=bytes(28)).pack()
+    envelope = Envelope(key_arn="k", material_id=1, wrapped_key=bytes(60), body=bytes(28)).pack()
     root_sealed = RootSealed(root_key_id=bytes(8), body=bytes(100)).pack()
     with pytest.raises(SealBroken):
         RootSealed.parse(envelope)
@@ -125,7 +125,7 @@ def test_one_format_is_never_read_as_the_other() -> None:
 
 
 def test_no_repr_shows_sealed_bytes() -> None:
-    assert "AAAA" not in repr(Envelope(key_id="k", material_id=1, wrapped_key=b"A" * 60, body=b"A" * 28))
+    assert "AAAA" not in repr(Envelope(key_arn="k", material_id=1, wrapped_key=b"A" * 60, body=b"A" * 28))
     assert "AAAA" not in repr(RootSealed(root_key_id=bytes(8), body=b"A" * 28))
 
 

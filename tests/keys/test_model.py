@@ -22,6 +22,7 @@ from turnlock.keys.model import (
 )
 
 ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")
+OTHER = AccountId("999999999999")
 KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 HERE = f"arn:aws:kms:{REGION}:{ACCOUNT}"
 
@@ -29,15 +30,16 @@ HERE = f"arn:aws:kms:{REGION}:{ACCOUNT}"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (None, KeyReference(alias_name=MANAGED_ALIAS)),
-        ("", KeyReference(alias_name=MANAGED_ALIAS)),
-        ("alias/aws/secretsmanager", KeyReference(alias_name=MANAGED_ALIAS)),
-        (f"{HERE}:alias/aws/secretsmanager", KeyReference(alias_name=MANAGED_ALIAS)),
-        ("alias/mine", KeyReference(alias_name="alias/mine")),
-        (f"{HERE}:alias/mine", KeyReference(alias_name="alias/mine")),
-        (KEY_ID, KeyReference(key_id=KEY_ID)),
-        (f"{HERE}:key/{KEY_ID}", KeyReference(key_id=KEY_ID)),
-        (f"{HERE}:key/alias/x", KeyReference(key_id="alias/x")),
+        (None, KeyReference(account_id=ACCOUNT, alias_name=MANAGED_ALIAS)),
+        ("", KeyReference(account_id=ACCOUNT, alias_name=MANAGED_ALIAS)),
+        ("alias/aws/secretsmanager", KeyReference(account_id=ACCOUNT, alias_name=MANAGED_ALIAS)),
+        (f"{HERE}:alias/aws/secretsmanager", KeyReference(account_id=ACCOUNT, alias_name=MANAGED_ALIAS)),
+        ("alias/mine", KeyReference(account_id=ACCOUNT, alias_name="alias/mine")),
+        (f"{HERE}:alias/mine", KeyReference(account_id=ACCOUNT, alias_name="alias/mine")),
+        (KEY_ID, KeyReference(account_id=ACCOUNT, key_id=KEY_ID)),
+        (f"{HERE}:key/{KEY_ID}", KeyReference(account_id=ACCOUNT, key_id=KEY_ID)),
+        (f"arn:aws:kms:{REGION}:999999999999:key/{KEY_ID}", KeyReference(account_id=OTHER, key_id=KEY_ID)),
+        (f"{HERE}:key/alias/x", KeyReference(account_id=ACCOUNT, key_id="alias/x")),
     ],
 )
 def test_every_way_to_name_a_key_is_read(text: str | None, expected: KeyReference) -> None:
@@ -62,12 +64,11 @@ def test_an_arn_that_names_no_key_is_an_invalid_parameter(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"arn:aws:kms:{REGION}:999999999999:key/{KEY_ID}",
         f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/aws/secretsmanager",
         f"arn:aws-cn:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}",
     ],
 )
-def test_a_key_of_another_account_region_or_partition_is_not_found(text: str) -> None:
+def test_a_key_of_another_region_or_partition_is_not_found(text: str) -> None:
     with pytest.raises(ResourceNotFoundException, match=r"not found|does not exist"):
         parse_kms_key_id(text, ACCOUNT, REGION)
 

@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from tests.calling import ACCOUNT, REGION, Client, token
-from turnlock import identity, rotation, secrets
-from turnlock.admission import Service
+from tests.calling import ACCOUNT, REGION, Client, services, token
+from turnlock import identity, secrets
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.errors import ApiError, ResourceNotFoundException
 from turnlock.functions import Fault, FaultKind, Functions, Invocation, InvocationResult
@@ -32,7 +31,7 @@ from turnlock.storage.leases import leases
 from turnlock.trail.store import trail_records
 
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
-SERVICE = Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS))
+SERVICE = services()["secretsmanager"]
 STAGES = {"pending": "AWSPENDING", "current": "AWSCURRENT", "previous": "AWSPREVIOUS"}
 
 Hook = Callable[[str, Invocation, threading.Event], None]

@@ -14,13 +14,12 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, Client
 from tests.support import SettableClock, StorePlace
 from turnlock import rotation, secrets
-from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Call
 from turnlock.keys.envelope import Envelope
+from turnlock.keys.materials import wrap_material
 from turnlock.keys.model import Alias, KeyOwner, KeyState, KmsKey
 from turnlock.keys.policies import default_policy, save_policy
-from turnlock.keys.sealing import wrap_material
 from turnlock.keys.store import insert_key, save_alias
 from turnlock.secrets import Secret, SecretReference, find_secret
 from turnlock.secrets.policy_store import find_policy
@@ -69,8 +68,7 @@ class Deployment:
 
     def client(self, region: Region = HOME) -> Client:
         """Return the root user's client in a Region."""
-        service = Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS))
-        return Caller(database=self.database, clock=self.clock, service=service, region=region)
+        return Caller(database=self.database, clock=self.clock, region=region)
 
     def deliver(self, jobs: Mapping[str, JobHandler] = JOBS) -> None:
         """Carry out what is due in the outbox; nothing may fail."""
@@ -194,6 +192,6 @@ def key_of(here: Deployment, client: Client, version_id: str) -> str:
         version = secrets.find_version(unit, secret, version_id)
         assert version is not None
         assert version.sealed is not None
-        return Envelope.parse(version.sealed).key_id
+        return Envelope.parse(version.sealed).key_arn.rpartition("/")[2]
 
     return here.database.read(work)

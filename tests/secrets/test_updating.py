@@ -60,7 +60,9 @@ def key_ids(client: Client) -> dict[str, str]:
     )
     rows = client.database.read(lambda unit: unit.connection.execute(statement).all())
     return {
-        row.version_id: Envelope.parse(bytes(row.sealed)).key_id for row in rows if row.sealed is not None
+        row.version_id: Envelope.parse(bytes(row.sealed)).key_arn.rpartition("/")[2]
+        for row in rows
+        if row.sealed is not None
     }
 
 

@@ -28,6 +28,8 @@ from turnlock.keys.sealing import (
     resolve_key,
     seal,
     seal_field,
+    seal_under,
+    taken_apart,
     unseal,
     unseal_field,
 )
@@ -58,6 +60,8 @@ __all__ = [
     "rotate_due",
     "seal",
     "seal_field",
+    "seal_under",
+    "taken_apart",
     "unseal",
     "unseal_field",
     "write_private",

@@ -11,12 +11,11 @@ from turnlock.errors import UnsupportedOperationException, ValidationException
 from turnlock.keys import store
 from turnlock.keys.conditions import conditions_of
 from turnlock.keys.lookup import USED
-from turnlock.keys.materials import draw_material, material_name
+from turnlock.keys.materials import draw_material, material_name, wrap_material
 from turnlock.keys.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
 from turnlock.keys.pages import limit_of, page, position_of
 from turnlock.keys.policies import default_policy
 from turnlock.keys.policies_api import PolicyReader, put_checked_policy
-from turnlock.keys.sealing import wrap_material
 from turnlock.keys.specs import SPECS, spec_of, usage_of
 from turnlock.keys.tagging import tags_in
 from turnlock.storage import Unit

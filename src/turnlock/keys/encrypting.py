@@ -25,15 +25,14 @@ from turnlock.errors import (
     UnsupportedOperationException,
     ValidationException,
 )
-from turnlock.keys.aead import decrypt as aead_decrypt
-from turnlock.keys.aead import encrypt as aead_encrypt
-from turnlock.keys.envelope import Ciphertext, ciphertext_header
+from turnlock.keys import store
+from turnlock.keys.ciphertexts import decrypt_under, encrypt_under
+from turnlock.keys.envelope import Ciphertext
 from turnlock.keys.grants_api import check_tokens
 from turnlock.keys.lookup import USED, KeyNaming, ciphertext_subject, require_usable
 from turnlock.keys.materials import (
     draw_pair,
     material_name,
-    open_cipher,
     open_pair,
     private_bytes,
     public_bytes,
@@ -42,9 +41,7 @@ from turnlock.keys.model import (
     SYMMETRIC,
     KeyUsage,
     KmsKey,
-    associated_data,
     canonical_context,
-    material_context,
 )
 from turnlock.keys.specs import SPECS, spec_of
 from turnlock.storage import Unit
@@ -191,10 +188,10 @@ def _key_of_blob(call: Call, unit: Unit, blob: bytes) -> KmsKey:
 def _encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes, context: bytes) -> bytes:
     if key.spec != SYMMETRIC:
         return _rsa_encrypted(unit, key, algorithm, plaintext)
-    header = ciphertext_header(key.arn, key.current_material)
-    cipher = open_cipher(unit, key, key.current_material)
-    body = aead_encrypt(cipher, unit.entropy, plaintext, _aad(key, key.current_material, header, context))
-    return header + body
+    material = store.current_material(unit, key)
+    if material is None:
+        raise SealBroken(f"The material of {key.arn} is gone.")
+    return encrypt_under(unit, material, plaintext, context).pack()
 
 
 def _rsa_encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes) -> bytes:
@@ -222,11 +219,7 @@ def _decrypted(
             raise InvalidCiphertextException from None
     sealed = Ciphertext.parse(blob)
     try:
-        cipher = open_cipher(unit, key, sealed.material_id)
-    except NotFoundException:
-        raise InvalidCiphertextException from None
-    try:
-        plaintext = aead_decrypt(cipher, sealed.body, _aad(key, sealed.material_id, sealed.header, context))
+        plaintext = decrypt_under(unit, key, sealed, context)
     except SealBroken:
         raise InvalidCiphertextException from None
     return plaintext, material_name(key, sealed.material_id)
@@ -267,12 +260,6 @@ def _data_key_pair(call: Call, request: Request, unit: Unit) -> dict[str, Any]:
 
 def _without(member: str, answer: dict[str, Any]) -> Answer:
     return {name: value for name, value in answer.items() if name != member}
-
-
-def _aad(key: KmsKey, material_id: int, header: bytes, context: bytes) -> bytes:
-    """Return what a ciphertext is bound to; its first part keeps it apart from what else lies under the material."""
-    place = material_context(key.account_id, key.region, key.key_id, material_id)
-    return associated_data("kms-ciphertext", header, place, context)
 
 
 def _context(request: Request, key: KmsKey, member: str = "EncryptionContext") -> bytes:

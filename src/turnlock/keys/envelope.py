@@ -3,11 +3,12 @@
 Each format begins with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing is
 strict: each length is exact and nothing may follow, so that one envelope has one spelling.
 
-    Envelope   "TLKE" 1 | length of key id (1) | key id (ASCII) | material id (4) | wrapped data key (60) | body (≥ 28)
+    Envelope   "TLKE" 1 | length of key ARN (1) | key ARN (ASCII) | material id (4) | wrapped data key (60) | body (≥ 28)
     Ciphertext "TLKC" 1 | length of key ARN (1) | key ARN (ASCII) | material id (4) | body (≥ 28)
     RootSealed "TLKR" 1 | root key id (8)      | body (≥ 28)
 
-A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16).
+A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16). The wrapped data
+key of an Envelope is the body of the Ciphertext that GenerateDataKey gives: the one can be made from the other.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SHORTEST_ENVELOPE = len(ENVELOPE_MARKER) + 1 + _MATERIAL_ID_BYTES + WRAPPED_KEY
 class Envelope:
     """A value under its own data key, and that under one material of a KMS key."""
 
-    key_id: str
+    key_arn: str
     """1 to 255 ASCII characters."""
     material_id: int
     """Below 2^32."""
@@ -44,9 +45,14 @@ class Envelope:
     body: bytes = field(repr=False)
 
     @property
+    def data_key(self) -> Ciphertext:
+        """The wrapped data key as KMS's Decrypt takes it."""
+        return Ciphertext(key_arn=self.key_arn, material_id=self.material_id, body=self.wrapped_key)
+
+    @property
     def header(self) -> bytes:
         """Everything before the body, as it stands in the blob."""
-        return envelope_header(self.key_id, self.material_id) + self.wrapped_key
+        return envelope_header(self.key_arn, self.material_id) + self.wrapped_key
 
     def pack(self) -> bytes:
         """Return the blob; ValueError when a part does not fit the format."""
@@ -63,20 +69,20 @@ class Envelope:
         material = start + blob[start - 1]
         wrapped = material + _MATERIAL_ID_BYTES
         body = wrapped + WRAPPED_KEY_BYTES
-        key_id = blob[start:material]
-        if not key_id or not key_id.isascii() or len(blob) - body < _SHORTEST_BODY:
+        key_arn = blob[start:material]
+        if not key_arn or not key_arn.isascii() or len(blob) - body < _SHORTEST_BODY:
             raise SealBroken
         return cls(
-            key_id=key_id.decode("ascii"),
+            key_arn=key_arn.decode("ascii"),
             material_id=int.from_bytes(blob[material:wrapped]),
             wrapped_key=blob[wrapped:body],
             body=blob[body:],
         )
 
 
-def envelope_header(key_id: str, material_id: int) -> bytes:
+def envelope_header(key_arn: str, material_id: int) -> bytes:
     """Return the start of an envelope up to its wrapped key; ValueError when a part does not fit the format."""
-    return _header(ENVELOPE_MARKER, key_id, material_id)
+    return _header(ENVELOPE_MARKER, key_arn, material_id)
 
 
 def _header(marker: bytes, key: str, material_id: int) -> bytes:

@@ -18,12 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from turnlock.core.ports import Entropy
-from turnlock.errors import NotFoundException
+from turnlock.errors import SealBroken
 from turnlock.keys import store
 from turnlock.keys.model import KmsKey, associated_data, material_context
-from turnlock.keys.sealing import cipher_of
+from turnlock.keys.recent import Recent
 from turnlock.keys.specs import KeySpec
 from turnlock.storage import Unit
+
+_CIPHERS: Final = Recent[AESGCM](1024)
+"""Opened materials: without it each value costs a second decryption, and a KMS key is used for many."""
 
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "ECC_NIST_P256": ec.SECP256R1(),
@@ -67,25 +70,26 @@ def open_pair(unit: Unit, key: KmsKey) -> KeyPair:
 
 def open_secret(unit: Unit, key: KmsKey) -> bytes:
     """Return a key's current material. Raises SealBroken."""
-    material = _find(unit, key, key.current_material)
+    material = store.current_material(unit, key)
+    if material is None:
+        raise SealBroken(f"The material of {key.arn} is gone.")
     place = material_context(key.account_id, key.region, key.key_id, material.material_id)
     return unit.keyring.unwrap(material.sealed, context=place)
 
 
-def open_cipher(unit: Unit, key: KmsKey, material_id: int) -> AESGCM:
-    """Return the cipher of one of a symmetric key's materials. Raises SealBroken, NotFoundException."""
-    material = _find(unit, key, material_id)
-    place = material_context(key.account_id, key.region, key.key_id, material_id)
-    return cipher_of(unit, material.sealed, place)
+def cipher_of(unit: Unit, material: store.Material) -> AESGCM:
+    """Return the cipher of a symmetric key's material, kept open: any other row is another entry. Raises SealBroken."""
+    key, keyring, sealed = material.key, unit.keyring, material.sealed
+    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
+    return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(keyring.unwrap(sealed, context=place)))
+
+
+def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:
+    """Seal what is to be a key's current material under the root keyring, for the one row that it may stand in."""
+    context = material_context(key.account_id, key.region, key.key_id, key.current_material)
+    return unit.keyring.wrap(material, context=context)
 
 
 def material_name(key: KmsKey, material_id: int) -> str:
     """Return a material's KeyMaterialId: 64 hexadecimal digits that tell nothing of it."""
     return hashlib.sha256(associated_data("kms-material-id", key.arn, str(material_id))).hexdigest()
-
-
-def _find(unit: Unit, key: KmsKey, material_id: int) -> store.Material:
-    material = store.find_material(unit, key.account_id, key.region, key.key_id, material_id)
-    if material is None:
-        raise NotFoundException(f"Key '{key.arn}' has no such material")
-    return material

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from turnlock.core.arn import AccountId, Arn, Region, partition_of
+from turnlock.core.arn import account_id as checked_account_id
 from turnlock.errors import InvalidParameterException, ResourceNotFoundException
 
 MANAGED_ALIAS: Final = "alias/aws/secretsmanager"
@@ -126,8 +127,10 @@ def kms_arn(account_id: AccountId, region: Region, resource: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReference:
-    """A KmsKeyId as a caller wrote it, read in the caller's account and Region. Exactly one of the two is set."""
+    """A KmsKeyId as a caller wrote it, read in the secret's account and Region. One of `key_id` and `alias_name` is set."""
 
+    account_id: AccountId
+    """The account that an ARN names; else the secret's own."""
     key_id: str | None = None
     alias_name: str | None = None
     """With its prefix `alias/`."""
@@ -137,29 +140,30 @@ def parse_kms_key_id(text: str | None, account_id: AccountId, region: Region) ->
     """Read a key id, a key ARN, an alias name or an alias ARN (Secrets Manager API reference, "KmsKeyId").
 
     None and the empty text mean the managed key. Raises InvalidParameterException for a malformed ARN, and
-    ResourceNotFoundException for an ARN of another account or Region: the answer for a key that is not there, because
-    no key can be used from outside its account yet and never from outside its Region.
+    ResourceNotFoundException for an ARN of another Region: the answer for a key that is not there, because no key can be
+    used from outside its Region.
     """
-    resource = text or MANAGED_ALIAS
+    resource, owner = text or MANAGED_ALIAS, account_id
     if resource.startswith("arn:"):
-        resource = _local_resource(resource, account_id, region)
+        owner, resource = _parts_of(resource, region)
         if resource.startswith("key/"):
-            return KeyReference(key_id=resource.removeprefix("key/"))
+            return KeyReference(account_id=owner, key_id=resource.removeprefix("key/"))
     if resource.startswith("alias/"):
-        return KeyReference(alias_name=resource)
-    return KeyReference(key_id=resource)
+        return KeyReference(account_id=owner, alias_name=resource)
+    return KeyReference(account_id=owner, key_id=resource)
 
 
-def _local_resource(text: str, account_id: AccountId, region: Region) -> str:
+def _parts_of(text: str, region: Region) -> tuple[AccountId, str]:
     try:
         arn = Arn.parse(text)
+        owner = checked_account_id(arn.account_id)
     except ValueError:
         raise InvalidParameterException("Invalid ARN.") from None
     if arn.service != "kms" or not arn.resource.startswith(("key/", "alias/")):
         raise InvalidParameterException("Invalid ARN.")
-    if text != kms_arn(account_id, region, arn.resource):
+    if text != kms_arn(owner, region, arn.resource):
         raise key_not_found(text)
-    return arn.resource
+    return owner, arn.resource
 
 
 def key_not_found(arn: str) -> ResourceNotFoundException:

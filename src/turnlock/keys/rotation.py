@@ -16,10 +16,10 @@ from turnlock.core.call import Call
 from turnlock.errors import DisabledException, LimitExceededException, UnsupportedOperationException
 from turnlock.keys import store
 from turnlock.keys.lookup import ADMINISTERED, GRANTED, require_customers, require_lasting
-from turnlock.keys.materials import draw_material, material_name
+from turnlock.keys.materials import draw_material, material_name, wrap_material
 from turnlock.keys.model import SYMMETRIC, KeyState, KmsKey
 from turnlock.keys.pages import page_of_all
-from turnlock.keys.sealing import seal_field, unseal_field, wrap_material
+from turnlock.keys.sealing import seal_field, unseal_field
 from turnlock.keys.specs import SPECS
 from turnlock.keys.store import MaterialHead
 from turnlock.storage import Unit, outbox

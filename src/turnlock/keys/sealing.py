@@ -18,11 +18,13 @@ from typing import Final
 import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from turnlock.core.arn import AccountId, Region
+from turnlock.core.arn import AccountId, Arn, Region
 from turnlock.errors import ConfigurationError, DecryptionFailure, EncryptionFailure, SealBroken, StoreError
 from turnlock.keys import store
 from turnlock.keys.aead import KEY_BYTES, decrypt, encrypt
-from turnlock.keys.envelope import Envelope, envelope_header
+from turnlock.keys.ciphertexts import ciphertext_aad, encrypt_under
+from turnlock.keys.envelope import Ciphertext, Envelope, envelope_header
+from turnlock.keys.materials import cipher_of, wrap_material
 from turnlock.keys.model import (
     MANAGED_ALIAS,
     SERVICE_ALIAS,
@@ -36,16 +38,11 @@ from turnlock.keys.model import (
     encryption_context,
     key_not_found,
     kms_arn,
-    material_context,
     parse_kms_key_id,
 )
-from turnlock.keys.recent import Recent
 from turnlock.storage import LARGEST_BLOB, Unit
 
 log = structlog.get_logger(__name__)
-
-_CIPHERS: Final = Recent[AESGCM](1024)
-"""Opened materials: without it each value costs a second decryption, and a KMS key is used for many."""
 
 _DESCRIPTIONS: Final = {
     MANAGED_ALIAS: "Default key that protects my Secrets Manager data when no other key is defined",
@@ -72,16 +69,17 @@ def resolve_key(unit: Unit, account_id: AccountId, region: Region, kms_key_id: s
     Raises ResourceNotFoundException for a key that is not there, InvalidParameterException for a malformed ARN.
     """
     reference = parse_kms_key_id(kms_key_id, account_id, region)
-    if reference.alias_name == MANAGED_ALIAS:
+    owner = reference.account_id
+    if reference.alias_name == MANAGED_ALIAS and owner == account_id:
         return managed_key(unit, account_id, region)
     if reference.alias_name is not None:
-        found = store.key_of_alias(unit, account_id, region, reference.alias_name)
+        found = store.key_of_alias(unit, owner, region, reference.alias_name)
         resource = reference.alias_name
     else:
-        found = store.find_key(unit, account_id, region, str(reference.key_id))
+        found = store.find_key(unit, owner, region, str(reference.key_id))
         resource = f"key/{reference.key_id}"
-    if found is None:
-        raise key_not_found(kms_arn(account_id, region, resource))
+    if found is None or (found.owner is KeyOwner.AWS and owner != account_id):
+        raise key_not_found(kms_arn(owner, region, resource))
     return found
 
 
@@ -93,36 +91,38 @@ def seal(unit: Unit, key: KmsKey, plaintext: bytes, *, owner: str, part: str) ->
     material = store.current_material(unit, key)
     if material is None or material.key.state is not KeyState.ENABLED or material.key.spec != SYMMETRIC:
         raise EncryptionFailure
-    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
-    kek = cipher_of(unit, material.sealed, place)
-    context = encryption_context(owner, part)
-    header = envelope_header(key.key_id, material.material_id)
     data_key = unit.entropy.bytes(KEY_BYTES)
-    wrapped = encrypt(kek, unit.entropy, data_key, _data_key_aad(header, place, context))
-    body = encrypt(AESGCM(data_key), unit.entropy, plaintext, _body_aad(header + wrapped, context))
-    return Envelope(
-        key_id=key.key_id, material_id=material.material_id, wrapped_key=wrapped, body=body
-    ).pack()
+    wrapped = encrypt_under(unit, material, data_key, encryption_context(owner, part))
+    return _sealed_under(unit, data_key, wrapped, plaintext, owner=owner, part=part)
+
+
+def seal_under(
+    unit: Unit, data_key: bytes, ciphertext: bytes, plaintext: bytes, *, owner: str, part: str
+) -> bytes:
+    """Seal a value under a data key that KMS's GenerateDataKey gave for the context of this owner and part."""
+    return _sealed_under(unit, data_key, Ciphertext.parse(ciphertext), plaintext, owner=owner, part=part)
 
 
 def unseal(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str) -> bytes:
     """Open what `seal` sealed in this account and Region for the same owner and part.
 
-    Raises DecryptionFailure when its key is not enabled, and SealBroken, with a line in the log, when the bytes are not
-    what was sealed there.
+    Raises DecryptionFailure when its key is not enabled, or gone, and SealBroken, with a line in the log, when the bytes
+    are not what was sealed there.
     """
-    try:
-        return _open(unit, account_id, region, blob, owner=owner, part=part)
-    except SealBroken:
-        log.error(  # noqa: TRY400 (a traceback could show more than names)
-            "stored bytes are not what was sealed",
-            action="seal_broken",
-            account_id=account_id,
-            region=region,
-            owner=owner,
-            part=part,
-        )
-        raise
+    return taken_apart(unit, account_id, region, blob, owner=owner, part=part).open()
+
+
+def taken_apart(
+    unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str
+) -> Sealed:
+    """Take apart what was sealed; whoever has the right on its key opens it. Raises as `unseal` does."""
+
+    def parts() -> Sealed:
+        return _parts(unit, account_id, region, blob, owner=owner, part=part)
+
+    if len(blob) <= LARGEST_BLOB:
+        return unit.derived(("envelope", account_id, region, owner, part, blob), parts)
+    return parts()
 
 
 def seal_field(unit: Unit, account_id: AccountId, plaintext: bytes, *, owner: str, part: str) -> bytes:
@@ -182,63 +182,114 @@ def _make_managed_key(unit: Unit, account_id: AccountId, region: Region, alias_n
     return key
 
 
-def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:
-    """Seal what is to be a key's current material under the root keyring, for the one row that it may stand in."""
-    context = material_context(key.account_id, key.region, key.key_id, key.current_material)
-    return unit.keyring.wrap(material, context=context)
+def _sealed_under(
+    unit: Unit, data_key: bytes, wrapped: Ciphertext, plaintext: bytes, *, owner: str, part: str
+) -> bytes:
+    context = encryption_context(owner, part)
+    header = envelope_header(wrapped.key_arn, wrapped.material_id) + wrapped.body
+    body = encrypt(AESGCM(data_key), unit.entropy, plaintext, _body_aad(header, context))
+    return Envelope(
+        key_arn=wrapped.key_arn, material_id=wrapped.material_id, wrapped_key=wrapped.body, body=body
+    ).pack()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Closed:
-    """A blob taken apart, with everything that opening it needs but the data key."""
+class Sealed:
+    """A sealed value taken apart, with everything that opening it needs but the data key."""
 
+    key: KmsKey
+    """As of the same read."""
+    data_key: Ciphertext
+    """Its data key as KMS's Decrypt takes it, for the context of owner and part."""
+    owner: str
+    part: str
     kek: AESGCM
-    wrapped_key: bytes = field(repr=False)
     data_key_aad: bytes
     body: bytes = field(repr=False)
     body_aad: bytes
 
+    def open(self) -> bytes:
+        """Return the value by this server's own authority. Raises DecryptionFailure for a key that is not enabled."""
+        if self.key.state is not KeyState.ENABLED:
+            raise DecryptionFailure
+        try:
+            data_key = decrypt(self.kek, self.data_key.body, self.data_key_aad)
+            return decrypt(AESGCM(data_key), self.body, self.body_aad)
+        except SealBroken:
+            _alarm(self.key.account_id, self.key.region, self.owner, self.part)
+            raise
 
-def _open(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str) -> bytes:
-    def taken_apart() -> _Closed:
-        return _take_apart(unit, account_id, region, blob, encryption_context(owner, part))
-
-    if len(blob) <= LARGEST_BLOB:
-        closed = unit.derived(("envelope", account_id, region, owner, part, blob), taken_apart)
-    else:
-        closed = taken_apart()
-    data_key = decrypt(closed.kek, closed.wrapped_key, closed.data_key_aad)
-    return decrypt(AESGCM(data_key), closed.body, closed.body_aad)
+    def open_with(self, data_key: bytes) -> bytes:
+        """Return the value by a data key that KMS decrypted for who asks. Raises SealBroken, with a line in the log."""
+        try:
+            return decrypt(AESGCM(data_key), self.body, self.body_aad)
+        except SealBroken:
+            _alarm(self.key.account_id, self.key.region, self.owner, self.part)
+            raise
 
 
-def _take_apart(unit: Unit, account_id: AccountId, region: Region, blob: bytes, context: bytes) -> _Closed:
+def _parts(
+    unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str
+) -> Sealed:
     """Return a blob's parts and the material that opens it. Raises SealBroken, DecryptionFailure."""
+    try:
+        return _read(unit, account_id, region, blob, owner=owner, part=part)
+    except (SealBroken, DecryptionFailure):
+        # Also where the key is gone: it was destroyed, or the blob names none that ever was. Nothing here can tell.
+        _alarm(account_id, region, owner, part)
+        raise
+
+
+def _read(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str) -> Sealed:
     envelope = Envelope.parse(blob)
-    material = store.find_material(unit, account_id, region, envelope.key_id, envelope.material_id)
-    if material is None or material.key.spec != SYMMETRIC:
-        raise SealBroken
-    if material.key.state is not KeyState.ENABLED:
-        raise DecryptionFailure
-    place = material_context(account_id, region, envelope.key_id, envelope.material_id)
-    kek = cipher_of(unit, material.sealed, place)
-    header = envelope_header(envelope.key_id, envelope.material_id)
-    return _Closed(
-        kek=kek,
-        wrapped_key=envelope.wrapped_key,
-        data_key_aad=_data_key_aad(header, place, context),
+    number = envelope.material_id
+    material = _material_named(unit, account_id, region, envelope.key_arn, number)
+    context = encryption_context(owner, part)
+    return Sealed(
+        key=material.key,
+        data_key=envelope.data_key,
+        owner=owner,
+        part=part,
+        kek=cipher_of(unit, material),
+        data_key_aad=ciphertext_aad(material.key, number, context),
         body=envelope.body,
-        body_aad=_body_aad(header + envelope.wrapped_key, context),
+        body_aad=_body_aad(envelope.header, context),
     )
 
 
-def cipher_of(unit: Unit, sealed: bytes, place: bytes) -> AESGCM:
-    """Open a material, or find it open: its row was read in this very unit, and any other row is another entry."""
-    keyring = unit.keyring
-    return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(keyring.unwrap(sealed, context=place)))
+def _material_named(
+    unit: Unit, account_id: AccountId, region: Region, key_arn: str, number: int
+) -> store.Material:
+    """Return the material that an envelope names: of this Region, and of this account unless the key is a customer's.
+
+    Raises SealBroken for what names no such material, DecryptionFailure for one whose key is gone.
+    """
+    try:
+        arn = Arn.parse(key_arn)
+    except ValueError:
+        raise SealBroken from None
+    owner, key_id = AccountId(arn.account_id), arn.resource.removeprefix("key/")
+    if kms_arn(owner, region, f"key/{key_id}") != key_arn:
+        raise SealBroken
+    material = store.find_material(unit, owner, region, key_id, number)
+    if material is None and store.find_key(unit, owner, region, key_id) is None:
+        raise DecryptionFailure
+    if material is None or material.key.spec != SYMMETRIC:
+        raise SealBroken
+    if owner != account_id and material.key.owner is KeyOwner.AWS:
+        raise SealBroken
+    return material
 
 
-def _data_key_aad(header: bytes, place: bytes, context: bytes) -> bytes:
-    return associated_data("data-key", header, place, context)
+def _alarm(account_id: AccountId, region: Region, owner: str, part: str) -> None:
+    log.error(
+        "stored bytes are not what was sealed",
+        action="seal_broken",
+        account_id=account_id,
+        region=region,
+        owner=owner,
+        part=part,
+    )
 
 
 def _body_aad(header: bytes, context: bytes) -> bytes:

@@ -15,6 +15,7 @@ from turnlock.secrets.accesses import note_access
 from turnlock.secrets.changes import RotationTokenPresented, move_labels
 from turnlock.secrets.clean_up import require_room
 from turnlock.secrets.conditions import new_arn, subject_of_new
+from turnlock.secrets.customer_keys import holds_value, open_for, seal_for, try_key
 from turnlock.secrets.deletion import delete_secret, restore_secret
 from turnlock.secrets.external import secret_type_in
 from turnlock.secrets.listing import describe, list_secrets
@@ -40,10 +41,7 @@ from turnlock.secrets.store import fill_version, find_secret, find_version, inse
 from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import (
     answer_member,
-    open_value,
     require_value,
-    same_value,
-    seal_version,
     value_in,
 )
 from turnlock.storage import Unit
@@ -68,7 +66,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     )
     existing = find_secret(unit, reference)
     if existing is not None:
-        return _created_before(unit, request, existing, value)
+        return _created_before(call, request, unit, existing, value)
     secret = Secret(
         account_id=call.account_id,
         region=call.region,
@@ -82,16 +80,20 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     )
     if not insert_secret(unit, secret, tags):
         raise _name_taken(secret.name)
+    if secret.kms_key_id is not None:
+        try_key(unit, secret)
     version_id = None
     if value is not None:
         version_id = require_token(request)
-        insert_version(unit, secret, seal_version(unit, secret, version_id, value))
+        insert_version(unit, secret, seal_for(call, unit, secret, version_id, value))
         secret = move_labels(unit, secret, {AWSCURRENT: version_id})
     return {
         "ARN": secret.arn,
         "Name": secret.name,
         "VersionId": version_id,
-        "ReplicationStatus": add_replicas(unit, secret, request) if "AddReplicaRegions" in request else None,
+        "ReplicationStatus": add_replicas(call, request, unit, secret)
+        if "AddReplicaRegions" in request
+        else None,
     }
 
 
@@ -100,7 +102,7 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     secret = require_living(call, request, unit)
     refuse_default_key(call, secret)
     version = _requested_version(unit, secret, request)
-    plaintext = open_value(unit, secret, version)
+    plaintext = open_for(call, unit, secret, version)
     if plaintext is None:
         # A placeholder: rotation functions rely on this code to see that createSecret has not run yet.
         raise _no_value(request)
@@ -131,13 +133,13 @@ def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
         )
     existing = find_version(unit, secret, token)
     if existing is not None and existing.kind is not None:
-        if not same_value(unit, secret, existing, value):
+        if not holds_value(call, unit, secret, existing, value):
             raise ResourceExistsException(
                 f"You can't use ClientRequestToken {token} because that value is already in use for a version of"
                 f" secret {secret.arn}."
             )
         return _put_answer(secret, token)
-    version = seal_version(unit, secret, token, value)
+    version = seal_for(call, unit, secret, token, value)
     (insert_version if existing is None else fill_version)(unit, secret, version)
     changed = move_labels(unit, secret, model.put_labels(secret.labels, token, stages))
     require_room(unit, changed)
@@ -221,7 +223,7 @@ ACTIONS = (
 
 
 def _created_before(
-    unit: Unit, request: Request, existing: Secret, value: tuple[str, bytes] | None
+    call: Call, request: Request, unit: Unit, existing: Secret, value: tuple[str, bytes] | None
 ) -> Answer:
     """Answer a CreateSecret whose name is taken: a repeat of the same request is no error."""
     if existing.deleted_at is not None:
@@ -230,7 +232,7 @@ def _created_before(
         )
     token = request.get("ClientRequestToken")
     version = _find_version(unit, existing, token) if value is not None and token is not None else None
-    if value is None or version is None or not same_value(unit, existing, version, value):
+    if value is None or version is None or not holds_value(call, unit, existing, version, value):
         raise _name_taken(existing.name)
     return {
         "ARN": existing.arn,

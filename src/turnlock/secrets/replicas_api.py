@@ -14,6 +14,7 @@ from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.keys import MANAGED_ALIAS
 from turnlock.secrets.changes import move_labels, update_secret
+from turnlock.secrets.customer_keys import require_readable
 from turnlock.secrets.listing import day
 from turnlock.secrets.lookup import primary_of, require_living, require_writable
 from turnlock.secrets.model import Rotation, Secret, check_text, promoted_labels
@@ -30,7 +31,7 @@ def replicate_secret_to_regions(call: Call, request: Request, unit: Unit) -> Ans
     a failure, asks for.
     """
     secret = require_writable(call, request, unit)
-    return {"ARN": secret.arn, "ReplicationStatus": add_replicas(unit, secret, request)}
+    return {"ARN": secret.arn, "ReplicationStatus": add_replicas(call, request, unit, secret)}
 
 
 def remove_regions_from_replication(call: Call, request: Request, unit: Unit) -> Answer:
@@ -61,12 +62,13 @@ def stop_replication_to_replica(call: Call, request: Request, unit: Unit) -> Ans
     return {"ARN": replica.arn}
 
 
-def add_replicas(unit: Unit, secret: Secret, request: Request) -> Sequence[Mapping[str, Any]]:
+def add_replicas(call: Call, request: Request, unit: Unit, secret: Secret) -> Sequence[Mapping[str, Any]]:
     """Promise the replicas that a request's AddReplicaRegions asks for; return the secret's ReplicationStatus.
 
     Raises InvalidParameterException for a Region that is not served, is the secret's own, is named twice, or has a
-    replica under another key.
+    replica under another key; and as opening the secret does, where the caller may not: copies are under other keys.
     """
+    require_readable(call, unit, secret)
     overwrite = request.get("ForceOverwriteReplicaSecret", False)
     asked = [
         Replica.asked_for(_region(unit, secret, one), _key(one), overwrite=overwrite, now=unit.now)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from turnlock import keys
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import ResourceExistsException
 from turnlock.secrets.changes import move_labels, update_secret
 from turnlock.secrets.clean_up import require_room
+from turnlock.secrets.customer_keys import holds_value, may_encrypt_again, open_for, seal_for, try_key
 from turnlock.secrets.external import secret_type_in
 from turnlock.secrets.lookup import primary_of, replica_refusal, require_living, secret_subject
 from turnlock.secrets.model import (
@@ -26,11 +26,8 @@ from turnlock.secrets.ownership import refuse_default_key, refuse_managed
 from turnlock.secrets.parameters import customer_key, require_token
 from turnlock.secrets.replicas import find_replica, update_replica
 from turnlock.secrets.store import find_version, insert_version, reseal_version
-from turnlock.secrets.values import open_value, same_value, seal_version, value_in
+from turnlock.secrets.values import value_in
 from turnlock.storage import Unit
-
-_VALIDATION: Final = "RequestToValidateKeyAccess"
-"""What stands for a version's id when a key is tried out (user guide, "Secret encryption and decryption")."""
 
 _SEALED_ANEW: Final = (AWSCURRENT, AWSPENDING, AWSPREVIOUS)
 """Labels whose versions follow a change of key (API reference, UpdateSecret)."""
@@ -49,10 +46,10 @@ def update(call: Call, request: Request, unit: Unit) -> Answer:
     if value is not None or "KmsKeyId" in request:
         refuse_default_key(call, secret)
     token = require_token(request) if value is not None else None
-    repeated = value is not None and _repeated(unit, secret, str(token), value)
+    repeated = value is not None and _repeated(call, unit, secret, str(token), value)
     changed = _with_metadata(call, request, unit, secret)
     if value is not None and token is not None and not repeated:
-        insert_version(unit, changed, seal_version(unit, changed, token, value))
+        insert_version(unit, changed, seal_for(call, unit, changed, token, value))
         changed = move_labels(unit, changed, put_labels(changed.labels, token, None))
         require_room(unit, changed)
     return {"ARN": changed.arn, "Name": changed.name, "VersionId": token}
@@ -61,7 +58,7 @@ def update(call: Call, request: Request, unit: Unit) -> Answer:
 ACTIONS = (Action(name="UpdateSecret", handler=update, subject=secret_subject, mutates=True),)
 
 
-def _repeated(unit: Unit, secret: Secret, token: str, value: tuple[str, bytes]) -> bool:
+def _repeated(call: Call, unit: Unit, secret: Secret, token: str, value: tuple[str, bytes]) -> bool:
     """Tell whether this very value was put under this token before. Raises ResourceExistsException for another.
 
     A rotation's placeholder counts as another: a value that no database has must not become AWSCURRENT by it.
@@ -69,7 +66,7 @@ def _repeated(unit: Unit, secret: Secret, token: str, value: tuple[str, bytes]) 
     existing = find_version(unit, secret, token)
     if existing is None:
         return False
-    if not same_value(unit, secret, existing, value):
+    if not holds_value(call, unit, secret, existing, value):
         raise ResourceExistsException(
             f"You can't use ClientRequestToken {token} because that value is already in use for a version of"
             f" secret {secret.arn}."
@@ -92,30 +89,30 @@ def _with_metadata(call: Call, request: Request, unit: Unit, secret: Secret) -> 
     changed = changed.evolve(last_changed_at=unit.now)
     update_secret(unit, changed)
     if changed.kms_key_id != secret.kms_key_id:
-        _use_key(unit, changed)
+        _use_key(call, unit, changed)
     return changed
 
 
-def _use_key(unit: Unit, secret: Secret) -> None:
-    """Try the secret's new key out, and seal with it what is labelled.
+def _use_key(call: Call, unit: Unit, secret: Secret) -> None:
+    """Try the secret's new key out, and seal with it what is labelled, as the caller.
 
-    Raises EncryptionFailure when it cannot be used, DecryptionFailure when the old one cannot.
+    A caller without kms:Encrypt on the new key leaves the old versions under the old one. Raises EncryptionFailure when
+    the new key cannot be used, DecryptionFailure when the old one cannot, AccessDeniedException when the caller may not.
     """
-    key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
-    keys.seal(unit, key, b"", owner=secret.arn, part=_VALIDATION)
+    try_key(unit, secret)
     labelled = {secret.labels[label] for label in _SEALED_ANEW if label in secret.labels}
-    for version_id in sorted(labelled):
+    for version_id in sorted(labelled if may_encrypt_again(unit, secret) else ()):
         version = find_version(unit, secret, version_id)
         if version is not None:
-            _seal_anew(unit, secret, version)
+            _seal_anew(call, unit, secret, version)
     if secret.is_replica:
         _tell_primary(unit, secret)
 
 
-def _seal_anew(unit: Unit, secret: Secret, version: Version) -> None:
-    plaintext = open_value(unit, secret, version)
+def _seal_anew(call: Call, unit: Unit, secret: Secret, version: Version) -> None:
+    plaintext = open_for(call, unit, secret, version)
     if plaintext is not None and version.kind is not None:
-        sealed = seal_version(unit, secret, version.version_id, (version.kind, plaintext)).sealed
+        sealed = seal_for(call, unit, secret, version.version_id, (version.kind, plaintext)).sealed
         reseal_version(unit, secret, replace(version, sealed=sealed))
 
 

@@ -1,4 +1,7 @@
-"""The values of versions: sealed on the way in, opened on the way out, never kept in between."""
+"""The values of versions: sealed on the way in, opened on the way out, never kept in between.
+
+By this server's own authority; what a caller seals and opens goes through `customer_keys`.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,6 @@ def open_value(unit: Unit, secret: Secret, version: Version) -> bytes | None:
     return keys.unseal(
         unit, secret.account_id, secret.region, version.sealed, owner=secret.arn, part=version.version_id
     )
-
-
-def same_value(unit: Unit, secret: Secret, version: Version, value: tuple[str, bytes]) -> bool:
-    """Tell whether a version already holds exactly this value: what makes a repeated token harmless."""
-    return version.kind == value[0] and open_value(unit, secret, version) == value[1]
 
 
 def answer_member(version: Version, plaintext: bytes) -> dict[str, object]:

@@ -1,0 +1,38 @@
+"""What lies directly under a symmetric key's material: up to 4096 bytes of a caller's, or a data key.
+
+A ciphertext is bound to its header, to the one row that its material may stand in, and to the encryption context.
+"""
+
+from __future__ import annotations
+
+from turnlock.errors import SealBroken
+from turnlock.keys import store
+from turnlock.keys.aead import decrypt, encrypt
+from turnlock.keys.envelope import Ciphertext, ciphertext_header
+from turnlock.keys.materials import cipher_of
+from turnlock.keys.model import KmsKey, associated_data, material_context
+from turnlock.keys.store import Material
+from turnlock.storage import Unit
+
+
+def encrypt_under(unit: Unit, material: Material, plaintext: bytes, context: bytes) -> Ciphertext:
+    """Return a plaintext's ciphertext under a material; `context` is the encryption context in its one form."""
+    key, number = material.key, material.material_id
+    aad = ciphertext_aad(key, number, context)
+    body = encrypt(cipher_of(unit, material), unit.entropy, plaintext, aad)
+    return Ciphertext(key_arn=key.arn, material_id=number, body=body)
+
+
+def decrypt_under(unit: Unit, key: KmsKey, ciphertext: Ciphertext, context: bytes) -> bytes:
+    """Return the plaintext. Raises SealBroken for what is not this key's ciphertext for this context."""
+    number = ciphertext.material_id
+    material = store.find_material(unit, key.account_id, key.region, key.key_id, number)
+    if material is None or ciphertext.key_arn != key.arn:
+        raise SealBroken
+    return decrypt(cipher_of(unit, material), ciphertext.body, ciphertext_aad(key, number, context))
+
+
+def ciphertext_aad(key: KmsKey, material_id: int, context: bytes) -> bytes:
+    """Return what a ciphertext is bound to; its first part keeps it apart from what else uses a material."""
+    place = material_context(key.account_id, key.region, key.key_id, material_id)
+    return associated_data("kms-ciphertext", ciphertext_header(key.arn, material_id), place, context)

@@ -1,0 +1,144 @@
+"""Values as their callers seal and open them: under a customer managed key, KMS is asked, with the caller's authority.
+
+Each use of such a key is a call of KMS by the caller through Secrets Manager (`kms:ViaService`), with the encryption context
+{SecretARN, SecretVersionId}: the key's policy and its grants decide, the key's state counts, and the trail has a record of
+it (user guide, "Secret encryption and decryption"). aws/secretsmanager lets every caller of its account through, so it is
+not asked; it lets nobody in from another account.
+
+What has no caller (a rotation's own copies, a replica's copy) uses `values`, with this server's authority.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from turnlock import keys
+from turnlock.core.action import Answer
+from turnlock.core.call import Call
+from turnlock.errors import (
+    AccessDeniedException,
+    ApiError,
+    DecryptionFailure,
+    EncryptionFailure,
+    InternalServiceError,
+    InvalidRequestException,
+)
+from turnlock.secrets.model import Secret, Version
+from turnlock.secrets.store import find_version
+from turnlock.secrets.values import seal_version
+from turnlock.storage import Unit
+
+_TRIAL: Final = "RequestToValidateKeyAccess"
+"""What stands for a version's id when a key is tried out (user guide, as above)."""
+
+_DENIED: Final = "Access to KMS is not allowed"
+
+
+def seal_for(call: Call, unit: Unit, secret: Secret, version_id: str, value: tuple[str, bytes]) -> Version:
+    """Return a version made now, its value sealed under the secret's key as the caller.
+
+    Raises AccessDeniedException where the caller may not use the key, EncryptionFailure where the key cannot be used, and
+    InvalidRequestException for the default key across accounts.
+    """
+    key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
+    if key.owner is keys.KeyOwner.AWS:
+        _refuse_across_accounts(call, secret)
+        return seal_version(unit, secret, version_id, value)
+    kind, plaintext = value
+    made = _data_key(unit, key, secret, version_id)
+    sealed = keys.seal_under(
+        unit, made["Plaintext"], made["CiphertextBlob"], plaintext, owner=secret.arn, part=version_id
+    )
+    return Version(version_id=version_id, created_at=unit.now, kind=kind, sealed=sealed)
+
+
+def open_for(call: Call, unit: Unit, secret: Secret, version: Version) -> bytes | None:
+    """Return a version's plaintext as the caller, None for a placeholder.
+
+    Raises AccessDeniedException where the caller may not use the key, DecryptionFailure where the key cannot be used,
+    InvalidRequestException for the default key across accounts, and SealBroken.
+    """
+    if version.sealed is None:
+        return None
+    sealed = keys.taken_apart(
+        unit, secret.account_id, secret.region, version.sealed, owner=secret.arn, part=version.version_id
+    )
+    if sealed.key.owner is keys.KeyOwner.AWS:
+        _refuse_across_accounts(call, secret)
+        return sealed.open()
+    request = {
+        "CiphertextBlob": sealed.data_key.pack(),
+        "EncryptionContext": _context(secret, version.version_id),
+    }
+    return sealed.open_with(_ask(unit, "kms:Decrypt", request, DecryptionFailure)["Plaintext"])
+
+
+def holds_value(call: Call, unit: Unit, secret: Secret, version: Version, value: tuple[str, bytes]) -> bool:
+    """Tell whether a version already holds exactly this value: what makes a repeated token harmless."""
+    return version.kind == value[0] and open_for(call, unit, secret, version) == value[1]
+
+
+def try_key(unit: Unit, secret: Secret) -> None:
+    """Try the secret's key out as the caller, both ways. Raises as sealing and opening do."""
+    key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
+    if key.owner is keys.KeyOwner.AWS:
+        keys.seal(unit, key, b"", owner=secret.arn, part=_TRIAL)
+        return
+    made = _data_key(unit, key, secret, _TRIAL)
+    request = {"CiphertextBlob": made["CiphertextBlob"], "EncryptionContext": _context(secret, _TRIAL)}
+    _ask(unit, "kms:Decrypt", request, DecryptionFailure)
+
+
+def may_encrypt_again(unit: Unit, secret: Secret) -> bool:
+    """Tell whether the caller may encrypt under the secret's key what is stored already (API reference, UpdateSecret)."""
+    key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
+    if key.owner is keys.KeyOwner.AWS:
+        return True
+    try:
+        unit.require(
+            "kms:Encrypt", {"KeyId": key.arn, "EncryptionContext": _context(secret, _TRIAL), "Plaintext": b""}
+        )
+    except AccessDeniedException:
+        return False
+    return True
+
+
+def require_readable(call: Call, unit: Unit, secret: Secret) -> None:
+    """Raise as opening does unless the caller may open every labelled version: a copy shows them under another key."""
+    for version_id in sorted(set(secret.labels.values())):
+        version = find_version(unit, secret, version_id)
+        if version is not None:
+            open_for(call, unit, secret, version)
+
+
+def _data_key(unit: Unit, key: keys.KmsKey, secret: Secret, version_id: str) -> Answer:
+    request = {
+        "KeyId": key.arn,
+        "KeySpec": "AES_256",
+        "EncryptionContext": _context(secret, version_id),
+    }
+    return _ask(unit, "kms:GenerateDataKey", request, EncryptionFailure)
+
+
+def _ask(unit: Unit, operation: str, request: dict[str, Any], failure: type[ApiError]) -> Answer:
+    """Call KMS as the caller; its refusals become Secrets Manager's own (BEHAVIOUR 1.4)."""
+    answer = unit.nested(operation, request)
+    if isinstance(answer, AccessDeniedException):
+        raise AccessDeniedException(_DENIED)
+    if isinstance(answer, InternalServiceError):
+        raise answer
+    if isinstance(answer, ApiError):
+        raise failure
+    return answer
+
+
+def _context(secret: Secret, version_id: str) -> dict[str, str]:
+    return {"SecretARN": secret.arn, "SecretVersionId": version_id}
+
+
+def _refuse_across_accounts(call: Call, secret: Secret) -> None:
+    if call.principal.account_id != secret.account_id:
+        raise InvalidRequestException(
+            "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS"
+            " service key."
+        )
