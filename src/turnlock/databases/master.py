@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from turnlock import keys, secrets
+from turnlock import keys, rotation, secrets
 from turnlock.core.drawing import ALPHANUMERICS, draw_text
 from turnlock.databases import store
 from turnlock.databases.changes import ServerWanted
@@ -108,7 +108,7 @@ def manage(
     managed = resource.evolve(secret_arn=answer["ARN"], sealed_password=None)
     secret = managed_secret(unit, managed)
     assert secret is not None
-    secrets.hand_over(unit, secret, OWNING_SERVICE, tags)
+    rotation.manage(unit, secrets.hand_over(unit, secret, OWNING_SERVICE, tags), ROTATION_RULES)
     return managed
 
 

@@ -86,6 +86,11 @@ HOSTED: Final = _table(
         for database, engine in _DATABASES
         for strategy, module in _STRATEGIES
     ),
+    HostedFunction(
+        name="RDSManagedMasterUserRotation",
+        handler="turnlock.rotators.rds_master.lambda_handler",
+        supports_probe=True,
+    ),
 )
 """Every function that this server can run, by name. They have one version, `$LATEST`."""
 

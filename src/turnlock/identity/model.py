@@ -6,6 +6,7 @@ Pure: no store, no clock, no randomness.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -50,11 +51,12 @@ class Credential:
     """When a long-term key was last used, as far as the store knows."""
 
 
-def rotation_policy(secret_arn: str, master_arn: str | None = None) -> str:
+def rotation_policy(secret_arn: str, master_arn: str | None = None, databases: Sequence[str] = ()) -> str:
     """Return the session policy of a rotation function: the calls of its four steps, on its one secret.
 
     The actions are those of the execution role in the user guide, "Permissions for rotation". Keys serve it through Secrets
-    Manager alone, which knows but the one secret; with a master secret, that one's value may be read as well.
+    Manager alone, which knows but the one secret; with a master secret, that one's value may be read as well, and the DB
+    instances and clusters (ARNs) of `databases` described.
     """
     actions = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
     statements = [
@@ -74,6 +76,9 @@ def rotation_policy(secret_arn: str, master_arn: str | None = None) -> str:
     if master_arn is not None:
         reads = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
         statements.append({"Effect": "Allow", "Action": reads, "Resource": master_arn})
+    if databases:
+        describes = ["rds:DescribeDBClusters", "rds:DescribeDBInstances"]
+        statements.append({"Effect": "Allow", "Action": describes, "Resource": list(databases)})
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 

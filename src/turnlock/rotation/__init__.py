@@ -6,7 +6,7 @@ process. What it must never do: move a label on a guess, run one rotation twice 
 show a value.
 """
 
-from turnlock.rotation.api import ACTIONS
+from turnlock.rotation.api import ACTIONS, manage
 from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
 from turnlock.rotation.plans import EventRecorded, PlanBegun
@@ -21,5 +21,6 @@ __all__ = [
     "PlanBegun",
     "RunFunction",
     "Scheduler",
+    "manage",
     "unobserved",
 ]

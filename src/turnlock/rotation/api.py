@@ -1,4 +1,4 @@
-"""RotateSecret and CancelRotateSecret."""
+"""RotateSecret and CancelRotateSecret, and the rotation of what another service owns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException, InvalidParameterException, InvalidRequestException
+from turnlock.rotation.managed import function_of
 from turnlock.rotation.masters import allow_master
 from turnlock.rotation.model import PlanState, Purpose
 from turnlock.rotation.plans import begin_plan, end_plan, schedule_of, scheduled
@@ -86,12 +87,21 @@ ACTIONS = (
 )
 
 
+def manage(unit: Unit, secret: Secret, rules: Mapping[str, Any]) -> Secret:
+    """Turn the rotation of a service's own secret on, the first one a whole period from now; return the secret as it is."""
+    rotation = Rotation(enabled=True, rules=rules)
+    managed = scheduled(unit, secret.evolve(rotation=rotation), last=unit.now, now=unit.now)
+    update_secret(unit, managed)
+    return managed
+
+
 def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
     """Return the secret with rotation on, by what the request gives and, where it gives nothing, by what is stored."""
     function_arn = request.get("RotationLambdaARN") or secret.rotation.function_arn
-    if function_arn is None:
+    if function_arn is not None:
+        _check_function(secret, function_arn)
+    elif function_of(secret) is None:
         raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
-    _check_function(secret, function_arn)
     allow_master(unit, secret)
     rules = _rules(secret, request.get("RotationRules"))
     rotation = replace(secret.rotation, enabled=True, function_arn=function_arn, rules=rules)

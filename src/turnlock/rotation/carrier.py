@@ -16,6 +16,7 @@ from turnlock.errors import StoreError
 from turnlock.functions import Invocation, InvocationResult
 from turnlock.rotation.due import reopen_if_due
 from turnlock.rotation.keeper import Hold
+from turnlock.rotation.managed import databases_of
 from turnlock.rotation.masters import allowed_master
 from turnlock.rotation.model import (
     Decision,
@@ -166,12 +167,13 @@ class Carrier:
         def issue(unit: Unit) -> identity.TemporaryCredentials:
             secret = secrets.find_secret(unit, row.reference)
             master = None if secret is None else allowed_master(unit, secret)
+            databases = [] if secret is None else databases_of(unit, secret)
             return identity.issue_session(
                 unit,
                 account_id=row.account_id,
                 role_name="SecretsManagerRotation",
                 session_name=_NOT_IN_SESSION_NAMES.sub("-", row.plan.token)[:64],
-                policy=identity.rotation_policy(row.secret_arn, master),
+                policy=identity.rotation_policy(row.secret_arn, master, databases),
                 seconds=CREDENTIAL_SECONDS,
                 fence=claimed.hold.fence,
             )

@@ -11,6 +11,7 @@ import msgspec
 
 from turnlock import functions, secrets, trail
 from turnlock.errors import ApiError
+from turnlock.rotation.managed import function_of
 from turnlock.rotation.model import (
     Decision,
     EventName,
@@ -105,7 +106,7 @@ def begin_plan(
     )
     if taken_up:
         plan = plan.evolve(step=Step.PROBE)
-    insert_plan(unit, secret, str(secret.rotation.function_arn), plan, _host_key(unit, secret))
+    insert_plan(unit, secret, str(function_of(secret)), plan, _host_key(unit, secret))
     unit.announce(PlanBegun(secret_arn=secret.arn))
     record_events(unit, secret, plan, events)
 

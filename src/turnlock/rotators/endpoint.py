@@ -44,6 +44,7 @@ class Description:
     rotation_enabled: bool
     labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Version id to staging labels."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def carries(self, token: str, stage: Stage) -> bool:
         """Tell whether the version `token` has the label."""
@@ -77,6 +78,7 @@ class Endpoint:
             labels={
                 version: frozenset(labels) for version, labels in answer.get("VersionIdsToStages", {}).items()
             },
+            tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())},
         )
 
     def value(self, stage: Stage, token: str | None = None) -> dict[str, Any] | None:
@@ -134,18 +136,22 @@ def _json_object(text: object, stage: Stage) -> dict[str, Any]:
 
 @cache
 def client() -> SecretsManager:
-    """Return this process's client of SECRETS_MANAGER_ENDPOINT; KeyError when the environment does not name it."""
+    """Return this process's Secrets Manager client; KeyError when the environment does not name the endpoint."""
+    return cast("SecretsManager", service_client("secretsmanager"))
+
+
+def service_client(service: str) -> Any:
+    """Return a new client of a service at SECRETS_MANAGER_ENDPOINT; KeyError when the environment does not name it."""
     endpoint = os.environ["SECRETS_MANAGER_ENDPOINT"]
     # Imported here, and without boto3's session around it, because this is most of a cold start.
     from botocore.config import Config  # noqa: PLC0415
     from botocore.session import get_session  # noqa: PLC0415
 
-    made = get_session().create_client(
-        "secretsmanager",
+    return get_session().create_client(
+        service,
         endpoint_url=endpoint,
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
         config=Config(
             connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4}
         ),
     )
-    return cast("SecretsManager", made)

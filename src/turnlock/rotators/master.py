@@ -9,6 +9,7 @@ from typing import Any
 
 from turnlock.rotators.endpoint import Stage
 from turnlock.rotators.engine import Account, Credential, LoginFailed, NoWayIn, Unreachable, credential_of
+from turnlock.rotators.registry import lacks_location, locate, rds_client
 from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, told
 
 
@@ -54,11 +55,14 @@ def master_credential(rotation: Rotation, secret: Mapping[str, Any], proof: Proo
     """Return the master's credential for the database that `proof` logged in to.
 
     ValueError when the master secret is for another host, or says no host: the master's password goes only where its own
-    secret sends it. KeyError as `credential_of`.
+    secret sends it, or, for a secret that RDS manages, where RDS's registry does. KeyError as `credential_of`.
     """
-    value = rotation.endpoint.of(master_arn(secret)).value(Stage.CURRENT)
+    endpoint = rotation.endpoint.of(master_arn(secret))
+    value = endpoint.value(Stage.CURRENT)
     if value is None:
         raise ValueError("The master secret has no AWSCURRENT value.")
+    if lacks_location(value):
+        value |= locate(endpoint.describe().tags, rds_client()).members
     try:
         master = credential_of(value, rotation.engine)
     except (KeyError, ValueError) as error:

@@ -37,6 +37,7 @@ from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
 from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
 from turnlock.secrets.store import due_for_rotation, find_secret, find_version, postpone_rotation
+from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import copy_value, open_value
 
 __all__ = [
@@ -80,5 +81,6 @@ __all__ = [
     "require_writable",
     "secret_subject",
     "stages_of",
+    "tags_of",
     "update_secret",
 ]
