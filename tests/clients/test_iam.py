@@ -267,8 +267,10 @@ def test_a_role_is_assumed_and_reads_until_its_policy_is_gone(deployment: Deploy
     assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == ("AccessDenied", 403)
 
 
-def test_another_account_reads_with_a_customer_key_where_both_sides_allow_it(deployment: Deployment) -> None:
-    """User guide, "Access from a different account"."""
+def test_another_account_reads_with_a_customer_key_and_not_with_the_default_one(
+    deployment: Deployment,
+) -> None:
+    """User guide, "Access from a different account": both sides must allow, and the key must be one that can be shared."""
     there = f"arn:aws:iam::{OTHER}:root"
     name = f"stranger-{uuid.uuid4().hex[:8]}"
     iam = deployment.iam(deployment.other_root)
@@ -286,12 +288,17 @@ def test_another_account_reads_with_a_customer_key_where_both_sides_allow_it(dep
         {"Effect": "Allow", "Principal": {"AWS": there}, "Action": "kms:Decrypt", "Resource": "*"},
     ]
     key = kms.create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
-    secret = deployment.secret(KmsKeyId=key)
-    assert deployment.refused(keys, secret)[0] == "AccessDeniedException"
-    deployment.client("secretsmanager").put_resource_policy(
-        SecretId=secret, ResourcePolicy=statement(GET, Principal={"AWS": there})
-    )
+    default, secret = deployment.secret(), deployment.secret(KmsKeyId=key)
+    for one in (default, secret):
+        assert deployment.refused(keys, one)[0] == "AccessDeniedException"
+        deployment.client("secretsmanager").put_resource_policy(
+            SecretId=one, ResourcePolicy=statement(GET, Principal={"AWS": there})
+        )
     assert deployment.read(keys, secret) == "the value"
+    assert deployment.refused(keys, default) == (
+        "InvalidRequestException",
+        "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS service key.",
+    )
     iam.delete_user_policy(UserName=name, PolicyName="p")
     assert deployment.refused(keys, secret)[0] == "AccessDeniedException"
 

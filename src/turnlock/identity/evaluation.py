@@ -270,6 +270,8 @@ def resource_kind(call: Call, subject: Subject) -> PolicyKind:
 
 
 def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
+    if _is_beyond_sessions(call, action):
+        return PolicyKind.IDENTITY
     if (call.service, action) in ALWAYS_ALLOWED or _is_plain_root(call, subject, holdings):
         return _ALLOWED
     context = Context(call=call, holdings=holdings, subject=subject)

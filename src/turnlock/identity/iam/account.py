@@ -81,7 +81,9 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     if not wanted or "LocalManagedPolicy" in wanted:
         for policy in policies_of(unit, account):
             versions = [version_members(policy, one, document=True) for one in versions_of(unit, policy)]
-            found.append(("Policies", {**policy_members(unit, policy), "PolicyVersionList": versions}))
+            shown_policy = {**policy_members(unit, policy), "PolicyVersionList": versions}
+            shown_policy.pop("Tags")
+            found.append(("Policies", shown_policy))
     answer = dict(page(request, found, lambda one: f"{one[0]} {one[1]['Arn']}", "all", lambda one: one))
     shown_now = answer.pop("all")
     lists = ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies")
