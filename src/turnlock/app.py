@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from turnlock import databases, identity, keys, rotation, secrets
 from turnlock.admission import Admission, Service
@@ -35,6 +36,8 @@ from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
 from turnlock.storage.unit import Subscribers, joined
 from turnlock.trail import SegmentWriter, StoreWriter, TrailTable
+
+T = TypeVar("T")
 
 JOBS: Mapping[str, JobHandler] = {
     secrets.PURGE: secrets.purge,
@@ -190,7 +193,7 @@ def _services() -> dict[str, Service]:
     registry: dict[str, Passage] = {}
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
-        "iam": Service.of("iam", identity.IAM_ACTIONS, registry),
+        "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
         "kms": Service.of("kms", keys.kms_actions(identity.read_resource_policy), registry, keys.KMS_RIGHTS),
@@ -226,6 +229,15 @@ def create_account(data_dir: Path, database_url: str | None, account_id: Account
     with existing_store(data_dir, database_url, "accounts") as database:
         made = database.write(lambda unit: identity.create_account(unit, account_id))
     return identity.profile_text(account_id, made)
+
+
+def ask(data_dir: Path, database_url: str | None, question: Callable[[Mapping[str, Service], Unit], T]) -> T:
+    """Return the answer to a question over the services and a snapshot of the store.
+
+    Raises ConfigurationError when there is no store yet, and what the question raises.
+    """
+    with existing_store(data_dir, database_url, "ask") as database:
+        return database.read(partial(question, _services()))
 
 
 @contextmanager

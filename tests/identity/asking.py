@@ -87,7 +87,7 @@ class Ask:
 
     def decision(self) -> Decision:
         """Return what the evaluator decides."""
-        return decide(self._call(), self._action(), self._subject(), self._holdings())
+        return decide(self.made_call(), self._action(), self.made_subject(), self.made_holdings())
 
     def outcome(self) -> str:
         """Return `allowed`, `denied by X` for an explicit deny, or `no X allows`."""
@@ -107,7 +107,8 @@ class Ask:
     def _action(self) -> Action:
         return Action(name=self.action, handler=_unused, subject=_unused, mutates=False)
 
-    def _subject(self) -> Subject:
+    def made_subject(self) -> Subject:
+        """Return what the call is about."""
         return Subject(
             arn=self.resource,
             named=self.named,
@@ -117,7 +118,8 @@ class Ask:
             conditions=lambda: self.conditions,
         )
 
-    def _holdings(self) -> Holdings:
+    def made_holdings(self) -> Holdings:
+        """Return what IAM holds for the principal."""
         boundary = None if self.boundary is None else NamedPolicy(name="boundary", text=self.boundary)
         return Holdings(
             policies=[NamedPolicy(name=f"p{number}", text=text) for number, text in enumerate(self.identity)],
@@ -126,7 +128,8 @@ class Ask:
             role_arn=ROLE_ARN if self.principal is READER else None,
         )
 
-    def _call(self) -> Call:
+    def made_call(self) -> Call:
+        """Return the call itself."""
         session = Session(
             access_key_id="AKIAEXAMPLE",
             created_at=None if self.issued is None else NOW - self.issued,

@@ -32,6 +32,7 @@ from turnlock.identity.evaluation import (
     admits,
     decide,
 )
+from turnlock.identity.explaining import Explanation, Miss, explain
 from turnlock.identity.exposure import (
     has_invalid_service,
     has_unsupported_principal,
@@ -56,11 +57,14 @@ from turnlock.identity.policy_reader import (
     read_resource_policy,
     read_trust_policy,
 )
+from turnlock.identity.principals import find_principal, principals_of
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
+from turnlock.identity.simulation import SIMULATE_ACTIONS
 
 __all__ = [
     "IAM_ACTIONS",
+    "SIMULATE_ACTIONS",
     "STS_ACTIONS",
     "STS_NOT_YET",
     "Allowed",
@@ -68,10 +72,12 @@ __all__ = [
     "Decision",
     "Denied",
     "Document",
+    "Explanation",
     "Form",
     "Holdings",
     "KeyUsed",
     "KeyUses",
+    "Miss",
     "NamedPolicy",
     "NamedPrincipal",
     "NewCredentials",
@@ -85,7 +91,9 @@ __all__ = [
     "create_account",
     "decide",
     "end_session",
+    "explain",
     "find_credential",
+    "find_principal",
     "find_role",
     "has_invalid_service",
     "has_unsupported_principal",
@@ -95,6 +103,7 @@ __all__ = [
     "issue_session",
     "locks_out",
     "note_use",
+    "principals_of",
     "profile_text",
     "purge_expired",
     "read_identity_policy",

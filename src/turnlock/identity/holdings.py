@@ -100,7 +100,8 @@ def holdings_of(unit: Unit, principal: Principal) -> Holdings:
     Raises SealBroken when a row was changed behind the server's back, or one that must be there is gone.
     """
     identity_id = principal.principal_id.partition(":")[0]
-    if not identity_id.startswith(("AIDA", "AROA")):
+    # A group is nobody's principal; a simulation asks what it holds.
+    if not identity_id.startswith(("AIDA", "AROA", "AGPA")):
         return _NOTHING
     place = {"account_id": principal.account_id, "id": identity_id}
     return unit.derived(("holdings", *place.values()), lambda: _read(unit, place))
