@@ -80,7 +80,7 @@ def test_the_root_user_and_grants_need_no_statement() -> None:
                     {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "*", "Resource": "*"}
                 )
             ),
-            ["Principal is the account: a policy of the user or role must allow it too"],
+            ["Account is what Principal names: a policy of the user or role must allow it too"],
         ),
         (
             Ask(

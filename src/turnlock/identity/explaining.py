@@ -129,7 +129,7 @@ def _distance(miss: Miss) -> tuple[int, int]:
     return len(miss.lacks), sum(_WEIGHTS.get(lack.partition(" ")[0], 0) for lack in miss.lacks)
 
 
-_WEIGHTS: Final = {"Principal": 1, "Resource": 1, "Action": 2}
+_WEIGHTS: Final = {"Principal": 1, "Resource": 1, "Action": 2, "Account": 3}
 """By the first word of what is lacking."""
 
 
@@ -152,7 +152,7 @@ def _lacking_principal(statement: CompiledStatement, asked: Asked, standing: Sta
         element = "NotPrincipal" if statement.source.principals_negated else "Principal"
         yield f"{element} is {_listed([one.name for one in statement.source.principals])}"
     elif level is Level.ACCOUNT and not standing.across:
-        yield "Principal is the account: a policy of the user or role must allow it too"
+        yield "Account is what Principal names: a policy of the user or role must allow it too"
 
 
 def _unmet(check: Check, asked: Asked) -> str:
