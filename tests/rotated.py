@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
@@ -154,7 +154,20 @@ def labelled_values(client: Client, arn: str) -> dict[str, dict[str, Any]]:
     return values
 
 
-def require_way_in(role: Role, read: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
+class Login(Protocol):
+    """A user of a database, known by its name."""
+
+    @property
+    def name(self) -> str:
+        """What its secret is called."""
+        ...
+
+    def accepts(self, value: Mapping[str, Any]) -> bool:
+        """Tell whether the database lets a version of the secret in."""
+        ...
+
+
+def require_way_in(role: Login, read: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
     """Fail unless the database accepts a stored, labelled version (DESIGN, rule 4); `read` returns what is stored.
 
     Values and logins cannot be looked at in one moment: while the values change between two looks, nothing is said.

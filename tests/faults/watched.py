@@ -1,8 +1,10 @@
 """A server that is told on: at each moment of each rotation step it tells the conductor, and waits for its word.
 
     python watched.py CONDUCTOR_PORT --data-dir DIR --listen HOST:PORT [--database URL] [--lease-seconds N]
+                      [--first-delay SECONDS]
 
-Production code has no such switch: this composes a server of the tests' own from the same parts.
+Production code has no such switch: this composes a server of the tests' own from the same parts. The wait after a first failed
+attempt that endangers nobody, 30 s, can be shortened here.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from turnlock import app, logs, server
 from turnlock.config import Config, parse_listen, parse_regions
+from turnlock.rotation import model
 from turnlock.rotation.model import Step
 from turnlock.rotation.store import PlanRow
 
@@ -35,7 +39,10 @@ def main() -> None:
     parser.add_argument("--listen", type=parse_listen, required=True)
     parser.add_argument("--database")
     parser.add_argument("--lease-seconds", type=float, default=15.0)
+    parser.add_argument("--first-delay", type=float)
     options = parser.parse_args()
+    if options.first_delay is not None:
+        setattr(model, "FIRST_DELAY", timedelta(seconds=options.first_delay))  # noqa: B010  (it is Final to others)
     logs.configure()
     config = Config(
         data_dir=options.data_dir,

@@ -131,6 +131,9 @@ class Scheduler:
             holder=self._holder,
             seconds=self._limits.lease_seconds,
         )
+        if row.plan.attempts:
+            # A new process gets a new session, which names the master secret that may be read by now.
+            self._processes.forget(row.secret_arn)
         access_key_id = self._processes.warm_access_key_id(row.function_arn, row.secret_arn)
         if fence is not None and access_key_id is not None:
             try:

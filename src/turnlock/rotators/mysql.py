@@ -91,7 +91,7 @@ def _set_own(connection: Connection, password: str) -> None:
     except pymysql.err.Error as error:
         if not error.args or error.args[0] != _MISSING_CURRENT:
             raise
-        run(connection, "SET PASSWORD = %s REPLACE %s", password, connection.password)
+        run(connection, "SET PASSWORD = %s REPLACE %s", password, bytes(connection.password).decode())
 
 
 def _copy_default_roles(connection: Connection, twin: Twin) -> None:

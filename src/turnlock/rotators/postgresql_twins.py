@@ -18,8 +18,13 @@ from turnlock.rotators.engine import DatabaseFailed, Twin
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+_NOT_GRANTED = frozenset({"01007", "01006"})
+"""privilege_not_granted and privilege_not_revoked (PostgreSQL, Appendix A), which are warnings."""
+
 _GRANTS: LiteralString = """
 WITH held AS (SELECT oid FROM pg_roles WHERE rolname = ANY(%(holders)s)),
+takes AS (SELECT oid FROM pg_roles WHERE rolname = %(group)s),
+concerned AS (SELECT oid FROM held UNION SELECT oid FROM takes),
 acls (words, target, acl) AS (
   SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text, relacl FROM pg_class
   UNION ALL SELECT 'SCHEMA', quote_ident(nspname), nspacl FROM pg_namespace
@@ -31,16 +36,23 @@ acls (words, target, acl) AS (
   UNION ALL SELECT 'FOREIGN SERVER', quote_ident(srvname), srvacl FROM pg_foreign_server
   UNION ALL SELECT 'LARGE OBJECT', oid::text, lomacl FROM pg_largeobject_metadata
 ), granted AS (
-  SELECT words, target, one.privilege_type AS privilege, '' AS of_columns, one.is_grantable
-  FROM acls, aclexplode(acl) AS one WHERE acl IS NOT NULL AND one.grantee IN (SELECT oid FROM held)
+  SELECT words, target, one.privilege_type AS privilege, '' AS of_columns, one.is_grantable, one.grantee
+  FROM acls, aclexplode(acl) AS one WHERE acl IS NOT NULL AND one.grantee IN (SELECT oid FROM concerned)
   UNION ALL
-  SELECT 'TABLE', attrelid::regclass::text, one.privilege_type, ' (' || quote_ident(attname) || ')', one.is_grantable
+  SELECT 'TABLE', attrelid::regclass::text, one.privilege_type, ' (' || quote_ident(attname) || ')', one.is_grantable, one.grantee
   FROM pg_attribute, aclexplode(attacl) AS one
-  WHERE attacl IS NOT NULL AND NOT attisdropped AND one.grantee IN (SELECT oid FROM held)
+  WHERE attacl IS NOT NULL AND NOT attisdropped AND one.grantee IN (SELECT oid FROM concerned)
 )
 SELECT 'GRANT ' || privilege || of_columns || ' ON ' || words || ' ' || target || ' TO ' || quote_ident(%(group)s)
        || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-FROM granted
+FROM granted AS theirs
+WHERE grantee IN (SELECT oid FROM held) AND NOT EXISTS (
+  SELECT 1 FROM granted AS ours
+  WHERE ours.grantee IN (SELECT oid FROM takes)
+    AND (ours.words, ours.target, ours.privilege, ours.of_columns)
+        = (theirs.words, theirs.target, theirs.privilege, theirs.of_columns)
+    AND (ours.is_grantable OR NOT theirs.is_grantable)
+)
 UNION ALL
 SELECT 'ALTER DEFAULT PRIVILEGES FOR ROLE ' || quote_ident(pg_get_userbyid(defaclrole))
        || CASE WHEN defaclnamespace = 0 THEN '' ELSE ' IN SCHEMA ' || defaclnamespace::regnamespace::text END
@@ -78,7 +90,10 @@ SELECT 'ALTER ROLE ' || quote_ident(%(twin)s) || coalesce(' IN DATABASE ' || quo
                ELSE quote_literal(substr(line, strpos(line, '=') + 1)) END
 FROM pg_db_role_setting s JOIN pg_roles m ON m.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,
      unnest(s.setconfig) AS line
-WHERE m.rolname = %(model)s AND split_part(line, '=', 1) <> 'role'
+WHERE m.rolname = %(model)s AND split_part(line, '=', 1) <> 'role' AND NOT EXISTS (
+  SELECT 1 FROM pg_db_role_setting kept JOIN pg_roles t ON t.oid = kept.setrole
+  WHERE t.rolname = %(twin)s AND kept.setdatabase = s.setdatabase AND line = ANY(kept.setconfig)
+)
 """
 """Statements that give the twin what is not inherited: its model's attributes and settings. Lists stand as they are kept, quoted."""
 
@@ -141,12 +156,31 @@ def _join(connection: Connection, member: str, twin: Twin) -> None:
 def _hand_over(connection: Connection, holders: Sequence[str], group: str) -> None:
     """Give the group what the holders own in this database, and what they were granted by name."""
     # Grants first: an owner needs the right to create in the schema of what it comes to own.
-    for statement in _rows(connection, _GRANTS, holders=list(holders), group=group):
-        connection.execute(statement)
+    with _no_warnings(connection):
+        for statement in _rows(connection, _GRANTS, holders=list(holders), group=group):
+            connection.execute(statement)
     for holder in holders:
         connection.execute(
             sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(holder), sql.Identifier(group))
         )
+
+
+@contextmanager
+def _no_warnings(connection: Connection) -> Iterator[None]:
+    """DatabaseFailed when the server only warns that it granted nothing, as it does to whoever has a right without handing it on."""
+    refused: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.sqlstate in _NOT_GRANTED:
+            refused.append(str(notice.message_primary))
+
+    connection.add_notice_handler(hear)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(hear)
+    if refused:
+        raise DatabaseFailed(f"A grant to the users could not be handed over: {refused[0]}")
 
 
 def _rows(connection: Connection, query: LiteralString, **values: Any) -> list[sql.SQL]:

@@ -49,6 +49,8 @@ class InMemorySecretsManager:
         self.labels: dict[str, set[str]] = {}
         self.calls: list[str] = []
         self.rotation_tokens: list[str | None] = []
+        self.others: dict[str, str] = {}
+        """The AWSCURRENT values of other secrets, such as a master secret, by the id that names them."""
         if value is not None:
             self.store(version, value, "AWSCURRENT")
 
@@ -76,6 +78,8 @@ class InMemorySecretsManager:
 
     def get_secret_value(self, **request: Any) -> dict[str, Any]:
         """GetSecretValue by label, and by version too if one is named."""
+        if request["SecretId"] in self.others:
+            return {"ARN": request["SecretId"], "SecretString": self.others[request["SecretId"]]}
         self._called("GetSecretValue", request)
         token = request.get("VersionId") or self._labelled(request["VersionStage"])
         if token is None or token not in self.values:

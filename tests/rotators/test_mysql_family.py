@@ -1,0 +1,497 @@
+"""MySQL and MariaDB logins and password changes for real: who is refused, what is unreachable, what the logs get to see."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from turnlock.databases import EmbeddedMariaDB
+from turnlock.databases.authority import loopback_identity
+from turnlock.databases.mysql import EmbeddedMySQL
+from turnlock.databases.mysqld import MySQLServer
+from turnlock.errors import ConfigurationError
+from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle, mysql_family
+from turnlock.rotators.engine import Account, Twin
+from turnlock.rotators.mariadb import MariaDB, native_hash
+from turnlock.rotators.mysql import MySQL
+from turnlock.rotators.testing import InMemorySecretsManager
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
+
+_NUMBERS = count(1)
+LOGGING = {"general-log": "ON", "general-log-file": "statements.log", "log-bin": "changes", "server-id": "1"}
+PRODUCTS: dict[str, tuple[type[MySQLServer], MySQL | MariaDB]] = {
+    "mysql": (EmbeddedMySQL, MySQL()),
+    "mariadb": (EmbeddedMariaDB, MariaDB()),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A server that offers TLS and writes every statement down, and its engine."""
+
+    name: str
+    server: MySQLServer
+    engine: MySQL | MariaDB
+
+    def user(self, password: str = "old password", more: str = "") -> Credential:
+        """Make a user that may come from 127.0.0.% and may read `shop`."""
+        name = f"o'brien {next(_NUMBERS)}"
+        account = f"'{name.replace(chr(39), chr(39) * 2)}'@'127.0.0.%'"
+        self.server.execute(
+            "CREATE DATABASE IF NOT EXISTS shop",
+            f"CREATE USER {account} IDENTIFIED BY '{password}' {more}",
+            f"GRANT SELECT ON shop.* TO {account}",
+        )
+        return Credential(
+            host="127.0.0.1", port=self.server.port, username=name, password=password, dbname="shop", tls=True
+        )
+
+    def admin(self) -> Credential:
+        return Credential(
+            host="127.0.0.1",
+            port=self.server.port,
+            username=self.server.user,
+            password=self.server.password,
+            dbname="",
+            tls=True,
+        )
+
+    def accepts(self, credential: Credential) -> bool:
+        """Tell, by another way than the engine's, whether the server lets it in."""
+        try:
+            self.server.connect(credential.username, credential.password).close()
+        except pymysql.err.OperationalError as error:
+            if error.args[0] not in {1045, 3118, 4151}:
+                raise
+            return False
+        return True
+
+    def written(self) -> bytes:
+        """Return all that the server keeps of statements: its general log and its binary logs."""
+        data = self.server.log_path.parent / "data"
+        return b"".join(path.read_bytes() for path in (data / "statements.log", *data.glob("changes.0*")))
+
+
+@pytest.fixture(scope="module", params=PRODUCTS)
+def product(request: pytest.FixtureRequest) -> Iterator[Product]:
+    server_class, engine = PRODUCTS[request.param]
+    try:
+        server = server_class(tls=True, fsync=False, settings=LOGGING)
+        server.start()
+    except ConfigurationError as error:
+        pytest.skip(f"NOT RUN on {request.param}: {error}")
+    yield Product(name=request.param, server=server, engine=engine)
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def environment(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CA_FILE", str(product.server.ssl_ca_path))
+
+
+def login(product: Product, credential: Credential) -> mysql_family.Connection:
+    return product.engine.connect(credential, 5)
+
+
+# Verdicts.
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_logs_in_with_tls_exactly_where_the_secret_says_so(product: Product, tls: bool) -> None:
+    with closing(login(product, replace(product.user(), tls=tls))) as connection:
+        rows = mysql_family.run(connection, "SHOW STATUS LIKE 'Ssl_cipher'")
+        assert bool(rows[0][1]) is tls
+        product.engine.check(connection)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("change", [{"password": "wrong"}, {"username": "nobody"}], ids=str)
+def test_a_wrong_password_and_a_missing_user_are_refused(
+    product: Product, tls: bool, change: dict[str, str]
+) -> None:
+    wrong = replace(product.user(), tls=tls, **change)  # type: ignore[arg-type]  # mypy cannot see the fields' names
+    with pytest.raises(Refused, match="1045: Access denied for user '<username>'") as caught:
+        login(product, wrong)
+    assert wrong.password not in str(caught.value)
+
+
+def test_a_locked_account_is_refused(product: Product) -> None:
+    with pytest.raises(Refused):
+        login(product, product.user(more="ACCOUNT LOCK"))
+
+
+def test_the_right_password_for_a_missing_database_is_not_refused(product: Product) -> None:
+    credential = product.user()
+    with pytest.raises(Unreachable, match=r"104[49]"):
+        login(product, replace(credential, dbname="nowhere"))
+
+
+def test_too_many_connections_are_not_a_refusal(product: Product) -> None:
+    credential = product.user(more="WITH MAX_USER_CONNECTIONS 1")
+    with closing(login(product, credential)), pytest.raises(Unreachable, match=r"1226|1203"):
+        login(product, credential)
+
+
+def test_a_certificate_of_a_stranger_is_unreachable(
+    product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "other.pem").write_bytes(loopback_identity(datetime.now(UTC)).ca)
+    monkeypatch.setenv("SSL_CA_FILE", str(tmp_path / "other.pem"))
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        login(product, product.user())
+
+
+def test_a_certificate_for_another_host_is_unreachable(product: Product) -> None:
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        login(product, replace(product.user(), host="127.1"))
+
+
+def test_a_server_that_is_down_or_silent_is_unreachable_in_time(product: Product) -> None:
+    credential = product.user()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            product.engine.connect(replace(credential, port=silent.getsockname()[1]), 0.3)
+        assert time.monotonic() - began < 3
+    with pytest.raises(Unreachable):
+        product.engine.connect(replace(credential, port=1), 5)
+
+
+def test_a_server_without_tls_gets_no_password_and_one_that_trusts_everyone_proves_nothing(
+    product: Product,
+) -> None:
+    with PRODUCTS[product.name][0](fsync=False) as plain:
+        admin = replace(product.admin(), port=plain.port, password=plain.password)
+        with pytest.raises(Unreachable, match='"ssl": false'):
+            login(product, admin)
+        login(product, replace(admin, tls=False)).close()
+        plain._settings |= {"skip-grant-tables": "ON", "skip-networking": "OFF"}
+        plain.restart()
+        # MySQL lets nobody in over the network then, MariaDB everybody.
+        with pytest.raises(Unreachable, match=r"did not judge|Can't connect"):
+            login(product, replace(admin, password="whatever", tls=False))
+
+
+# Changes.
+
+
+def change(
+    product: Product, credential: Credential, password: str, confirm: Callable[[], None] = lambda: None
+) -> None:
+    with closing(login(product, credential)) as connection:
+        product.engine.set_password(connection, credential.username, password, confirm)
+
+
+def test_a_new_password_is_accepted_the_old_one_is_not_and_no_log_has_seen_it(product: Product) -> None:
+    credential = product.user()
+    new = replace(credential, password="never-in.a_log")
+    change(product, credential, new.password)
+    assert product.accepts(new)
+    assert not product.accepts(credential)
+    assert b"never-in.a_log" not in product.written()
+    assert b"SET PASSWORD" in product.written()
+
+
+def test_a_change_that_is_not_confirmed_leaves_everything_as_it_was(product: Product) -> None:
+    credential = product.user()
+
+    def refuse() -> None:
+        raise LookupError("not wanted any more")
+
+    with pytest.raises(LookupError):
+        change(product, credential, "unwanted", refuse)
+    assert product.accepts(credential)
+    change(product, credential, "wanted")  # the lock was given back
+
+
+LATE = """
+import os, signal, sys
+from contextlib import closing
+from turnlock.rotators import Credential, DatabaseFailed, mysql_family
+from turnlock.rotators.{module} import {engine}
+mysql_family._SESSION = mysql_family._SESSION.replace("wait_timeout = 10", "wait_timeout = 1", 1)
+port, username = int(sys.argv[1]), sys.argv[2]
+credential = Credential(
+    host="127.0.0.1", port=port, username=username, password="old password", dbname="shop", tls=False
+)
+engine = {engine}()
+with closing(engine.connect(credential, 5)) as connection:
+    try:
+        engine.set_password(connection, username, "late", lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    except DatabaseFailed as error:
+        print(error)
+        sys.exit(7)
+"""
+
+
+def test_a_function_stopped_after_its_confirmation_loses_its_session(product: Product) -> None:
+    credential = product.user()
+    program = LATE.format(module=product.name, engine=type(product.engine).__name__)
+    arguments = [sys.executable, "-c", program, str(credential.port), credential.username]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as late:
+        try:
+            _, status = os.waitpid(late.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            change(
+                product, replace(credential, tls=False), "newer"
+            )  # waits until the stopped one is thrown out
+            assert product.accepts(replace(credential, password="newer"))
+            late.send_signal(signal.SIGCONT)
+            output, _ = late.communicate(timeout=20)
+        finally:
+            late.kill()
+    assert late.returncode == 7
+    assert "The password change failed" in output
+    assert product.accepts(replace(credential, password="newer"))
+    assert not product.accepts(replace(credential, password="late"))
+
+
+def test_a_password_that_the_policy_refuses_is_reported_in_the_servers_words_and_changes_nothing(
+    product: Product,
+) -> None:
+    credential = product.user()
+    begin, end = {
+        "mysql": (
+            [
+                "INSTALL COMPONENT 'file://component_validate_password'",
+                "SET GLOBAL validate_password.length = 64",
+            ],
+            "UNINSTALL COMPONENT 'file://component_validate_password'",
+        ),
+        "mariadb": (
+            [
+                "INSTALL SONAME 'simple_password_check'",
+                "SET GLOBAL simple_password_check_minimal_length = 64",
+            ],
+            "UNINSTALL SONAME 'simple_password_check'",
+        ),
+    }[product.name]
+    product.server.execute(*begin)
+    try:
+        with pytest.raises(DatabaseFailed, match="1819: Your password does not satisfy") as caught:
+            change(product, credential, "too-short.A1")
+        assert "too-short" not in str(caught.value)
+        assert product.accepts(credential)
+        change(product, credential, "Aa1." * 16)
+        assert product.accepts(replace(credential, password="Aa1." * 16))
+    finally:
+        product.server.execute(end)
+
+
+def test_an_account_that_must_name_its_old_password_does(product: Product) -> None:
+    if product.name != "mysql":
+        pytest.skip("MariaDB has no PASSWORD REQUIRE CURRENT")
+    credential = product.user(more="PASSWORD REQUIRE CURRENT")
+    change(product, credential, "newer")
+    assert product.accepts(replace(credential, password="newer"))
+
+
+@pytest.mark.parametrize(
+    ("plugin", "identified", "reason"),
+    [
+        ("auth_ed25519", "VIA ed25519 USING PASSWORD('old password')", "ed25519"),
+        ("auth_pam", "VIA pam", "clear text"),
+    ],
+)
+def test_a_way_to_authenticate_that_is_not_wanted_is_unreachable_with_the_reason(
+    product: Product, plugin: str, identified: str, reason: str
+) -> None:
+    if product.name != "mariadb":
+        pytest.skip("these plugins are MariaDB's")
+    product.server.execute(f"INSTALL SONAME '{plugin}'")
+    try:
+        product.server.execute(f"CREATE USER '{plugin}'@'%' IDENTIFIED {identified}")
+        credential = replace(product.user(), username=plugin, dbname="")
+        with pytest.raises(Unreachable, match=reason):
+            login(product, credential)
+    finally:
+        product.server.execute(f"DROP USER IF EXISTS '{plugin}'@'%'", f"UNINSTALL SONAME '{plugin}'")
+
+
+def test_the_native_hash_is_what_the_server_keeps(product: Product) -> None:
+    if product.name != "mariadb":
+        pytest.skip("MySQL 9 has no mysql_native_password")
+    assert product.server.execute("SELECT PASSWORD('it''s a pass word')") == [
+        (native_hash("it's a pass word"),)
+    ]
+
+
+# Twins.
+
+
+def renew(product: Product, model: Credential, password: str = "twin password") -> Credential:
+    with closing(login(product, model)) as session:
+        account = product.engine.account(session)
+    twin = Twin(
+        model=account,
+        username=f"{model.username}_clone",
+        password=password,
+        group=model.username,
+        acts_as_group=False,
+    )
+    with closing(login(product, product.admin())) as session:
+        product.engine.renew_twin(session, twin, lambda: None)
+    return replace(model, username=twin.username, password=password)
+
+
+def test_the_account_is_the_servers_word_host_part_included(product: Product) -> None:
+    credential = product.user()
+    with closing(login(product, credential)) as session:
+        assert product.engine.account(session) == Account(user=credential.username, host="127.0.0.%")
+
+
+def test_a_twin_may_what_its_model_may_and_what_it_was_granted_later(product: Product) -> None:
+    model = product.user()
+    account = f"'{model.username.replace(chr(39), chr(39) * 2)}'@'127.0.0.%'"
+    role = f"role_{next(_NUMBERS)}"
+    product.server.execute(
+        "CREATE TABLE IF NOT EXISTS shop.`o``dd TO x` (id INT, secret INT)",
+        f"GRANT INSERT (id), SELECT (id, secret) ON shop.`o``dd TO x` TO {account} WITH GRANT OPTION",
+        f"CREATE ROLE {role}",
+        f"GRANT UPDATE ON shop.* TO {role}",
+        f"GRANT {role} TO {account}",
+        f"SET DEFAULT ROLE {role} {'FOR' if product.name == 'mariadb' else 'TO'} {account}",
+    )
+    twin = renew(product, model)
+    with closing(login(product, twin)) as session:
+        mysql_family.run(session, "INSERT INTO `o``dd TO x` (id) VALUES (1)")
+        mysql_family.run(
+            session, "UPDATE `o``dd TO x` SET secret = 2"
+        )  # by the role, active from the login on
+        shown = mysql_family.run(session, "SHOW GRANTS")
+    assert any("GRANT OPTION" in row[0] for row in shown)
+    product.server.execute(f"GRANT DELETE ON shop.* TO {account}")
+    with closing(login(product, renew(product, model, "another password"))) as session:
+        mysql_family.run(session, "DELETE FROM `o``dd TO x`")
+    assert not product.accepts(twin)
+
+
+def test_a_twin_has_its_models_limits_and_demands(product: Product) -> None:
+    model = product.user(more="REQUIRE SSL WITH MAX_USER_CONNECTIONS 3")
+    twin = renew(product, model)
+    login(product, twin).close()
+    with pytest.raises(Refused):
+        login(product, replace(twin, tls=False))
+    query = "SELECT max_user_connections, ssl_type, host FROM mysql.user WHERE user = %s"
+    with closing(login(product, product.admin())) as session:
+        ((limit, demand, host),) = mysql_family.run(session, query, twin.username)
+    assert (limit, demand if isinstance(demand, str) else demand.decode(), host) == (3, "ANY", "127.0.0.%")
+
+
+def test_a_twin_logs_in_only_when_everything_else_is_done(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = product.user()
+
+    def broken(*_: object) -> None:
+        raise pymysql.err.OperationalError(2013, "Lost connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"turnlock.rotators.{product.name}.copy_rights", broken)
+        with pytest.raises(DatabaseFailed):
+            renew(product, model)
+    half_made = replace(model, username=f"{model.username}_clone", password="twin password")
+    assert not product.accepts(half_made)
+    assert product.accepts(renew(product, model))
+
+
+# Two passwords.
+
+
+def secret_of(product: Product, credential: Credential, **more: Any) -> InMemorySecretsManager:
+    value = {
+        "engine": product.name,
+        "host": credential.host,
+        "port": credential.port,
+        "username": credential.username,
+        "password": credential.password,
+        **more,
+    }
+    return InMemorySecretsManager(value)
+
+
+def step(product: Product, secret: InMemorySecretsManager, name: str, token: str) -> dict[str, str] | None:
+    module = __import__(f"turnlock.rotators.{product.name}_single_user", fromlist=["STRATEGIES"])
+    event = {"Step": name, "SecretId": secret.arn, "ClientRequestToken": token}
+    return handle(event, product.engine, secret, module.STRATEGIES)
+
+
+@pytest.fixture
+def dual(product: Product) -> InMemorySecretsManager:
+    """A secret with two passwords to come; its master secret is known to the Secrets Manager under MASTER."""
+    credential, admin = product.user(), product.admin()
+    secret = secret_of(product, credential, masterarn="MASTER", rotationStrategy="dual-passwords")
+    master = {
+        "engine": product.name,
+        "host": admin.host,
+        "port": admin.port,
+        "username": admin.username,
+        "password": admin.password,
+    }
+    secret.others["MASTER"] = json.dumps(master)
+    return secret
+
+
+def in_turn(product: Product, secret: InMemorySecretsManager, *tokens: str) -> None:
+    for token in tokens:
+        secret.label(token, "AWSPENDING")
+        for name in ("createSecret", "setSecret", "testSecret", "finishSecret"):
+            step(product, secret, name, token)
+
+
+def accepted(product: Product, secret: InMemorySecretsManager, token: str) -> bool:
+    value = json.loads(secret.values[token])
+    return product.accepts(replace(product.user(), username=value["username"], password=value["password"]))
+
+
+def test_the_old_password_stays_valid_until_the_next_rotation_and_no_third_one_is(
+    product: Product, dual: InMemorySecretsManager
+) -> None:
+    in_turn(product, dual, "second")
+    assert accepted(product, dual, "first")
+    in_turn(product, dual, "third")
+    assert [accepted(product, dual, token) for token in ("first", "second", "third")] == [False, True, True]
+    assert json.loads(dual.values["third"])["password"].encode() not in product.written()
+
+
+def test_an_attempt_that_was_given_up_does_not_cost_awscurrent_its_password(
+    product: Product, dual: InMemorySecretsManager
+) -> None:
+    dual.label("given-up", "AWSPENDING")
+    step(product, dual, "createSecret", "given-up")
+    step(product, dual, "setSecret", "given-up")
+    dual.label("second", "AWSPENDING")
+    step(product, dual, "createSecret", "second")
+    step(product, dual, "setSecret", "second")
+    assert [accepted(product, dual, token) for token in ("first", "given-up", "second")] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_discarding_leaves_the_one_password_that_is_wanted(
+    product: Product, dual: InMemorySecretsManager
+) -> None:
+    in_turn(product, dual, "second")
+    value = dual.value("AWSCURRENT")
+    with closing(login(product, product.admin())) as session:
+        account = Account(user=value["username"], host="127.0.0.%")
+        product.engine.discard_password(session, account, value["password"], lambda: None)
+    assert [accepted(product, dual, token) for token in ("first", "second")] == [False, True]
