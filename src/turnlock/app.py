@@ -27,7 +27,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ApiError, ConfigurationError
-from turnlock.functions import Functions
+from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService
 from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
@@ -80,7 +80,7 @@ class Application:
     writer: str
     """This process's name in the trail and in leases: never used twice."""
     scheduler: rotation.Scheduler = field(repr=False)
-    functions: Functions = field(repr=False)
+    functions: LambdaService = field(repr=False)
     metrics: Metrics = field(repr=False)
     provider: databases.Provider = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
@@ -135,10 +135,10 @@ def build(
         regions=config.regions,
     )
     provider = databases.Provider(database, config.data_dir, given_authorities=config.database_ca_file)
-    functions = _functions(config, provider.authorities.path)
-    limits = _limits(config)
+    functions = _functions(config, database, writer, provider.authorities.path)
+    limits, pool = _limits(config), functions.rotating
     scheduler = rotation.Scheduler(
-        database=database, pool=functions, run=run_function, holder=writer, limits=limits, observe=observe
+        database=database, pool=pool, run=run_function, holder=writer, limits=limits, observe=observe
     )
     deliverer = Deliverer(database, JOBS, writer)
     rotating, delivering = Loop("rotation", scheduler.tick), Loop("outbox", deliverer.tick)
@@ -155,11 +155,12 @@ def build(
         Loop("accesses", partial(accesses.flush, database)),
         Loop("metrics", metrics.keep),
         Loop("key uses", partial(key_uses.flush, database)),
+        *(Loop(name, tick) for name, tick in functions.loops().items()),
     )
     return Application(
         config=config,
         database=database,
-        admission=Admission(_services(), config.regions),
+        admission=Admission(_services(functions), config.regions),
         writer=writer,
         scheduler=scheduler,
         functions=functions,
@@ -174,9 +175,14 @@ def _metrics(config: Config, writer: str) -> Metrics:
     return Metrics(config.data_dir / "metrics", store=store, process=writer)
 
 
-def _functions(config: Config, database_ca_file: Path) -> Functions:
-    return Functions(
-        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=database_ca_file
+def _functions(config: Config, database: Database, writer: str, database_ca_file: Path) -> LambdaService:
+    return LambdaService(
+        database,
+        writer,
+        endpoint=config.endpoint,
+        ca_bundle=config.tls_certificate,
+        database_ca_file=database_ca_file,
+        allow_unconfined=config.allow_unconfined_functions,
     )
 
 
@@ -188,15 +194,18 @@ def _limits(config: Config) -> rotation.Limits:
     )
 
 
-def _services() -> dict[str, Service]:
+def _services(functions: LambdaService | None = None) -> dict[str, Service]:
     """Return the services of the endpoint by signing name, each with its way to the actions of the others."""
     registry: dict[str, Passage] = {}
+    lambda_actions = ACTIONS_AT_REST if functions is None else functions.actions()
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
         "kms": Service.of("kms", keys.kms_actions(identity.read_resource_policy), registry, keys.KMS_RIGHTS),
+        "lambda": Service.of("lambda", lambda_actions, registry),
+        "logs": Service.of("logs", LOGS_ACTIONS, registry),
     }
 
 

@@ -250,6 +250,37 @@ class UnsupportedOperationException(ApiError):
     """The request was rejected because a specified parameter is not supported or a specified resource is not valid for this operation."""
 
 
+# Lambda's own codes (its service model), and those that CloudWatch Logs has alike.
+
+
+class InvalidParameterValueException(ApiError):
+    """One of the parameters in the request is not valid."""
+
+
+class InvalidRequestContentException(ApiError):
+    """The request body could not be parsed as JSON, or a request header is invalid."""
+
+
+class PolicyLengthExceededException(ApiError):
+    """The permissions policy for the resource is too large."""
+
+
+class PreconditionFailedException(ApiError):
+    """The RevisionId provided does not match the latest RevisionId for the Lambda function or alias."""
+
+
+class RequestTooLargeException(ApiError):
+    """The request payload exceeded the Invoke request body JSON input quota."""
+
+
+class ResourceConflictException(ApiError):
+    """The resource already exists, or another operation is in progress."""
+
+
+class TooManyRequestsException(ApiError):
+    """The request throughput limit was exceeded."""
+
+
 # Codes that every AWS service has (its "Common Errors" page).
 
 

@@ -15,8 +15,9 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,13 @@ from turnlock import metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.config import Config, is_within
-from turnlock.core.action import Answer
+from turnlock.core.action import Answer, Pending
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
     RequestEntityTooLargeException,
     SerializationException,
+    ThrottlingException,
 )
 from turnlock.gate import pass_through, record_refusal
 from turnlock.storage import Unit, outbox
@@ -46,6 +48,15 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
+
+LARGE_BODY = 70 * 1024 * 1024
+"""Bytes where packages of functions come in: 50 MiB in Base64."""
+
+LARGE_BODIES = 4
+"""How many larger than MAX_BODY are read at once: nobody has proved yet who they are."""
+
+PENDING = 32
+"""Threads that wait for functions which were invoked."""
 
 BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
@@ -63,6 +74,7 @@ class Server:
         self._refusals = RefusalLog()
         self._metrics = application.metrics
         self._readers = application.readers(loop)
+        self._pending = ThreadPoolExecutor(PENDING, "pending")
         self._request_ids = RequestIds()
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
@@ -92,6 +104,7 @@ class Server:
         """Write what waits to be written, then let go of everything."""
         self._readers.close()
         self._app.close()
+        self._pending.shutdown(wait=True, cancel_futures=True)
 
     async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
         began = time.perf_counter()
@@ -99,6 +112,8 @@ class Server:
         if outcome is None:
             change = self._app.database.submit(partial(_carry_out, admitted))
             outcome = await asyncio.wrap_future(change, loop=self._loop)
+            if isinstance(outcome, Pending):
+                outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
         code = outcome.code if isinstance(outcome, ApiError) else metrics.OK
         call, seconds = admitted.call, time.perf_counter() - began
         self._metrics.answered(call.service, call.action, code, seconds)
@@ -153,6 +168,13 @@ def _carry_out(admitted: Admitted, unit: Unit) -> Answer | ApiError:
     return pass_through(admitted.passage, admitted.call, admitted.request, unit)
 
 
+def _finish(pending: Pending) -> Answer | ApiError:
+    try:
+        return pending.finish()
+    except ApiError as error:
+        return error
+
+
 class Worker:
     """What Granian runs in each process: its RSGI application."""
 
@@ -160,6 +182,7 @@ class Worker:
         self._make = make
         self._parent_pid = parent_pid
         self._server: Server | None = None
+        self._large = LargeBodies()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         _guard_process(parent_pid=self._parent_pid)
@@ -182,7 +205,7 @@ class Worker:
         # A timer by hand: wait_for costs five times as much, on every request.
         too_slow = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel)
         try:
-            body = await _read_body(scope, protocol)
+            body = await _read_body(scope, protocol, self._large)
         except (ApiError, asyncio.CancelledError) as error:
             late = SerializationException("The request body did not arrive in time.")
             refusal = error if isinstance(error, ApiError) else late
@@ -194,12 +217,38 @@ class Worker:
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 
-async def _read_body(scope: Any, protocol: Any) -> bytes:
+class LargeBodies:
+    """The few bodies beyond MAX_BODY that one worker reads at once, and only where packages and events come in."""
+
+    PATHS = "/2015-03-31/functions"
+
+    def __init__(self) -> None:
+        self._places = LARGE_BODIES
+
+    @contextmanager
+    def place(self, path: str, length: int) -> Iterator[None]:
+        """Hold a place while a body is read. Raises RequestEntityTooLargeException, ThrottlingException when all are taken."""
+        if length <= MAX_BODY:
+            yield
+            return
+        if length > LARGE_BODY or not path.startswith(self.PATHS):
+            raise RequestEntityTooLargeException
+        if not self._places:
+            raise ThrottlingException
+        self._places -= 1
+        try:
+            yield
+        finally:
+            self._places += 1
+
+
+async def _read_body(scope: Any, protocol: Any, large: LargeBodies) -> bytes:
     length = scope.headers.get("content-length")
     if length is not None:
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not length.isdecimal():
             raise RequestEntityTooLargeException
-        return bytes(await protocol())
+        with large.place(scope.path, int(length)):
+            return bytes(await protocol())
     body = bytearray()
     async for chunk in protocol:
         body += chunk

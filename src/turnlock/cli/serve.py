@@ -41,6 +41,11 @@ from turnlock.core.arn import AccountId
     help="The networks from which /metrics may be read, without a signature.  [default: loopback]",
 )
 @click.option(
+    "--allow-unconfined-functions",
+    is_flag=True,
+    help="Run functions of one's own also where the kernel cannot confine them: they can then read what the server can.",
+)
+@click.option(
     "--lease-seconds",
     default=15.0,
     show_default=True,
@@ -59,6 +64,7 @@ def serve(
     insecure_plaintext: bool,
     database_ca_file: Path | None,
     metrics_from: str | None,
+    allow_unconfined_functions: bool,
     lease_seconds: float,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
@@ -79,6 +85,7 @@ def serve(
         insecure_plaintext=insecure_plaintext,
         database_ca_file=database_ca_file,
         metrics_from=parse_networks(metrics_from),
+        allow_unconfined_functions=allow_unconfined_functions,
         lease_seconds=lease_seconds,
     )
     app.initialise(config)

@@ -31,16 +31,16 @@ class JsonProtocol:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._content_type = f"application/x-amz-json-{contract.json_version}"
-        self._targets: Mapping[str, Operation] = MappingProxyType(
-            {f"{contract.target_prefix}.{name}": operation for name, operation in contract.operations.items()}
+        self._targets: Mapping[str, str] = MappingProxyType(
+            {f"{contract.target_prefix}.{name}": name for name in contract.operations}
         )
 
     def operation(self, request: HttpRequest) -> Operation:
         """Return the operation that X-Amz-Target names; UnknownOperationException when it names none or it was no POST."""
-        operation = self._targets.get(request.header("x-amz-target") or "")
-        if operation is None or request.method != "POST":
+        name = self._targets.get(request.header("x-amz-target") or "")
+        if name is None or request.method != "POST":
             raise UnknownOperationException
-        return operation
+        return self._contract.operations[name]
 
     def parse(self, operation: Operation, request: HttpRequest) -> dict[str, Any]:
         """Return the typed, validated input; an empty body is an empty object. Content-Type is not looked at.
