@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 import structlog
 
 from turnlock import identity, wire
@@ -96,15 +97,17 @@ class Service:
         return cls(contract=contract, protocol=protocol(contract), passages=passages)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated call. Either it can be carried out, or its input was refused."""
 
     call: Call
     service: Service
     passage: Passage
-    request: Request | None = field(repr=False)
+    request: Request | None
     refusal: ApiError | None = None
+
+    def __repr__(self) -> str:
+        return f"Admitted({self.call})"
 
 
 class Admission:
