@@ -160,7 +160,7 @@ def build(
     return Application(
         config=config,
         database=database,
-        admission=Admission(_services(functions), config.regions),
+        admission=Admission(services(functions), config.regions),
         writer=writer,
         scheduler=scheduler,
         functions=functions,
@@ -194,7 +194,7 @@ def _limits(config: Config) -> rotation.Limits:
     )
 
 
-def _services(functions: LambdaService | None = None) -> dict[str, Service]:
+def services(functions: LambdaService | None = None) -> dict[str, Service]:
     """Return the services of the endpoint by signing name, each with its way to the actions of the others."""
     registry: dict[str, Passage] = {}
     lambda_actions = ACTIONS_AT_REST if functions is None else functions.actions()
@@ -246,7 +246,7 @@ def ask(data_dir: Path, database_url: str | None, question: Callable[[Mapping[st
     Raises ConfigurationError when there is no store yet, and what the question raises.
     """
     with existing_store(data_dir, database_url, "ask") as database:
-        return database.read(partial(question, _services()))
+        return database.read(partial(question, services()))
 
 
 @contextmanager
@@ -278,7 +278,7 @@ def act_as_root(
     `action` goes by the shapes of the operation that it is named after, and may read more of the request than its model
     has. Raises ConfigurationError with the sentence of what is refused.
     """
-    passage = replace(_services()[service].passages[action.name], action=action)
+    passage = replace(services()[service].passages[action.name], action=action)
     user = getpass.getuser()
 
     def work(unit: Unit) -> Answer | ApiError:

@@ -13,6 +13,7 @@ before the request began, allow what it does not understand, or tell a caller of
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
 from turnlock.identity.assuming import issue_role_session
+from turnlock.identity.attached import Allowed, PolicyKind
 from turnlock.identity.context import account_of, tag_keys
 from turnlock.identity.credentials import (
     accounts,
@@ -24,14 +25,7 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
-from turnlock.identity.evaluation import (
-    Allowed,
-    Decision,
-    Denied,
-    PolicyKind,
-    admits,
-    decide,
-)
+from turnlock.identity.evaluation import Decision, Denied, admits, decide
 from turnlock.identity.explaining import Explanation, Miss, explain
 from turnlock.identity.exposure import (
     has_invalid_service,

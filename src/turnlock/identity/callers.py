@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Final
 
 from turnlock.core.arn import Arn
 from turnlock.core.call import Principal, PrincipalKind
@@ -34,6 +35,10 @@ class Caller:
     """The names that one caller goes by."""
 
     names: Mapping[tuple[PrincipalType, str], Level]
+
+
+NOBODY: Final = Caller({})
+"""Stands for the caller where no policy names principals."""
 
 
 def caller_of(principal: Principal, role_arn: str | None = None) -> Caller:
