@@ -26,6 +26,7 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
+from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
 from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService
 from turnlock.gate import Passage, pass_through
@@ -119,6 +120,7 @@ def build(
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
     key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
+    provider_keys = identity.ProviderKeys(Egress(config.egress_allow).get)
     database = _open(
         config.data_dir,
         config.database,
@@ -128,9 +130,9 @@ def build(
             bells.subscribers(),
             {
                 secrets.VersionRead: (accesses.note,),
-                identity.KeyUsed: (key_uses.note,),
                 rotation.EventRecorded: (partial(_count_rotation, metrics),),
             },
+            {identity.KeyUsed: (key_uses.note,), identity.KeysWanted: (provider_keys.note,)},
         ),
         regions=config.regions,
     )
@@ -143,19 +145,19 @@ def build(
     deliverer = Deliverer(database, JOBS, writer)
     rotating, delivering = Loop("rotation", scheduler.tick), Loop("outbox", deliverer.tick)
     providing = Loop("databases", provider.tick)
-    scheduler.wake = rotating.wake
+    fetching = Loop("provider keys", partial(provider_keys.tick, database))
+    scheduler.wake, provider_keys.wake = rotating.wake, fetching.wake
     bells.connect(rotation.PlanBegun, rotating.wake)
     bells.connect(JobQueued, delivering.wake)
     bells.connect(databases.ServerWanted, providing.wake)
     loops = (
         rotating,
         delivering,
+        fetching,
         providing,
-        Loop("sessions", partial(_purge_sessions, database)),
-        Loop("accesses", partial(accesses.flush, database)),
         Loop("metrics", metrics.keep),
-        Loop("key uses", partial(key_uses.flush, database)),
         *(Loop(name, tick) for name, tick in functions.loops().items()),
+        *_written_lazily(database, accesses, key_uses),
     )
     return Application(
         config=config,
@@ -167,6 +169,16 @@ def build(
         metrics=metrics,
         provider=provider,
         loops=loops,
+    )
+
+
+def _written_lazily(
+    database: Database, accesses: secrets.AccessNotes, key_uses: identity.KeyUses
+) -> tuple[Loop, ...]:
+    return (
+        Loop("sessions", partial(_purge_sessions, database)),
+        Loop("accesses", partial(accesses.flush, database)),
+        Loop("key uses", partial(key_uses.flush, database)),
     )
 
 

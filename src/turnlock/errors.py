@@ -10,6 +10,8 @@
     ├── StoreError                        the store could not do its work
     │   ├── CommitFailed
     │   └── StaleFence
+    ├── EgressFailed                      an address outside gave no usable answer
+    │   └── EgressRefused                 it may not be asked at all
     ├── SealBroken                        stored bytes are not what was sealed: an alarm, never another value
     ├── AnswerMismatch                    an action's answer does not fit its service model: a bug of ours
     └── FunctionError                     a function ended in an error, a time-out or not at all
@@ -141,6 +143,15 @@ class DeleteConflictException(ApiError):
 
 class EntityAlreadyExistsException(ApiError):
     """The entity exists already."""
+
+
+class ExpiredIdentityToken(ApiError):
+    """The web identity token that was passed is expired or is not valid."""
+
+    @property
+    def code(self) -> str:
+        """STS calls it as it calls its own tokens' end, with another status."""
+        return "ExpiredTokenException"
 
 
 class InvalidAuthenticationCodeException(ApiError):
@@ -357,6 +368,14 @@ class CommitFailed(StoreError):
 
 class StaleFence(StoreError):
     """The lease was lost: another holder has a higher fencing number."""
+
+
+class EgressFailed(TurnlockError):
+    """The address did not answer as it should."""
+
+
+class EgressRefused(EgressFailed):
+    """The address may not be reached from here."""
 
 
 class SealBroken(TurnlockError):

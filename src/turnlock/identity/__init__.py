@@ -36,6 +36,7 @@ from turnlock.identity.exposure import (
 from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.iam.api import IAM_ACTIONS
 from turnlock.identity.iam.lookup import find_role
+from turnlock.identity.iam.providers_store import KeysWanted
 from turnlock.identity.key_uses import KeyUsed, KeyUses, note_use
 from turnlock.identity.model import (
     Credential,
@@ -52,9 +53,11 @@ from turnlock.identity.policy_reader import (
     read_trust_policy,
 )
 from turnlock.identity.principals import find_principal, principals_of
+from turnlock.identity.provider_keys import ProviderKeys
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 from turnlock.identity.simulation import SIMULATE_ACTIONS
+from turnlock.identity.web_identity import web_caller
 
 __all__ = [
     "IAM_ACTIONS",
@@ -71,12 +74,14 @@ __all__ = [
     "Holdings",
     "KeyUsed",
     "KeyUses",
+    "KeysWanted",
     "Miss",
     "NamedPolicy",
     "NamedPrincipal",
     "NewCredentials",
     "PolicyKind",
     "PrincipalType",
+    "ProviderKeys",
     "SigningKeys",
     "TemporaryCredentials",
     "account_of",
@@ -110,5 +115,6 @@ __all__ = [
     "rotation_policy",
     "service_may_assume",
     "tag_keys",
+    "web_caller",
     "write_credentials",
 ]

@@ -45,6 +45,8 @@ def caller_of(principal: Principal, role_arn: str | None = None) -> Caller:
     """Return a principal's names; `role_arn` is the ARN of the role whose session it is, path included, where known."""
     if principal.kind is PrincipalKind.SERVICE:
         return named_caller(PrincipalType.SERVICE, principal.arn)
+    if principal.kind is PrincipalKind.WEB_IDENTITY:
+        return named_caller(PrincipalType.FEDERATED, principal.arn)
     return _named(principal.kind, principal.account_id, principal.arn, principal.principal_id, role_arn)
 
 
