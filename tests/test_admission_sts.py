@@ -240,5 +240,5 @@ def test_a_server_of_one_protocol_refuses_everything_in_it() -> None:
 
 
 def test_a_service_whose_protocol_is_not_spoken_stops_the_start() -> None:
-    with pytest.raises(ConfigurationError, match="protocol rest-json of lambda"):
-        Service.of("lambda", ())
+    with pytest.raises(ConfigurationError, match="protocol rest-xml of s3"):
+        Service.of("s3", ())

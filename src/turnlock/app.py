@@ -121,6 +121,7 @@ def build(
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
     key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
     provider_keys = identity.ProviderKeys(Egress(config.egress_allow).get)
+    metrics_of_rotations = partial(_count_rotation, metrics)
     database = _open(
         config.data_dir,
         config.database,
@@ -128,10 +129,7 @@ def build(
         writer,
         subscribers=joined(
             bells.subscribers(),
-            {
-                secrets.VersionRead: (accesses.note,),
-                rotation.EventRecorded: (partial(_count_rotation, metrics),),
-            },
+            {secrets.VersionRead: (accesses.note,), rotation.EventRecorded: (metrics_of_rotations,)},
             {identity.KeyUsed: (key_uses.note,), identity.KeysWanted: (provider_keys.note,)},
         ),
         regions=config.regions,
