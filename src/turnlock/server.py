@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import multiprocessing
 import os
 import random
 import resource
@@ -23,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # named in no __all__
 from granian.server.mp import MPServer as Granian
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -57,6 +60,12 @@ LARGE_BODIES = 4
 
 PENDING = 32
 """Threads that wait for functions which were invoked."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers; of headers there may be 100 (hyper's own limit)."""
+
+HEAD_SECONDS = 10
+"""How long a client may take to send a request's line and headers, the first of a connection or the next."""
 
 BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
@@ -98,6 +107,8 @@ class Server:
 
     def refuse(self, error: ApiError, request: HttpRequest) -> HttpResponse:
         """Return the answer to a request whose body was never read whole."""
+        self._refusals.note(error, request)
+        self._metrics.refused(error.code)
         return self._app.admission.protocol_for(request).fault(error, self._request_ids.draw())
 
     def close(self) -> None:
@@ -186,8 +197,9 @@ class Worker:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         _guard_process(parent_pid=self._parent_pid)
-        application = self._make()
-        self._server = Server(application, loop)
+        with _mortal():
+            application = self._make()
+            self._server = Server(application, loop)
         application.start()
         # What is loaded now stays; a collector that walks it again and again would only cost time.
         gc.collect()
@@ -215,6 +227,17 @@ class Worker:
             response = await self._server.respond(_http_request(scope, body))
         too_slow.cancel()
         protocol.response_bytes(response.status, list(response.headers), response.body)
+
+
+@contextmanager
+def _mortal() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process at once: the loop, which would heed them, does not run yet."""
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class LargeBodies:
@@ -248,7 +271,10 @@ async def _read_body(scope: Any, protocol: Any, large: LargeBodies) -> bytes:
         if not length.isdecimal():
             raise RequestEntityTooLargeException
         with large.place(scope.path, int(length)):
-            return bytes(await protocol())
+            try:
+                return bytes(await protocol())
+            except ProtocolClosed:
+                raise SerializationException("The request body did not arrive whole.") from None
     body = bytearray()
     async for chunk in protocol:
         body += chunk
@@ -285,12 +311,14 @@ def serve(config: Config, make: Callable[[], Application] | None = None) -> None
 
 def listener(config: Config) -> Granian:
     """Return the HTTP server as it is set up for a configuration (the benchmark measures it alone, too)."""
-    return Granian(
+    return _Listener(
         "turnlock.server",
         address=config.host,
         port=config.port,
         interface=Interfaces.RSGI,
         loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=MAX_HEAD),
         workers=config.workers,
         websockets=False,
         backlog=1024,
@@ -300,6 +328,16 @@ def listener(config: Config) -> Granian:
         workers_kill_timeout=15,
         respawn_failed_workers=True,
     )
+
+
+class _Listener(Granian):
+    """Granian, whose workers end at once when they are told to while they start."""
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        # A worker inherits this and has no handler of its own yet; nothing was begun there.
+        if multiprocessing.parent_process() is not None:
+            os._exit(0)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's own gap
 
 
 def _worker(make: Callable[[], Application], parent_pid: int) -> Any:

@@ -15,7 +15,7 @@ from turnlock.secrets.store import secret_of
 from turnlock.secrets.tables import SECRET_COLUMNS, secrets
 from turnlock.storage import Unit, micros
 
-SCAN: Final = 4_000
+SCAN: Final = 2_500
 """Secrets walked past for one page."""
 
 _SORT: Final = {
