@@ -10,7 +10,7 @@ import base64
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,6 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
+from msgspec import structs
 
 from tests.calling import ACCOUNT, token
 from tests.processes import REGION
@@ -210,22 +211,22 @@ class Draws:
             case 3:
                 headers[at] = (self._bent_text(name).lower(), value)
             case 4:
-                return replace(
+                return structs.replace(
                     request, method=dice.choice(("GET", "PUT", "DELETE", "OPTIONS", "post", "X" * 99))
                 )
             case 5:
                 path = dice.choice(
                     ("/a", "//", "/%00", "/%ff%fe", "/../..", "/" + "x" * 9_000, "*", "/metrics")
                 )
-                return replace(request, path=path)
+                return structs.replace(request, path=path)
             case 6:
                 query = dice.choice(
                     ("a=b", "X-Amz-Signature=0", "Action=GetCallerIdentity", "%", "&&&=", "=" * 9_000, "\x80")
                 )
-                return replace(request, query=query)
+                return structs.replace(request, query=query)
             case _:
-                return replace(request, body=self.bent(request.body))
-        return replace(request, headers=tuple(headers))
+                return structs.replace(request, body=self.bent(request.body))
+        return structs.replace(request, headers=tuple(headers))
 
     def _bent_text(self, text: str) -> str:
         dice = self.dice

@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from unittest.mock import patch
 
 import pytest
+from msgspec import structs
 
 from tests.hostile.generated import Draws
 from tests.hostile.test_generated_requests import draws_of
@@ -32,7 +33,9 @@ def signed(draws: Draws, body: bytes = BODY, *, ago: timedelta = timedelta()) ->
 def with_header(request: HttpRequest, name: str, change: Callable[[str], str | None]) -> HttpRequest:
     """Return the request with one header changed after it was signed; None leaves it out."""
     changed = [(one, change(value) if one == name else value) for one, value in request.headers]
-    return replace(request, headers=tuple((one, value) for one, value in changed if value is not None))
+    return structs.replace(
+        request, headers=tuple((one, value) for one, value in changed if value is not None)
+    )
 
 
 def send(server: ServerProcess, request: HttpRequest) -> tuple[int, str, str]:
@@ -86,7 +89,7 @@ WAYS: dict[str, tuple[Callable[[Draws], HttpRequest], int, str, str]] = {
         "not yet current",
     ),
     "tampered body": (
-        lambda draws: replace(signed(draws), body=BODY.replace(b"healthy", b"Healthy")),
+        lambda draws: structs.replace(signed(draws), body=BODY.replace(b"healthy", b"Healthy")),
         400,
         "InvalidSignatureException",
         "",
@@ -99,7 +102,9 @@ WAYS: dict[str, tuple[Callable[[Draws], HttpRequest], int, str, str]] = {
     ),
     "unsigned X-Amz-Target": (unsigned_target, 400, "InvalidSignatureException", "not signed"),
     "signatures in header and query": (
-        lambda draws: replace(signed(draws), query="X-Amz-Signature=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"),
+        lambda draws: structs.replace(
+            signed(draws), query="X-Amz-Signature=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        ),
         400,
         "IncompleteSignatureException",
         "",
