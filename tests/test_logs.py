@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAM = r"""
 import structlog
@@ -35,3 +36,36 @@ def test_lines_are_json_with_a_time_and_without_local_variables() -> None:
     assert "ValueError: the reason" in second["exception"]
     assert "local-marker" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+FULL = """
+import resource, structlog
+from turnlock import logs
+
+logs.configure()
+log = structlog.get_logger()
+log.info("room")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        raise ValueError("the reason" * 50)
+    except ValueError:
+        log.exception("no room")
+print("went on")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.info("room again")
+"""
+
+
+def test_a_log_whose_disk_is_full_stops_nobody(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", FULL],
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert done.stdout == "went on\n"
+    assert '"room again"' in (tmp_path / "log").read_text().splitlines()[-1]

@@ -8,8 +8,28 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 import structlog
+
+
+class StandardError:
+    """Writes lines to standard error, as structlog's loggers do, but never fails.
+
+    Where a line cannot be written (the log's disk is full, its pipe closed), the line is lost and not what it tells of: the
+    thread that logs a failed commit is the one that makes the next.
+    """
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201  (standard error is the log)
+
+    debug = info = warning = error = critical = msg
+
+
+def _standard_error(*_names: object) -> StandardError:
+    return StandardError()
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -23,6 +43,6 @@ def configure(level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_standard_error,
         cache_logger_on_first_use=True,
     )

@@ -14,6 +14,7 @@ from tests import proofs
 from tests.engines.application import Application
 from tests.engines.estates import (
     ALTERNATING,
+    DUAL,
     ESTATES,
     OWNER,
     SINGLE,
@@ -22,7 +23,7 @@ from tests.engines.estates import (
     function_arn,
     secret_value,
 )
-from tests.processes import Client, ServerProcess
+from tests.processes import Client, ServerProcess, wait_until
 from tests.rotated import labelled_values, rotate
 from turnlock.errors import ConfigurationError
 
@@ -154,6 +155,24 @@ def test_an_application_works_on_and_nothing_that_one_user_got_is_lost(
         assert application.reads > ROTATIONS / 2, "the application never met a new password"
     else:
         assert (figures.refused_logins, figures.retried) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "case", [Case(engine=engine, tls=True, strategy=DUAL) for engine in ("mysql", "mariadb")], ids=str
+)
+def test_the_grace_period_of_an_old_password_ends_by_itself(
+    case: Case, place: tuple[Estate, ServerProcess]
+) -> None:
+    estate, server = place
+    client = server.client()
+    first = {**estate.new_user(), "gracePeriodHours": 2 / 3600}
+    master = client.describe_secret(SecretId="master")["ARN"]
+    text = secret_value(estate, first, DUAL, master)
+    arn = client.create_secret(Name=f"{first['username']}-soon", SecretString=text)["ARN"]
+    rotate(client, arn, function=function_arn(estate.database, DUAL))
+    assert estate.accepts(first)
+    wait_until(lambda: not estate.accepts(first), 20, "the end of the grace period", 0.2)
+    assert estate.accepts(current(client, arn))
 
 
 def test_each_strategy_of_each_engine_is_a_case() -> None:

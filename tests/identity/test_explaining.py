@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.identity.asking import ACCOUNT, ANN, GET, ROOT, SECRET, Ask, allow, deny, document
-from turnlock.identity import Allowed, Explanation, explain
+from turnlock.identity import Explanation, explain
+from turnlock.identity.evaluation import Allowed
 
 HOME = SECRET[: SECRET.index("prod")]
 

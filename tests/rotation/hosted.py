@@ -59,6 +59,8 @@ class World:
     after: Hook = nothing
     seconds: float = 0.0
     """How long a step takes."""
+    discarded: list[str] = field(default_factory=list)
+    """Secrets whose old password was discarded, in order."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(secret's ARN, step), as they began."""
     running: Counter[str] = field(default_factory=Counter)
@@ -157,6 +159,8 @@ class Node(Functions):
                 raise ApiError("password authentication failed")
         elif step == "finishSecret":
             _finish(call, arn, pending)
+        elif step == "discardPrevious":
+            self.world.discarded.append(arn)
         else:
             return self._probe(call, arn, pending)
         return None

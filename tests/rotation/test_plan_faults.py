@@ -37,7 +37,11 @@ from turnlock.rotation.model import (
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
-STEPS = {Purpose.ROTATE: list(Step), Purpose.TEST: [Step.TEST]}
+STEPS: dict[Purpose, list[Step]] = {
+    Purpose.ROTATE: [step for step in Step if step is not Step.DISCARD],
+    Purpose.TEST: [Step.TEST],
+    Purpose.DISCARD: [Step.DISCARD],
+}
 MOMENTS = st.integers(-200, 200).map(lambda minutes: NOW + minutes * MINUTE)
 PLANS = st.sampled_from(Purpose).flatmap(
     lambda purpose: st.builds(
@@ -79,7 +83,8 @@ def test_each_outcome_in_each_state_has_a_defined_answer(
     decision = decide(plan, outcome, facts, now=NOW, jitter=jitter)
     after = decision.plan
     late = not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step)
-    displaced = not facts.rotation_enabled or not (facts.pending_labelled or facts.token_is_current)
+    labelled = facts.token_is_current or (facts.pending_labelled and plan.purpose is not Purpose.DISCARD)
+    displaced = not (facts.rotation_enabled and labelled)
     assert (after.token, after.purpose, after.started_at) == (plan.token, plan.purpose, plan.started_at)
     assert len(decision.events) == isinstance(decision, Succeed | Fail | Abandon)
     if plan.finished or (late and not displaced):

@@ -15,11 +15,10 @@ from turnlock.rotation.model import Plan, PlanState, Purpose, reopen
 from turnlock.rotation.plans import (
     begin_plan,
     counted_from,
+    give_way,
     last_change,
     new_token,
     next_turn,
-    report_missed,
-    report_window,
     scheduled,
     stored_window,
 )
@@ -52,10 +51,7 @@ def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]
         return secret, plan
     starts_at, closes_at = next_turn(unit, secret, plan)
     if unit.now >= closes_at:  # the server slept through that window too
-        last = counted_from(unit, secret, plan)
-        report_window(unit, secret, closes_at)
-        report_missed(unit, secret, last=last, since=closes_at)
-        secret = scheduled(unit, secret, last=last, now=unit.now)
+        secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=unit.now)
         secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
         secrets.update_secret(unit, secret)
         starts_at, closes_at = next_turn(unit, secret, plan)
@@ -81,15 +77,13 @@ def _begun(unit: Unit, reference: SecretReference) -> bool:
 def _begin(unit: Unit, secret: Secret) -> bool:
     """Begin one; False when it cannot begin now, and then its turn is set anew so that it is not asked again at once."""
     rotation = secret.rotation
+    give_way(unit, secret)
     window = stored_window(secret)
     if window is None or secret.is_replica or find_unfinished(unit, secret) is not None:
         secrets.update_secret(unit, secret.evolve(rotation=replace(rotation, starts_at=None)))
         return False
     if unit.now >= window.closes_at:
-        last = last_change(unit, secret)
-        report_window(unit, secret, window.closes_at)
-        report_missed(unit, secret, last=last, since=window.closes_at)
-        secrets.update_secret(unit, scheduled(unit, secret, last=last, now=unit.now))
+        secrets.update_secret(unit, scheduled(unit, secret, last=last_change(unit, secret), now=unit.now))
         return False
     begin_plan(
         unit, secret, token=_token(unit, secret), purpose=Purpose.ROTATE, window=window, starts_at=unit.now

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hmac
 
-import msgspec
 from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock import secrets
 from turnlock.core.arn import Arn
-from turnlock.errors import ApiError, InvalidRequestException, SealBroken
-from turnlock.secrets import AWSCURRENT, Secret, parse_secret_id
+from turnlock.errors import InvalidRequestException, SealBroken
+from turnlock.rotation.values import current_value, text_member
+from turnlock.secrets import Secret, parse_secret_id
 from turnlock.storage import Unit, metadata
 
 rotation_masters = Table(
@@ -36,16 +36,7 @@ _SENTENCE = "The secret's masterarn must be the ARN of another secret in the sam
 
 def named_master(unit: Unit, secret: Secret) -> str | None:
     """Return what the secret's AWSCURRENT value names as its master secret; None for a value that names none."""
-    current = secret.labels.get(AWSCURRENT)
-    version = secrets.find_version(unit, secret, current) if current is not None else None
-    if version is None:
-        return None
-    try:
-        value = msgspec.json.decode(secrets.open_value(unit, secret, version) or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ApiError):
-        return None
-    named = value.get("masterarn") if isinstance(value, dict) else None
-    return named if isinstance(named, str) and named else None
+    return text_member(current_value(unit, secret), "masterarn")
 
 
 def allow_master(unit: Unit, secret: Secret) -> None:

@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 FIRST_DELAY: Final = timedelta(seconds=30)
 URGENT_DELAY: Final = timedelta(seconds=1)
@@ -38,6 +38,9 @@ URGENT_DELAY: Final = timedelta(seconds=1)
 
 LONGEST_DELAY: Final = timedelta(hours=1)
 """Where the doubling ends. A window of 1 hour has room for 7 attempts, a whole day for MOST_ATTEMPTS."""
+
+DISCARD_WINDOW: Final = timedelta(days=365)
+"""How long an old credential that cannot be discarded is tried again, at the most once an hour; a rotation ends it sooner."""
 
 MOST_ATTEMPTS: Final = 30
 """Failed attempts in one window; AWS says "multiple times" and no number (user guide, "Rotation windows")."""
@@ -54,6 +57,8 @@ class Step(Enum):
     """Log in with the token's value."""
     FINISH = "finishSecret"
     """Move AWSCURRENT to the token."""
+    DISCARD = "discardPrevious"
+    """End what AWSPREVIOUS may still do, where a rotation has left it valid; hosted functions only."""
     PROBE = "probe"
     """Say which versions the database accepts, changing nothing; hosted functions only."""
 
@@ -76,6 +81,8 @@ class Purpose(Enum):
 
     ROTATE = "rotate"
     """Replace the credential."""
+    DISCARD = "discard"
+    """End the grace period of AWSPREVIOUS, which a finished rotation has left valid: discardPrevious alone."""
     TEST = "test"
     """RotateImmediately=false: testSecret alone, on a copy of the current value under AWSPENDING."""
 
@@ -103,9 +110,13 @@ class EventName(Enum):
     ROTATION_SUCCEEDED = "RotationSucceeded"
     """Once; it may follow a failed window."""
     ROTATION_FAILED = "RotationFailed"
-    """Once for each window without success, also one in which nothing ran; never for a single attempt."""
+    """Once for each window without success, never for a single attempt."""
     ROTATION_ABANDONED = "RotationAbandoned"
     """Once, when AWSPENDING was taken away."""
+    DISCARD_SUCCEEDED = "PreviousCredentialDiscarded"
+    """Turnlock's own: AWSPREVIOUS is not valid any more."""
+    DISCARD_FAILED = "PreviousCredentialDiscardFailed"
+    """Turnlock's own: it could not be ended in a year, or AWSCURRENT was moved by hand; the next rotation ends it."""
     TEST_STARTED = "TestRotationStarted"
     """Once for each configuration check."""
     TEST_SUCCEEDED = "TestRotationSucceeded"
@@ -193,8 +204,6 @@ class Plan:
     """The database may refuse AWSCURRENT."""
     attempts: int = 0
     """Failed attempts in this window; an interruption is none."""
-    tried: bool = False
-    """A step was begun in this window."""
     next_attempt_at: datetime
     window_closes_at: datetime
     started_at: datetime
@@ -204,7 +213,7 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Nothing will ever run for it again."""
-        over = self.state is PlanState.FAILED and self.purpose is Purpose.TEST
+        over = self.state is PlanState.FAILED and self.purpose is not Purpose.ROTATE
         return over or self.state not in (PlanState.RUNNING, PlanState.FAILED)
 
     @property
@@ -258,14 +267,18 @@ class Stop(Decision):
 _STEPS: Final[Mapping[Purpose, tuple[Step, ...]]] = {
     Purpose.ROTATE: (Step.CREATE, Step.SET, Step.TEST, Step.FINISH),
     Purpose.TEST: (Step.TEST,),
+    Purpose.DISCARD: (Step.DISCARD,),
 }
-_RECOVERY: Final = {Purpose.ROTATE: Step.PROBE, Purpose.TEST: Step.TEST}
-_ATTEMPTS: Final = {Purpose.ROTATE: MOST_ATTEMPTS, Purpose.TEST: 1}
+_RECOVERY: Final = {Purpose.ROTATE: Step.PROBE, Purpose.TEST: Step.TEST, Purpose.DISCARD: Step.DISCARD}
+_ATTEMPTS: Final = {Purpose.ROTATE: MOST_ATTEMPTS, Purpose.TEST: 1, Purpose.DISCARD: 1_000_000}
 _EVENTS: Final[Mapping[tuple[Purpose, PlanState], EventName]] = {
     (Purpose.ROTATE, PlanState.RUNNING): EventName.ROTATION_STARTED,
     (Purpose.ROTATE, PlanState.SUCCEEDED): EventName.ROTATION_SUCCEEDED,
     (Purpose.ROTATE, PlanState.FAILED): EventName.ROTATION_FAILED,
     (Purpose.ROTATE, PlanState.ABANDONED): EventName.ROTATION_ABANDONED,
+    (Purpose.DISCARD, PlanState.SUCCEEDED): EventName.DISCARD_SUCCEEDED,
+    (Purpose.DISCARD, PlanState.FAILED): EventName.DISCARD_FAILED,
+    (Purpose.DISCARD, PlanState.ABANDONED): EventName.DISCARD_FAILED,
     (Purpose.TEST, PlanState.RUNNING): EventName.TEST_STARTED,
     (Purpose.TEST, PlanState.SUCCEEDED): EventName.TEST_SUCCEEDED,
     (Purpose.TEST, PlanState.FAILED): EventName.TEST_FAILED,
@@ -288,6 +301,18 @@ def begin(
     return plan, (ServiceEvent(name=_EVENTS[purpose, plan.state]),)
 
 
+def discard(*, token: str, now: datetime, starts_at: datetime) -> Plan:
+    """Return the plan to discard what was valid before `token` became AWSCURRENT, from `starts_at` on."""
+    return Plan(
+        token=token,
+        purpose=Purpose.DISCARD,
+        step=Step.DISCARD,
+        next_attempt_at=starts_at,
+        window_closes_at=starts_at + DISCARD_WINDOW,
+        started_at=now,
+    )
+
+
 def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Plan:
     """Return a failed rotation as running in a new window, with the same token; any other plan unchanged.
 
@@ -296,34 +321,13 @@ def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Pl
     """
     if plan.finished or plan.state is not PlanState.FAILED:
         return plan
-    reopened = plan.evolve(
-        state=PlanState.RUNNING, attempts=0, tried=False, window_closes_at=window_closes_at
-    )
+    reopened = plan.evolve(state=PlanState.RUNNING, attempts=0, window_closes_at=window_closes_at)
     return reopened if plan.in_flight else reopened.evolve(step=Step.PROBE, next_attempt_at=starts_at)
 
 
 def cancel(plan: Plan) -> Plan:
     """Return the plan after CancelRotateSecret: over at once, even with a step in flight; a finished one unchanged."""
     return plan if plan.finished else plan.evolve(state=PlanState.CANCELLED, in_flight=False)
-
-
-def lose_window(plan: Plan) -> Fail:
-    """Return what follows for a running plan whose window is over, whoever finds that; a repair goes on all the same."""
-    ran = plan.tried or plan.in_flight or plan.attempts > 0
-    if plan.in_flight:
-        plan = plan.evolve(step=_RECOVERY[plan.purpose])
-    message = plan.last_error or "The rotation window ended before the rotation was complete."
-    if not ran:
-        message = not_attempted(plan.window_closes_at)
-    return _end(Fail, plan, PlanState.FAILED, message)
-
-
-def not_attempted(closes_at: datetime) -> str:
-    """Return the reason of a failure that nobody made: nothing ran in a window, and nothing else says so."""
-    return (
-        f"No attempt could run in the rotation window that ended at {closes_at:%Y-%m-%dT%H:%M:%SZ}: every server was down or"
-        " had no place free."
-    )
 
 
 def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter: float = 0.0) -> Decision:
@@ -336,13 +340,14 @@ def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter:
         return Stop(plan=plan)
     if not facts.rotation_enabled:
         return Stop(plan=cancel(plan))
-    if not (facts.token_is_current or facts.pending_labelled):
-        message = "The staging label AWSPENDING was taken from the new version."
+    if not facts.token_is_current and (plan.purpose is Purpose.DISCARD or not facts.pending_labelled):
+        label = "AWSCURRENT" if plan.purpose is Purpose.DISCARD else "AWSPENDING"
+        message = f"The staging label {label} was taken from the new version."
         return _end(Abandon, plan, PlanState.ABANDONED, message)
     if not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step):
         return Stop(plan=plan)
     if plan.in_flight:
-        plan = _record(plan.evolve(in_flight=False, tried=True), outcome, facts, now, jitter)
+        plan = _record(plan.evolve(in_flight=False), outcome, facts, now, jitter)
     return _continue(plan, facts, now)
 
 
@@ -413,16 +418,14 @@ def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
         return Stop(plan=plan)
     late = max(now, plan.next_attempt_at) >= plan.window_closes_at or plan.attempts >= _ATTEMPTS[plan.purpose]
     if plan.state is PlanState.RUNNING and late and not (urgent and due):
-        return lose_window(plan)
+        message = plan.last_error or "The rotation window ended before the rotation was complete."
+        return _end(Fail, plan, PlanState.FAILED, message)
     if not due:
         return Wait(plan=plan, until=plan.next_attempt_at)
     exposed = plan.exposed or (step is Step.SET and not facts.keeps_current)
-    return Run(plan=plan.evolve(step=step, in_flight=True, tried=True, exposed=exposed), step=step)
+    return Run(plan=plan.evolve(step=step, in_flight=True, exposed=exposed), step=step)
 
 
-D = TypeVar("D", bound=Decision)
-
-
-def _end(kind: type[D], plan: Plan, state: PlanState, message: str | None) -> D:
+def _end(kind: type[Decision], plan: Plan, state: PlanState, message: str | None) -> Decision:
     event = ServiceEvent(name=_EVENTS[plan.purpose, state], error_message=message)
     return kind(plan=plan.evolve(state=state, in_flight=False, last_error=message), events=(event,))

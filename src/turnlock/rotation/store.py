@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.rotation.model import Plan, PlanState
+from turnlock.rotation.model import Plan, PlanState, Purpose
 from turnlock.secrets import Secret, SecretReference
 from turnlock.storage import Moment, Unit, metadata
 from turnlock.storage.leases import leases
@@ -54,7 +54,6 @@ rotations = Table(
     Column("next_attempt_at", Moment, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
-    Column("overdue_at", Moment),
     Index(
         "uq_rotations_one_running",
         "account_id",
@@ -65,7 +64,6 @@ rotations = Table(
         postgresql_where=_UNFINISHED,
     ),
     Index("ix_rotations_due", "next_attempt_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
-    Index("ix_rotations_overdue", "overdue_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
 
 
@@ -120,17 +118,9 @@ def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_
     )
 
 
-def save_plan(
-    unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime, overdue_at: datetime | None = None
-) -> None:
-    """Write a plan as it now is; an unfinished one is looked at again at `look_at`.
-
-    `overdue_at` is the end of the window that it waits for, when that is not its own any more.
-    """
-    columns = _columns(unit, plan, look_at)
-    if overdue_at is not None and not plan.finished:
-        columns["overdue_at"] = overdue_at
-    unit.connection.execute(update(rotations).where(*_key(row)).values(**columns))
+def save_plan(unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime) -> None:
+    """Write a plan as it now is; an unfinished one is looked at again at `look_at`."""
+    unit.connection.execute(update(rotations).where(*_key(row)).values(**_columns(unit, plan, look_at)))
 
 
 def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
@@ -148,10 +138,15 @@ def find_row(unit: Unit, row: PlanRow) -> PlanRow | None:
 
 
 def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
-    """Return the newest plan of a token, finished or not."""
+    """Return the newest plan to rotate or test with a token, finished or not."""
     found = unit.connection.execute(
         select(rotations)
-        .where(*_owner(secret), rotations.c.token == token, rotations.c.secret_arn == secret.arn)
+        .where(
+            *_owner(secret),
+            rotations.c.token == token,
+            rotations.c.secret_arn == secret.arn,
+            rotations.c.purpose != Purpose.DISCARD.value,
+        )
         .order_by(rotations.c.run.desc())
         .limit(1)
     ).first()
@@ -174,22 +169,6 @@ def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[
             (rotations.c.host_key.is_(None)) | rotations.c.host_key.not_in(list(passing_over)),
         )
         .order_by(rotations.c.next_attempt_at)
-        .limit(limit)
-    )
-    return [_row(found) for found in unit.connection.execute(statement)]
-
-
-def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
-    """Return unfinished plans that nobody carries out and whose window is over, the longest over first."""
-    statement = (
-        select(rotations)
-        .select_from(rotations.outerjoin(leases, _leased()))
-        .where(
-            rotations.c.state == "running",
-            rotations.c.overdue_at <= now,
-            (leases.c.expires_at.is_(None)) | (leases.c.expires_at <= database_now()),
-        )
-        .order_by(rotations.c.overdue_at)
         .limit(limit)
     )
     return [_row(found) for found in unit.connection.execute(statement)]
@@ -243,7 +222,6 @@ def _columns(unit: Unit, plan: Plan, look_at: datetime) -> dict[str, object]:
         "plan": msgspec.json.encode(plan).decode(),
         "next_attempt_at": look_at,
         "finished_at": unit.now if plan.finished else None,
-        "overdue_at": None if plan.finished else plan.window_closes_at,
     }
 
 

@@ -1,7 +1,7 @@
 """The dual-passwords strategy: one user with two passwords, so that its name never changes and nobody meets a gap.
 
 Chosen by `"rotationStrategy": "dual-passwords"` in the secret's JSON. The new password is added beside AWSCURRENT's, which stays
-valid until it is discarded.
+valid for the secret's `gracePeriodHours` (24 unless it says otherwise) after it has become AWSPREVIOUS, or until the next rotation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from turnlock.rotators.endpoint import Stage
 from turnlock.rotators.engine import LoginFailed, NoWayIn, TwoPasswordEngine
-from turnlock.rotators.master import already_valid, connect_as_master, require_proof
+from turnlock.rotators.master import Proof, already_valid, connect_as_master, prove, require_proof
 from turnlock.rotators.rotation import LOGIN_TIMEOUT, Rotation, told
 
 
@@ -42,17 +42,26 @@ class DualPasswords:
             raise ValueError(
                 f"The {target.name} version names another user or host than the {proof.candidate.name} one."
             )
-        try:
-            connection = (
-                connect_as_master(rotation, current, proof)
-                if "masterarn" in current
-                else self.engine.connect(kept, LOGIN_TIMEOUT)
+        with closing(self._connect(rotation, current, proof)) as connection:
+            self.engine.add_password(
+                connection, proof.account, target.credential.password, kept.password, rotation.confirm
             )
+
+    def discard_previous(self, rotation: Rotation) -> None:
+        current = rotation.required(Stage.CURRENT)
+        target = rotation.target()
+        proof = prove(rotation, target)
+        with closing(self._connect(rotation, current, proof)) as connection:
+            self.engine.discard_password(
+                connection, proof.account, proof.credential.password, rotation.confirm
+            )
+
+    def _connect(self, rotation: Rotation, current: Mapping[str, Any], proof: Proof) -> Any:
+        if "masterarn" in current:
+            return connect_as_master(rotation, current, proof)
+        try:
+            return self.engine.connect(proof.credential, LOGIN_TIMEOUT)
         except LoginFailed as failure:
             raise NoWayIn(
                 f"Unable to log in to the database: {told(proof.candidate.name, failure)}."
             ) from None
-        with closing(connection):
-            self.engine.add_password(
-                connection, proof.account, target.credential.password, kept.password, rotation.confirm
-            )

@@ -37,7 +37,11 @@ def require_proof(rotation: Rotation, current: Mapping[str, Any], said: str) -> 
     NoWayIn when the database does not accept it: the master's rights are lent to nobody who cannot log in, or the writer of
     a secret could have any user's password changed (the confused deputy; AWS's functions check the same).
     """
-    candidate = rotation.ways_in(current)[0]
+    return prove(rotation, rotation.ways_in(current)[0], f"{said}; ")
+
+
+def prove(rotation: Rotation, candidate: Candidate, said: str = "") -> Proof:
+    """Log in with one version and say who that is; NoWayIn, after what was `said` before, when it is not let in."""
     words = f"{candidate.name} absent"
     if candidate.credential is not None:
         try:
@@ -48,7 +52,7 @@ def require_proof(rotation: Rotation, current: Mapping[str, Any], said: str) -> 
             with closing(connection):
                 account = rotation.engine.account(connection)
             return Proof(candidate=candidate, credential=candidate.credential, account=account)
-    raise NoWayIn(f"Unable to log in to the database: {said}; {words}.")
+    raise NoWayIn(f"Unable to log in to the database: {said}{words}.")
 
 
 def master_credential(rotation: Rotation, secret: Mapping[str, Any], proof: Proof) -> Credential:

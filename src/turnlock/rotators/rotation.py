@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from turnlock.rotators.endpoint import Description, Endpoint, Stage
 from turnlock.rotators.engine import (
@@ -122,6 +122,15 @@ class Strategy(Protocol):
 
         For a version that is AWSCURRENT: make its own value valid again (the database went back in time).
         """
+        ...
+
+
+@runtime_checkable
+class KeepsPrevious(Strategy, Protocol):
+    """A strategy that leaves AWSPREVIOUS valid for a grace period."""
+
+    def discard_previous(self, rotation: Rotation) -> None:
+        """Make the database accept AWSCURRENT's credential and, for this user, no other; any number of times."""
         ...
 
 

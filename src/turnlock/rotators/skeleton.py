@@ -1,10 +1,11 @@
-"""The four steps of a rotation, and a fifth that only asks.
+"""The four steps of a rotation, one that only asks, and one that ends a grace period.
 
 Secrets Manager invokes a rotation function once per step with {"Step", "SecretId", "ClientRequestToken"} and sometimes
 "RotationToken" (AWS, "Lambda functions for rotation"). Every step may come again at any time, and does after a crash:
 each of them first looks whether its work is done.
 
-`probe` is Turnlock's own: which of the labelled versions does the database really accept?
+Two more are Turnlock's own. `probe`: which of the labelled versions does the database really accept? `discardPrevious`: what a
+finished rotation has left valid beside AWSCURRENT ends.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import Any
 from turnlock.rotators.endpoint import Endpoint, SecretsManager, Stage, client
 from turnlock.rotators.engine import C, Engine, LoginFailed, credential_of
 from turnlock.rotators.passwords import PasswordRules
-from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, Strategy, told, verdict_on
+from turnlock.rotators.rotation import (
+    LOGIN_TIMEOUT,
+    Candidate,
+    KeepsPrevious,
+    Rotation,
+    Strategy,
+    told,
+    verdict_on,
+)
 from turnlock.rotators.single_user import SingleUser
 
 Answer = dict[str, str] | None
@@ -127,6 +136,16 @@ def _finish_secret(rotation: Rotation, _strategies: Strategies) -> Answer:
     return None
 
 
+def _discard_previous(rotation: Rotation, strategies: Strategies) -> Answer:
+    """End AWSPREVIOUS's grace period; nothing to do where the strategy leaves it no validity of its own."""
+    if not rotation.finished:
+        raise ValueError(f"The version {rotation.token} is not AWSCURRENT.")
+    strategy = _strategy(rotation.required(Stage.CURRENT), strategies)
+    if isinstance(strategy, KeepsPrevious):
+        strategy.discard_previous(rotation)
+    return None
+
+
 def _probe(rotation: Rotation, _strategies: Strategies) -> Answer:
     current = rotation.value_or_none(Stage.CURRENT)
     pending: Mapping[str, Any] | None = None
@@ -146,5 +165,6 @@ _STEPS: Mapping[str, Callable[[Rotation, Strategies], Answer]] = {
     "setSecret": _set_secret,
     "testSecret": _test_secret,
     "finishSecret": _finish_secret,
+    "discardPrevious": _discard_previous,
     "probe": _probe,
 }

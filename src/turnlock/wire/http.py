@@ -1,16 +1,11 @@
-"""One HTTP request and one HTTP response, as values: what the server hands in and what it sends back.
-
-Like other values that are made for every request they are msgspec's structs: a frozen dataclass takes ten times as long to
-make (docs/decisions/0021-hot-path.md).
-"""
+"""One HTTP request and one HTTP response, as values: what the server hands in and what it sends back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
-
-import msgspec
 
 from turnlock.errors import (
     ApiError,
@@ -19,7 +14,6 @@ from turnlock.errors import (
     UnknownOperationException,
 )
 
-T = TypeVar("T")
 Headers = tuple[tuple[str, str], ...]
 
 _BLANK = " \t"
@@ -46,36 +40,23 @@ def _repeated(name: str) -> ApiError | None:
     return None if error is None else error(f"The header '{name}' was sent more than once.")
 
 
-class _Once(Generic[T]):
-    """`functools.cached_property` without the lock that it takes on Python 3.11."""
-
-    def __init__(self, make: Callable[[Any], T]) -> None:
-        self._make = make
-
-    def __get__(self, instance: Any, _owner: type) -> T:
-        made = instance.__dict__[self._make.__name__] = self._make(instance)
-        return made
-
-
-class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+@dataclass(frozen=True, kw_only=True)
+class HttpRequest:
     """A request as it arrived. Nothing in it was verified yet."""
 
     method: str
     path: str
     """The path, percent-decoded once: no more of it reaches a server behind Granian."""
-    query: str = ""
+    query: str = field(default="", repr=False)
     """The query string as sent, without the question mark; it may hold a signature."""
-    headers: Headers = ()
+    headers: Headers = field(default=(), repr=False)
     """Lower-case names with their values (one character per byte sent: Latin-1), in order of arrival, repetitions kept."""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     source_ip: str = ""
     secure: bool = False
     """True when the request came over TLS."""
 
-    def __repr__(self) -> str:
-        return f"HttpRequest({self.method} {self.path} from {self.source_ip})"
-
-    @_Once
+    @cached_property
     def fields(self) -> Mapping[str, str]:
         """Every header once; repetitions of a header that may repeat are joined by commas (RFC 9110, 5.2).
 
@@ -100,12 +81,10 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.fields.get(name)
 
 
-class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
     """A response ready to be sent."""
 
     status: int
     headers: Headers = ()
-    body: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"HttpResponse({self.status})"
+    body: bytes = field(default=b"", repr=False)

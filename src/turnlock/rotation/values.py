@@ -1,0 +1,52 @@
+"""What rotation itself reads in a database secret's value: everything else there is the function's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from turnlock import secrets
+from turnlock.errors import ApiError
+from turnlock.secrets import AWSCURRENT, Secret
+from turnlock.storage import Unit
+
+DUAL_PASSWORDS: Final = "dual-passwords"
+GRACE_HOURS: Final = 24
+"""How long AWSPREVIOUS stays valid beside AWSCURRENT where the secret does not say `gracePeriodHours`."""
+
+_MOST_HOURS: Final = 999 * 24
+"""The longest rotation schedule that there is."""
+
+
+def current_value(unit: Unit, secret: Secret) -> Mapping[str, Any]:
+    """Return the JSON object under AWSCURRENT; an empty one where there is none, or the value is no JSON object."""
+    current = secret.labels.get(AWSCURRENT)
+    version = secrets.find_version(unit, secret, current) if current is not None else None
+    if version is None:
+        return {}
+    try:
+        value = msgspec.json.decode(secrets.open_value(unit, secret, version) or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ApiError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def text_member(value: Mapping[str, Any], name: str) -> str | None:
+    """Return a member that is a text with something in it."""
+    member = value.get(name)
+    return member if isinstance(member, str) and member else None
+
+
+def grace_period(value: Mapping[str, Any]) -> timedelta | None:
+    """Return how long the old one of two passwords stays valid; None for a secret whose strategy has no second password.
+
+    A `gracePeriodHours` that is no number from 0 to 999 days counts as absent: nobody is locked out by a slip.
+    """
+    if value.get("rotationStrategy") != DUAL_PASSWORDS:
+        return None
+    hours = value.get("gracePeriodHours", GRACE_HOURS)
+    usable = isinstance(hours, int | float) and not isinstance(hours, bool) and 0 <= hours <= _MOST_HOURS
+    return timedelta(hours=hours if usable else GRACE_HOURS)
