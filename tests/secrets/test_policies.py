@@ -12,11 +12,13 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
 from tests.secrets.test_batch import session
 from tests.support import NOON, SettableClock, StorePlace
+from turnlock import identity
 from turnlock.secrets import SecretChanged
 from turnlock.secrets.tables import resource_policies
 
 SYNTAX = "This resource policy contains a syntax error."
 PUBLIC = "This resource policy grants broad access to your secret."
+PRINCIPAL = "This resource policy contains an unsupported principal."
 LOCK_OUT = "Your requested changes will not allow you to manage this secret in the future."
 
 
@@ -223,3 +225,25 @@ def test_the_record_names_the_policy(client: Client) -> None:
     put(client, policy())
     (record,) = client.records
     assert record["requestParameters"] == {"secretId": "db", "resourcePolicy": policy()}
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("arn:aws:iam::123456789012:user/absent", False),
+        ("arn:aws:iam::123456789012:role/absent", False),
+        ("arn:aws:sts::123456789012:assumed-role/absent/s", False),
+        ("arn:aws:iam::123456789012:root", True),
+        ("arn:aws:iam::999999999999:role/of-an-account-that-is-elsewhere", True),
+        ("AIDAGONEGONEGONEGONE", True),
+    ],
+)
+def test_who_is_named_of_this_deployment_must_be_there(client: Client, name: str, there: bool) -> None:
+    client.database.write(lambda unit: identity.create_account(unit, ACCOUNT))
+    document = policy({"AWS": name})
+    findings = validate(client, document)["ValidationErrors"]
+    assert [one["ErrorMessage"] for one in findings] == ([] if there else [PRINCIPAL])
+    if there:
+        put(client, document)
+    else:
+        assert refusal(lambda: put(client, document)) == ("MalformedPolicyDocumentException", PRINCIPAL)

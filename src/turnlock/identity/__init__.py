@@ -57,7 +57,7 @@ from turnlock.identity.policy_reader import (
     read_resource_policy,
     read_trust_policy,
 )
-from turnlock.identity.principals import find_principal, principals_of
+from turnlock.identity.principals import find_principal, names_absent_principal, principals_of
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 from turnlock.identity.simulation import SIMULATE_ACTIONS
@@ -102,6 +102,7 @@ __all__ = [
     "issue_role_session",
     "issue_session",
     "locks_out",
+    "names_absent_principal",
     "note_use",
     "principals_of",
     "profile_text",

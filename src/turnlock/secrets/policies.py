@@ -47,7 +47,7 @@ def put_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
         document = identity.read_resource_policy(text)
     except ValueError as error:
         raise MalformedPolicyDocumentException(f"{_SYNTAX} {error}") from None
-    if identity.has_unsupported_principal(document):
+    if _names_nobody(unit, document):
         raise MalformedPolicyDocumentException(_PRINCIPAL)
     if identity.has_invalid_service(document):
         raise MalformedPolicyDocumentException(_SERVICE)
@@ -112,7 +112,7 @@ def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, s
     except ValueError as error:
         yield "SYNTAX_ERROR", f"{_SYNTAX} {error}"
         return
-    if identity.has_unsupported_principal(document):
+    if _names_nobody(unit, document):
         yield "UNSUPPORTED_PRINCIPAL", _PRINCIPAL
     if identity.has_invalid_service(document):
         yield "INVALID_SERVICE_PRINCIPAL", _SERVICE
@@ -121,6 +121,11 @@ def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, s
     subject, holdings = _policy_subject(call, request, unit), identity.holdings_of(unit, call.principal)
     if identity.locks_out(call, subject, text, "PutResourcePolicy", holdings):
         yield "LOCK_OUT", _LOCK_OUT
+
+
+def _names_nobody(unit: Unit, document: identity.Document) -> bool:
+    """Tell whether a policy names a principal that cannot be, or that is not there."""
+    return identity.has_unsupported_principal(document) or identity.names_absent_principal(unit, document)
 
 
 def _change(unit: Unit, secret: Secret, policy: str | None) -> None:
