@@ -18,6 +18,7 @@ from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed, StoreError
 from turnlock.readers import InlineReaders, PooledReaders, Readers
 from turnlock.storage import Database, Unit
+from turnlock.trail import BlockingJournal
 
 PATIENCE = 20
 
@@ -64,8 +65,12 @@ def run(database: Database, test: Callable[[Readers, Recorder], Awaitable[None]]
     recorder = Recorder()
 
     async def main() -> None:
-        kind = InlineReaders if database.reads_inline else PooledReaders
-        carried_out = kind(database, recorder, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        carried_out = (
+            InlineReaders(database, BlockingJournal(recorder), loop)
+            if database.reads_inline
+            else PooledReaders(database, recorder, loop)
+        )
         try:
             await asyncio.wait_for(test(carried_out, recorder), PATIENCE)
         finally:

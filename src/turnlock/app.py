@@ -35,7 +35,15 @@ from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
 from turnlock.storage.unit import Subscribers, joined
-from turnlock.trail import SegmentWriter, StoreWriter, TrailTable
+from turnlock.trail import (
+    BlockingJournal,
+    GroupJournal,
+    KernelSync,
+    OverlappedJournal,
+    SegmentWriter,
+    StoreWriter,
+    TrailTable,
+)
 
 T = TypeVar("T")
 
@@ -89,8 +97,14 @@ class Application:
         """Return what carries out the reads of one event loop on this store, and makes their records durable."""
         if self.database.reads_inline:
             segments = SegmentWriter(self.config.data_dir / "trail", self.writer)
-            return InlineReaders(self.database, self.metrics.watching(segments), loop)
+            return InlineReaders(self.database, self._journal(segments, loop), loop)
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
+
+    def _journal(self, segments: SegmentWriter, loop: asyncio.AbstractEventLoop) -> GroupJournal:
+        try:
+            return OverlappedJournal(segments, KernelSync(loop), self.metrics.journalled)
+        except OSError:
+            return BlockingJournal(self.metrics.watching(segments))
 
     def start(self) -> None:
         """Begin the work that nobody asks for: schedules, rotations, outbox, database servers."""

@@ -15,7 +15,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -158,9 +158,15 @@ class Metrics:
         with self._rotating:
             self._numbers.rotations[event] += 1
 
+    def journalled(self, records: int, seconds: float) -> None:
+        """Count a group of records that was made durable. The journal has one thread."""
+        self._numbers.groups += 1
+        self._numbers.records += records
+        self._numbers.journal_seconds += seconds
+
     def watching(self, writer: GroupWriter) -> GroupWriter:
         """Return the journal's writer so that its groups are counted; it has one thread."""
-        return _Watched(writer, self._numbers)
+        return _Watched(writer, self.journalled)
 
     def keep(self) -> float:
         """Leave the numbers where the other workers find them; return the seconds until the next time."""
@@ -200,16 +206,14 @@ def forget_ended(directory: Path) -> None:
 class _Watched:
     """A group writer whose groups are counted."""
 
-    def __init__(self, writer: GroupWriter, numbers: Numbers) -> None:
+    def __init__(self, writer: GroupWriter, journalled: Callable[[int, float], None]) -> None:
         self._writer = writer
-        self._numbers = numbers
+        self._journalled = journalled
 
     def write(self, entries: Sequence[TrailEntry]) -> None:
         began = time.perf_counter()
         self._writer.write(entries)
-        self._numbers.journal_seconds += time.perf_counter() - began
-        self._numbers.groups += 1
-        self._numbers.records += len(entries)
+        self._journalled(len(entries), time.perf_counter() - began)
 
     def close(self) -> None:
         self._writer.close()

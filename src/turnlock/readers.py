@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from turnlock.errors import CommitFailed, StoreError
 from turnlock.storage import Database, Outcome, Unit
-from turnlock.trail import GroupWriter, Journal, write_group
+from turnlock.trail import GroupJournal, GroupWriter, Journal
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -26,6 +27,9 @@ GROUP_LIMIT = 64
 
 THREADS = 16
 """Threads for reads on a store that is not inline."""
+
+
+Released = tuple[asyncio.Future[Any], Outcome[Any]]
 
 
 class Readers(Protocol):
@@ -46,14 +50,13 @@ class Readers(Protocol):
 class InlineReaders:
     """Runs reads on the event loop's own thread, when the loop has worked off what is ready.
 
-    While the disk is busy requests gather in their sockets, and no thread is woken for each group: with the interpreter's
-    lock that cost more than it gained. Nor is the lock let go of between the reads of a group, for the HTTP server's
-    thread to take it and hand it back (docs/benchmarks.md).
+    No thread is woken for each group: with the interpreter's lock that cost more than it gained. Nor is the lock let go of
+    between the reads of a group, for the HTTP server's thread to take it and hand it back (docs/decisions/0021-hot-path.md).
     """
 
-    def __init__(self, database: Database, writer: GroupWriter, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, database: Database, journal: GroupJournal, loop: asyncio.AbstractEventLoop) -> None:
         self._database = database
-        self._writer = writer
+        self._journal = journal
         self._loop = loop
         self._waiting: list[tuple[Callable[[Unit], Any], asyncio.Future[Any]]] = []
         self._closed = False
@@ -74,7 +77,7 @@ class InlineReaders:
         self._closed = True
         while self._waiting:
             self._work_off()
-        self._writer.close()
+        self._journal.close()
 
     def _work_off(self) -> None:
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
@@ -82,9 +85,14 @@ class InlineReaders:
             self._loop.call_soon(self._work_off)
         outcomes = self._outcomes([work for work, _ in group])
         entries = [entry for outcome in outcomes for entry in outcome.entries]
-        refusal = write_group(self._writer, entries) if entries else None
+        recorded: list[Released] = []
         for (_, done), outcome in zip(group, outcomes, strict=True):
-            _release(done, outcome, refusal if outcome.entries else None)
+            if outcome.entries:
+                recorded.append((done, outcome))
+            else:
+                _release(done, outcome, None)
+        if recorded:
+            self._journal.durable(entries, partial(_release_all, recorded))
 
     def _outcomes(self, works: list[Callable[[Unit], Any]]) -> list[Outcome[Any]]:
         try:
@@ -115,6 +123,11 @@ class PooledReaders:
         """See `Readers`."""
         self._threads.shutdown()
         self._journal.close()
+
+
+def _release_all(group: list[Released], refusal: str | None) -> None:
+    for done, outcome in group:
+        _release(done, outcome, refusal)
 
 
 def _release(done: asyncio.Future[Any], outcome: Outcome[Any], refusal: str | None) -> None:

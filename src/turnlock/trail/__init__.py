@@ -7,20 +7,33 @@ is durable.
 """
 
 from turnlock.trail.chain import Chain
-from turnlock.trail.journal import GroupWriter, Journal, SegmentWriter, StoreWriter, write_group
+from turnlock.trail.journal import (
+    BlockingJournal,
+    GroupJournal,
+    GroupWriter,
+    Journal,
+    OverlappedJournal,
+    SegmentWriter,
+    StoreWriter,
+)
+from turnlock.trail.kernel_sync import FileSync, KernelSync
 from turnlock.trail.model import ApiEvent, api_event, service_event
 from turnlock.trail.store import TrailTable, record_service_event
 
 __all__ = [
     "ApiEvent",
+    "BlockingJournal",
     "Chain",
+    "FileSync",
+    "GroupJournal",
     "GroupWriter",
     "Journal",
+    "KernelSync",
+    "OverlappedJournal",
     "SegmentWriter",
     "StoreWriter",
     "TrailTable",
     "api_event",
     "record_service_event",
     "service_event",
-    "write_group",
 ]

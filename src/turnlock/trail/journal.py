@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,8 @@ import structlog
 from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed
 from turnlock.storage import Database
-from turnlock.trail.chain import Chain
+from turnlock.trail.chain import Chain, Link
+from turnlock.trail.kernel_sync import FileSync
 
 log = structlog.get_logger(__name__)
 
@@ -51,26 +53,47 @@ class SegmentWriter:
         self._writer = writer
         self._chains = 0
         self._descriptor = -1
+        self._appended: list[Link] = []
         self._begin()
 
     def write(self, entries: Sequence[TrailEntry]) -> None:
-        """Append and fdatasync. After a failure nothing is known of the file's end: a new chain begins in a new file."""
+        """Append, fdatasync and settle."""
+        descriptor = self.append(entries)
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            self.settle(durable=False)
+            raise
+        self.settle(durable=True)
+
+    def append(self, entries: Sequence[TrailEntry]) -> int:
+        """Append; return the descriptor that must be synced, and the outcome told to `settle`, before the next call.
+
+        Raises OSError when not everything could be appended; what could is settled as not durable.
+        """
         if self._descriptor < 0:
             self._begin()
         links = self._chain.extend([entry.body for entry in entries])
         lines = b"".join(
-            b"%d %s %s\n" % (link.sequence, link.digest.hex().encode(), entry.body)
-            for entry, link in zip(entries, links, strict=True)
+            [
+                b"%d %s %s\n" % (link.sequence, link.digest.hex().encode(), entry.body)
+                for entry, link in zip(entries, links, strict=True)
+            ]
         )
         try:
             _write_all(self._descriptor, lines)
-            os.fdatasync(self._descriptor)
         except OSError:
-            self.close()
+            self.settle(durable=False)
             raise
-        self._chain.advance(links)
+        self._appended = links
         self._size += len(lines)
-        if self._size >= SEGMENT_BYTES:
+        return self._descriptor
+
+    def settle(self, *, durable: bool) -> None:
+        """Take what was appended into the chain. Else nothing is known of the file's end: a new chain begins in a new file."""
+        if durable:
+            self._chain.advance(self._appended)
+        if not durable or self._size >= SEGMENT_BYTES:
             self.close()
 
     def close(self) -> None:
@@ -155,14 +178,95 @@ class Journal:
                 self._loop.call_soon_threadsafe(_release, [done for _, done in group], failure)
 
 
+class GroupJournal(Protocol):
+    """Makes the records of groups durable, on an event loop's thread."""
+
+    def durable(self, entries: Sequence[TrailEntry], told: Callable[[str | None], None]) -> None:
+        """Make entries durable; `told` is called with None then, or with what their callers are told when it failed."""
+        ...
+
+    def close(self) -> None:
+        """Write what waits, and let go of the files."""
+        ...
+
+
+class BlockingJournal:
+    """Writes each group at once, and waits for it."""
+
+    def __init__(self, writer: GroupWriter) -> None:
+        self._writer = writer
+
+    def durable(self, entries: Sequence[TrailEntry], told: Callable[[str | None], None]) -> None:
+        """See `GroupJournal`."""
+        told(write_group(self._writer, entries))
+
+    def close(self) -> None:
+        """See `GroupJournal`."""
+        self._writer.close()
+
+
+class OverlappedJournal:
+    """Appends a group to the segment and goes on; what comes until it is synced gathers for the next write."""
+
+    def __init__(self, segments: SegmentWriter, sync: FileSync, count: Callable[[int, float], None]) -> None:
+        """`count` is told of each group that became durable: how many records it had, and how many seconds it took."""
+        self._segments = segments
+        self._sync = sync
+        self._count = count
+        self._waiting: list[tuple[Sequence[TrailEntry], Callable[[str | None], None]]] = []
+        self._in_flight: list[tuple[Sequence[TrailEntry], Callable[[str | None], None]]] = []
+        self._began = 0.0
+
+    def durable(self, entries: Sequence[TrailEntry], told: Callable[[str | None], None]) -> None:
+        """See `GroupJournal`."""
+        self._waiting.append((entries, told))
+        if not self._in_flight:
+            self._begin()
+
+    def close(self) -> None:
+        """See `GroupJournal`."""
+        while self._in_flight:
+            self._sync.wait()
+        self._segments.close()
+        self._sync.close()
+
+    def _begin(self) -> None:
+        self._in_flight, self._waiting = self._waiting, []
+        self._began = time.perf_counter()
+        try:
+            descriptor = self._segments.append([entry for entries, _ in self._in_flight for entry in entries])
+        except Exception as error:  # noqa: BLE001 (it is told to the callers, and logged)
+            self._end(_failure(error))
+        else:
+            self._sync.start(descriptor, self._synced)
+
+    def _synced(self, failure: OSError | None) -> None:
+        self._segments.settle(durable=failure is None)
+        self._end(None if failure is None else _failure(failure))
+
+    def _end(self, refusal: str | None) -> None:
+        """Begin the next write, then tell whose records this one had."""
+        ended, self._in_flight = self._in_flight, []
+        if refusal is None:
+            self._count(sum(len(entries) for entries, _ in ended), time.perf_counter() - self._began)
+        if self._waiting:
+            self._begin()
+        for _, told in ended:
+            told(refusal)
+
+
 def write_group(writer: GroupWriter, entries: Sequence[TrailEntry]) -> str | None:
     """Write a group; return None, or what its callers are told when it failed."""
     try:
         writer.write(entries)
-    except Exception as error:
-        log.exception("records could not be made durable", action="journal_failed", records=len(entries))
-        return f"The trail could not be written ({type(error).__name__})."
+    except Exception as error:  # noqa: BLE001 (it is told to the callers, and logged)
+        return _failure(error)
     return None
+
+
+def _failure(error: Exception) -> str:
+    log.error("records could not be made durable", action="journal_failed", exc_info=error)
+    return f"The trail could not be written ({type(error).__name__})."
 
 
 def _release(group: list[asyncio.Future[None]], failure: str | None) -> None:
