@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -137,9 +138,9 @@ def test_a_service_that_is_not_served_is_refused(caller: Caller) -> None:
 
 
 def test_a_request_without_or_with_a_wrong_signature_is_refused(caller: Caller) -> None:
-    unsigned = replace(caller.sign(), headers=(("host", "127.0.0.1:7768"),))
+    unsigned = msgspec.structs.replace(caller.sign(), headers=(("host", "127.0.0.1:7768"),))
     assert isinstance(caller.refused(unsigned), MissingAuthenticationTokenException)
-    other_body = replace(caller.sign(), body=b'{"SecretId":"other"}')
+    other_body = msgspec.structs.replace(caller.sign(), body=b'{"SecretId":"other"}')
     assert isinstance(caller.refused(other_body), InvalidSignatureException)
     stranger = replace(caller, secret="x" * 40)
     assert isinstance(caller.refused(stranger.sign()), InvalidSignatureException)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from turnlock.config import (
     DEFAULT_LISTEN,
+    LOOPBACK,
     Config,
     every_region,
     is_loopback,
@@ -185,10 +186,15 @@ def test_a_region_that_is_none_is_refused_by_name(text: str) -> None:
 def test_metrics_are_shown_to_loopback_or_to_the_networks_named_instead(
     networks: str | None, peer: str, shown: bool
 ) -> None:
-    assert is_within(peer, config(metrics_from=parse_networks(networks)).metrics_from) is shown
+    assert (
+        is_within(
+            peer, config(metrics_from=parse_networks("--metrics-from", networks, LOOPBACK)).metrics_from
+        )
+        is shown
+    )
 
 
 @pytest.mark.parametrize("text", ["", "everyone", "10.0.0.1/8", "10.0.0.0/8,"])
 def test_networks_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--metrics-from: "):
-        parse_networks(text)
+        parse_networks("--metrics-from", text, LOOPBACK)

@@ -8,23 +8,25 @@ input too.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 import structlog
 
 from turnlock import identity, wire
 from turnlock.core.action import Action, Request
 from turnlock.core.arn import Region
-from turnlock.core.call import Call
+from turnlock.core.call import Call, Principal
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
     IncompleteSignatureException,
     InvalidSignatureException,
+    MissingAuthenticationTokenException,
     UnknownOperationException,
 )
 from turnlock.gate import Passage
@@ -35,6 +37,11 @@ log = structlog.get_logger(__name__)
 
 PRESIGNABLE: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"sts": frozenset({"GetCallerIdentity"})})
 """The operations, by signing name, that take a signature in the query string: one proves who made it, and does nothing."""
+
+UNSIGNED: Final[Mapping[tuple[str, str], Callable[[Unit, Request], Principal]]] = MappingProxyType(
+    {("sts", "AssumeRoleWithWebIdentity"): identity.web_caller}
+)
+"""The operations that take no signature, by signing name and name, with what tells who calls by the input, or raises."""
 
 _GLOBAL = Region("us-east-1")
 GLOBAL_SCOPES: Final[Mapping[tuple[str, str], Region]] = MappingProxyType(
@@ -96,15 +103,17 @@ class Service:
         return cls(contract=contract, protocol=protocol(contract), passages=passages)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated call. Either it can be carried out, or its input was refused."""
 
     call: Call
     service: Service
     passage: Passage
-    request: Request | None = field(repr=False)
+    request: Request | None
     refusal: ApiError | None = None
+
+    def __repr__(self) -> str:
+        return f"Admitted({self.call})"
 
 
 class Admission:
@@ -122,7 +131,13 @@ class Admission:
 
     def admit(self, request: HttpRequest, request_id: str, unit: Unit) -> Admitted:
         """Return the call that a request makes, or raise the ApiError that answers a request without authority."""
-        claim = wire.read_claim(request, allow_presigned=True)
+        try:
+            claim = wire.read_claim(request, allow_presigned=True)
+        except MissingAuthenticationTokenException:
+            unsigned = self._unsigned(request)
+            if unsigned is None:
+                raise
+            return _admit_unsigned(*unsigned, request, request_id, unit)
         service, region = self._service(claim), self._region(claim)
         _check_presigned(claim, service, request)
         credential = identity.find_credential(unit, claim.access_key_id, claim.session_token, unit.now)
@@ -174,8 +189,26 @@ class Admission:
             service = self._services.get(wire.read_claim(request, allow_presigned=True).service)
             if service is not None:
                 return service.protocol
+        with suppress(ApiError):
+            unsigned = self._unsigned(request)
+            if unsigned is not None:
+                return unsigned[0].protocol
         default = next(iter(self._by_protocol.values()))
         return self._by_protocol.get("query", default) if _looks_like_query(request) else default
+
+    def _unsigned(self, request: HttpRequest) -> tuple[Service, Passage] | None:
+        """Return the operation that a request without a signature names by Action and Version, if it takes none.
+
+        Which those are the models say; for each there is one that tells who calls (`UNSIGNED`).
+        """
+        if not _looks_like_query(request):
+            return None
+        for name, action in UNSIGNED:
+            service = self._services.get(name)
+            with suppress(UnknownOperationException):
+                if service is not None and service.protocol.operation(request).name == action:
+                    return service, service.passages[action]
+        return None
 
     def _service(self, claim: Claim) -> Service:
         service = self._services.get(claim.service)
@@ -192,6 +225,27 @@ class Admission:
         if claim.region not in self._regions:
             raise InvalidSignatureException("Credential should be scoped to a valid region.")
         return Region(claim.region)
+
+
+def _admit_unsigned(
+    service: Service, passage: Passage, request: HttpRequest, request_id: str, unit: Unit
+) -> Admitted:
+    """Return the call of a request that proves its caller by its input. Before it has, nothing of it is recorded."""
+    parsed = service.protocol.parse(passage.operation, request)
+    caller = UNSIGNED[(service.contract.signing_name, passage.action.name)](unit, parsed)
+    call = Call(
+        principal=caller,
+        account_id=caller.account_id,
+        region=_GLOBAL,
+        service=service.contract.signing_name,
+        action=passage.action.name,
+        request_id=request_id,
+        source_ip=request.source_ip,
+        user_agent=request.header("user-agent") or "",
+        secure=request.secure,
+        at=unit.now,
+    )
+    return Admitted(call=call, service=service, passage=passage, request=parsed)
 
 
 def _check_presigned(claim: Claim, service: Service, request: HttpRequest) -> None:

@@ -26,8 +26,9 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
+from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
-from turnlock.functions import Functions
+from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService
 from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
@@ -88,7 +89,7 @@ class Application:
     writer: str
     """This process's name in the trail and in leases: never used twice."""
     scheduler: rotation.Scheduler = field(repr=False)
-    functions: Functions = field(repr=False)
+    functions: LambdaService = field(repr=False)
     metrics: Metrics = field(repr=False)
     provider: databases.Provider = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
@@ -133,6 +134,8 @@ def build(
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
     key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
+    provider_keys = identity.ProviderKeys(Egress(config.egress_allow).get)
+    metrics_of_rotations = partial(_count_rotation, metrics)
     database = _open(
         config.data_dir,
         config.database,
@@ -140,40 +143,38 @@ def build(
         writer,
         subscribers=joined(
             bells.subscribers(),
-            {
-                secrets.VersionRead: (accesses.note,),
-                identity.KeyUsed: (key_uses.note,),
-                rotation.EventRecorded: (partial(_count_rotation, metrics),),
-            },
+            {secrets.VersionRead: (accesses.note,), rotation.EventRecorded: (metrics_of_rotations,)},
+            {identity.KeyUsed: (key_uses.note,), identity.KeysWanted: (provider_keys.note,)},
         ),
         regions=config.regions,
     )
     provider = databases.Provider(database, config.data_dir, given_authorities=config.database_ca_file)
-    functions = _functions(config, provider.authorities.path)
-    limits = _limits(config)
+    functions = _functions(config, database, writer, provider.authorities.path)
+    limits, pool = _limits(config), functions.rotating
     scheduler = rotation.Scheduler(
-        database=database, pool=functions, run=run_function, holder=writer, limits=limits, observe=observe
+        database=database, pool=pool, run=run_function, holder=writer, limits=limits, observe=observe
     )
     deliverer = Deliverer(database, JOBS, writer)
     rotating, delivering = Loop("rotation", scheduler.tick), Loop("outbox", deliverer.tick)
     providing = Loop("databases", provider.tick)
-    scheduler.wake = rotating.wake
+    fetching = Loop("provider keys", partial(provider_keys.tick, database))
+    scheduler.wake, provider_keys.wake = rotating.wake, fetching.wake
     bells.connect(rotation.PlanBegun, rotating.wake)
     bells.connect(JobQueued, delivering.wake)
     bells.connect(databases.ServerWanted, providing.wake)
     loops = (
         rotating,
         delivering,
+        fetching,
         providing,
-        Loop("sessions", partial(_purge_sessions, database)),
-        Loop("accesses", partial(accesses.flush, database)),
         Loop("metrics", metrics.keep),
-        Loop("key uses", partial(key_uses.flush, database)),
+        *(Loop(name, tick) for name, tick in functions.loops().items()),
+        *_written_lazily(database, accesses, key_uses),
     )
     return Application(
         config=config,
         database=database,
-        admission=Admission(_services(), config.regions),
+        admission=Admission(services(functions), config.regions),
         writer=writer,
         scheduler=scheduler,
         functions=functions,
@@ -183,14 +184,29 @@ def build(
     )
 
 
+def _written_lazily(
+    database: Database, accesses: secrets.AccessNotes, key_uses: identity.KeyUses
+) -> tuple[Loop, ...]:
+    return (
+        Loop("sessions", partial(_purge_sessions, database)),
+        Loop("accesses", partial(accesses.flush, database)),
+        Loop("key uses", partial(key_uses.flush, database)),
+    )
+
+
 def _metrics(config: Config, writer: str) -> Metrics:
     store = "sqlite" if config.database is None else "postgresql"
     return Metrics(config.data_dir / "metrics", store=store, process=writer)
 
 
-def _functions(config: Config, database_ca_file: Path) -> Functions:
-    return Functions(
-        endpoint=config.endpoint, ca_bundle=config.tls_certificate, database_ca_file=database_ca_file
+def _functions(config: Config, database: Database, writer: str, database_ca_file: Path) -> LambdaService:
+    return LambdaService(
+        database,
+        writer,
+        endpoint=config.endpoint,
+        ca_bundle=config.tls_certificate,
+        database_ca_file=database_ca_file,
+        allow_unconfined=config.allow_unconfined_functions,
     )
 
 
@@ -202,15 +218,18 @@ def _limits(config: Config) -> rotation.Limits:
     )
 
 
-def _services() -> dict[str, Service]:
+def services(functions: LambdaService | None = None) -> dict[str, Service]:
     """Return the services of the endpoint by signing name, each with its way to the actions of the others."""
     registry: dict[str, Passage] = {}
+    lambda_actions = ACTIONS_AT_REST if functions is None else functions.actions()
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
         "kms": Service.of("kms", keys.kms_actions(identity.read_resource_policy), registry, keys.KMS_RIGHTS),
+        "lambda": Service.of("lambda", lambda_actions, registry),
+        "logs": Service.of("logs", LOGS_ACTIONS, registry),
     }
 
 
@@ -251,7 +270,7 @@ def ask(data_dir: Path, database_url: str | None, question: Callable[[Mapping[st
     Raises ConfigurationError when there is no store yet, and what the question raises.
     """
     with existing_store(data_dir, database_url, "ask") as database:
-        return database.read(partial(question, _services()))
+        return database.read(partial(question, services()))
 
 
 @contextmanager
@@ -283,7 +302,7 @@ def act_as_root(
     `action` goes by the shapes of the operation that it is named after, and may read more of the request than its model
     has. Raises ConfigurationError with the sentence of what is refused.
     """
-    passage = replace(_services()[service].passages[action.name], action=action)
+    passage = replace(services()[service].passages[action.name], action=action)
     user = getpass.getuser()
 
     def work(unit: Unit) -> Answer | ApiError:

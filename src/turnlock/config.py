@@ -38,12 +38,16 @@ class Config:
     insecure_plaintext: bool = False
     database_ca_file: Path | None = None
     """The certificates (PEM) with which hosted functions verify databases; None for the system's own."""
+    allow_unconfined_functions: bool = False
+    """Functions of one's own run also where the kernel cannot confine them: the operator said so."""
     lease_seconds: float = 15.0
     """How long a node may be silent before another takes up its rotations; the database's clock counts."""
     rotations_at_once: int = 4
     """Rotations that one worker process runs at the same time."""
     metrics_from: tuple[Network, ...] = LOOPBACK
     """The addresses to which `/metrics` is shown."""
+    egress_allow: tuple[Network, ...] = ()
+    """Networks that are not public and may be reached all the same at addresses that others named."""
     rotations_per_host: int = 2
     """Rotations that run against one database host at the same time, over all nodes."""
 
@@ -83,14 +87,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def parse_networks(text: str | None) -> tuple[Network, ...]:
-    """Read a comma-separated list of networks or addresses; loopback when there is none."""
+def parse_networks(option: str, text: str | None, default: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Read an option's comma-separated list of networks or addresses; `default` when there is none."""
     if text is None:
-        return LOOPBACK
+        return default
     try:
         return tuple(ipaddress.ip_network(one.strip()) for one in text.split(","))
     except ValueError as error:
-        raise ConfigurationError(f"--metrics-from: {error}.") from None
+        raise ConfigurationError(f"{option}: {error}.") from None
 
 
 def is_within(address: str, networks: tuple[Network, ...]) -> bool:

@@ -10,6 +10,8 @@
     ├── StoreError                        the store could not do its work
     │   ├── CommitFailed
     │   └── StaleFence
+    ├── EgressFailed                      an address outside gave no usable answer
+    │   └── EgressRefused                 it may not be asked at all
     ├── SealBroken                        stored bytes are not what was sealed: an alarm, never another value
     ├── AnswerMismatch                    an action's answer does not fit its service model: a bug of ours
     └── FunctionError                     a function ended in an error, a time-out or not at all
@@ -143,6 +145,15 @@ class EntityAlreadyExistsException(ApiError):
     """The entity exists already."""
 
 
+class ExpiredIdentityToken(ApiError):
+    """The web identity token that was passed is expired or is not valid."""
+
+    @property
+    def code(self) -> str:
+        """STS calls it as it calls its own tokens' end, with another status."""
+        return "ExpiredTokenException"
+
+
 class InvalidAuthenticationCodeException(ApiError):
     """Authentication code for device is not valid."""
 
@@ -250,6 +261,37 @@ class UnsupportedOperationException(ApiError):
     """The request was rejected because a specified parameter is not supported or a specified resource is not valid for this operation."""
 
 
+# Lambda's own codes (its service model), and those that CloudWatch Logs has alike.
+
+
+class InvalidParameterValueException(ApiError):
+    """One of the parameters in the request is not valid."""
+
+
+class InvalidRequestContentException(ApiError):
+    """The request body could not be parsed as JSON, or a request header is invalid."""
+
+
+class PolicyLengthExceededException(ApiError):
+    """The permissions policy for the resource is too large."""
+
+
+class PreconditionFailedException(ApiError):
+    """The RevisionId provided does not match the latest RevisionId for the Lambda function or alias."""
+
+
+class RequestTooLargeException(ApiError):
+    """The request payload exceeded the Invoke request body JSON input quota."""
+
+
+class ResourceConflictException(ApiError):
+    """The resource already exists, or another operation is in progress."""
+
+
+class TooManyRequestsException(ApiError):
+    """The request throughput limit was exceeded."""
+
+
 # Codes that every AWS service has (its "Common Errors" page).
 
 
@@ -326,6 +368,14 @@ class CommitFailed(StoreError):
 
 class StaleFence(StoreError):
     """The lease was lost: another holder has a higher fencing number."""
+
+
+class EgressFailed(TurnlockError):
+    """The address did not answer as it should."""
+
+
+class EgressRefused(EgressFailed):
+    """The address may not be reached from here."""
 
 
 class SealBroken(TurnlockError):

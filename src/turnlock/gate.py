@@ -146,16 +146,19 @@ def _record(
     """Record a call for its caller's account, and for the account that it was let into, where that is another."""
     error = outcome if isinstance(outcome, ApiError) else None
     answer = None if isinstance(outcome, ApiError) or not passage.action.mutates else outcome
-    event = ApiEvent(
-        call=calls[0],
-        request=passage.operation.redact_request(request) or None,
-        response=None if answer is None else passage.operation.redact_answer(answer) or None,
-        error=error,
-        read_only=not passage.action.mutates,
-        shared_id=_event_id(calls[0], unit, "shared") if len(calls) > 1 else None,
-    )
+    asked = passage.operation.redact_request(request) or None
+    answered = None if answer is None else passage.operation.redact_answer(answer) or None
+    shared_id = _event_id(calls[0], unit, "shared") if len(calls) > 1 else None
     for call in calls:
-        unit.record(api_event(replace(event, call=call), _event_id(call, unit)))
+        event = ApiEvent(
+            call=call,
+            request=asked,
+            response=answered,
+            error=error,
+            read_only=not passage.action.mutates,
+            shared_id=shared_id,
+        )
+        unit.record(api_event(event, _event_id(call, unit)))
 
 
 def _event_id(call: Call, unit: Unit, use: str = "") -> bytes:

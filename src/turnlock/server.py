@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import multiprocessing
 import os
 import random
 import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # named in no __all__
 from granian.server.mp import MPServer as Granian
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -31,12 +35,13 @@ from turnlock import metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.config import Config, is_within
-from turnlock.core.action import Answer
+from turnlock.core.action import Answer, Pending
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
     RequestEntityTooLargeException,
     SerializationException,
+    ThrottlingException,
 )
 from turnlock.gate import pass_through, record_refusal
 from turnlock.storage import Unit, outbox
@@ -46,6 +51,21 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
+
+LARGE_BODY = 70 * 1024 * 1024
+"""Bytes where packages of functions come in: 50 MiB in Base64."""
+
+LARGE_BODIES = 4
+"""How many larger than MAX_BODY are read at once: nobody has proved yet who they are."""
+
+PENDING = 32
+"""Threads that wait for functions which were invoked."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers; of headers there may be 100 (hyper's own limit)."""
+
+HEAD_SECONDS = 10
+"""How long a client may take to send a request's line and headers, the first of a connection or the next."""
 
 BODY_SECONDS = 10.0
 """How long a client may take to send a body."""
@@ -63,6 +83,7 @@ class Server:
         self._refusals = RefusalLog()
         self._metrics = application.metrics
         self._readers = application.readers(loop)
+        self._pending = ThreadPoolExecutor(PENDING, "pending")
         self._request_ids = RequestIds()
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
@@ -86,12 +107,15 @@ class Server:
 
     def refuse(self, error: ApiError, request: HttpRequest) -> HttpResponse:
         """Return the answer to a request whose body was never read whole."""
+        self._refusals.note(error, request)
+        self._metrics.refused(error.code)
         return self._app.admission.protocol_for(request).fault(error, self._request_ids.draw())
 
     def close(self) -> None:
         """Write what waits to be written, then let go of everything."""
         self._readers.close()
         self._app.close()
+        self._pending.shutdown(wait=True, cancel_futures=True)
 
     async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
         began = time.perf_counter()
@@ -99,6 +123,8 @@ class Server:
         if outcome is None:
             change = self._app.database.submit(partial(_carry_out, admitted))
             outcome = await asyncio.wrap_future(change, loop=self._loop)
+            if isinstance(outcome, Pending):
+                outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
         code = outcome.code if isinstance(outcome, ApiError) else metrics.OK
         call, seconds = admitted.call, time.perf_counter() - began
         self._metrics.answered(call.service, call.action, code, seconds)
@@ -153,6 +179,13 @@ def _carry_out(admitted: Admitted, unit: Unit) -> Answer | ApiError:
     return pass_through(admitted.passage, admitted.call, admitted.request, unit)
 
 
+def _finish(pending: Pending) -> Answer | ApiError:
+    try:
+        return pending.finish()
+    except ApiError as error:
+        return error
+
+
 class Worker:
     """What Granian runs in each process: its RSGI application."""
 
@@ -160,11 +193,13 @@ class Worker:
         self._make = make
         self._parent_pid = parent_pid
         self._server: Server | None = None
+        self._large = LargeBodies()
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         _guard_process(parent_pid=self._parent_pid)
-        application = self._make()
-        self._server = Server(application, loop)
+        with _mortal():
+            application = self._make()
+            self._server = Server(application, loop)
         application.start()
         # What is loaded now stays; a collector that walks it again and again would only cost time.
         gc.collect()
@@ -182,7 +217,7 @@ class Worker:
         # A timer by hand: wait_for costs five times as much, on every request.
         too_slow = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel)
         try:
-            body = await _read_body(scope, protocol)
+            body = await _read_body(scope, protocol, self._large)
         except (ApiError, asyncio.CancelledError) as error:
             late = SerializationException("The request body did not arrive in time.")
             refusal = error if isinstance(error, ApiError) else late
@@ -194,12 +229,52 @@ class Worker:
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 
-async def _read_body(scope: Any, protocol: Any) -> bytes:
+@contextmanager
+def _mortal() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process at once: the loop, which would heed them, does not run yet."""
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class LargeBodies:
+    """The few bodies beyond MAX_BODY that one worker reads at once, and only where packages and events come in."""
+
+    PATHS = "/2015-03-31/functions"
+
+    def __init__(self) -> None:
+        self._places = LARGE_BODIES
+
+    @contextmanager
+    def place(self, path: str, length: int) -> Iterator[None]:
+        """Hold a place while a body is read. Raises RequestEntityTooLargeException, ThrottlingException when all are taken."""
+        if length <= MAX_BODY:
+            yield
+            return
+        if length > LARGE_BODY or not path.startswith(self.PATHS):
+            raise RequestEntityTooLargeException
+        if not self._places:
+            raise ThrottlingException
+        self._places -= 1
+        try:
+            yield
+        finally:
+            self._places += 1
+
+
+async def _read_body(scope: Any, protocol: Any, large: LargeBodies) -> bytes:
     length = scope.headers.get("content-length")
     if length is not None:
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not length.isdecimal():
             raise RequestEntityTooLargeException
-        return bytes(await protocol())
+        with large.place(scope.path, int(length)):
+            try:
+                return bytes(await protocol())
+            except ProtocolClosed:
+                raise SerializationException("The request body did not arrive whole.") from None
     body = bytearray()
     async for chunk in protocol:
         body += chunk
@@ -236,12 +311,14 @@ def serve(config: Config, make: Callable[[], Application] | None = None) -> None
 
 def listener(config: Config) -> Granian:
     """Return the HTTP server as it is set up for a configuration (the benchmark measures it alone, too)."""
-    return Granian(
+    return _Listener(
         "turnlock.server",
         address=config.host,
         port=config.port,
         interface=Interfaces.RSGI,
         loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=MAX_HEAD),
         workers=config.workers,
         websockets=False,
         backlog=1024,
@@ -251,6 +328,16 @@ def listener(config: Config) -> Granian:
         workers_kill_timeout=15,
         respawn_failed_workers=True,
     )
+
+
+class _Listener(Granian):
+    """Granian, whose workers end at once when they are told to while they start."""
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        # A worker inherits this and has no handler of its own yet; nothing was begun there.
+        if multiprocessing.parent_process() is not None:
+            os._exit(0)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's own gap
 
 
 def _worker(make: Callable[[], Application], parent_pid: int) -> Any:

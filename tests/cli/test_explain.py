@@ -50,7 +50,7 @@ class Place:
         )
 
         def work(unit: Unit) -> Any:
-            passage = app._services()[service].passages[operation]
+            passage = app.services()[service].passages[operation]
             return pass_through(passage, call, request, unit)
 
         outcome = self.application.database.write(work)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from tests.processes import ServerProcess, free_port
+from tests.processes import ServerProcess, free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -193,3 +193,14 @@ def test_sigterm_ends_it_in_time_and_keeps_what_was_acknowledged(server: ServerP
     server.start()
     client = server.client()
     assert [client.get_secret_value(SecretId=name)["SecretString"] for name in acknowledged] == acknowledged
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
+def test_sigterm_while_the_workers_start_ends_it_as_soon(server: ServerProcess, delay: float) -> None:
+    server.stop()
+    server.launch()
+    wait_until(lambda: len(server.servers()) > 1, PATIENCE, "a worker's process", tick=0.001)
+    time.sleep(delay)
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 10, "a signal was lost: the worker was killed after its 15 s"

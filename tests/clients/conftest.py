@@ -18,6 +18,8 @@ from tests.conftest import STORES, TEMPLATE
 from tests.processes import REGION, Client, ServerProcess
 
 CLI_SECONDS = 60.0
+AWAY = "us-east-1"
+"""The other Region that `served` has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     store, _, workers = request.param.partition("-")
     database = new_database(request, f"turnlock_clients_{workers}") if store == "postgresql" else None
     data_dir = tmp_path_factory.mktemp("clients") / "turnlock"
-    options = ("--regions", REGION, "--workers", workers)
+    options = ("--regions", f"{REGION},{AWAY}", "--workers", workers)
     with ServerProcess(data_dir, database=database, options=options) as process:
         yield Served(process=process, workers=int(workers))
 

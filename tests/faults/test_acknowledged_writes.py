@@ -22,7 +22,7 @@ from tests.rotated import new_token
 
 pytestmark = pytest.mark.slow
 
-KILLS = 20 if proofs.FULL else 3
+KILLS = 50 if proofs.FULL else 3
 THREADS = 4
 LOAD_SECONDS = (0.3, 1.5)
 """A server is killed at a random moment of this time."""

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.identity.asking import ACCOUNT, ANN, GET, ROOT, SECRET, Ask, allow, deny, document
-from turnlock.identity import Explanation, explain
-from turnlock.identity.evaluation import Allowed
+from turnlock.identity import Allowed, Explanation, explain
 
 HOME = SECRET[: SECRET.index("prod")]
 

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from tests.calling import Client, refusal, token
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
+from turnlock.errors import InternalServiceError
 from turnlock.identity import root_principal
 from turnlock.secrets import search, walk
-from turnlock.secrets.tables import secrets
+from turnlock.secrets.tables import secrets, staging_labels
 from turnlock.storage import Unit
 
 BAD_TOKEN = ("InvalidNextTokenException", "The NextToken value is invalid.")
@@ -233,3 +235,17 @@ def test_a_token_shows_no_value_and_outlives_its_secret(client: Client) -> None:
     good = next_token(client, SortBy="name", SortOrder="asc")
     client("DeleteSecret", SecretId="a", ForceDeleteWithoutRecovery=True)
     assert listed(client, SortBy="name", SortOrder="asc", NextToken=good) == ["b", "c"]
+
+
+def test_a_forged_label_costs_its_own_secret_the_labels_and_no_other_its_place(client: Client) -> None:
+    make(client, "a", "b", SecretString="v", ClientRequestToken=token())
+    forged = staging_labels.update().where(staging_labels.c.name == "a").values(mac=b"x" * 32)
+    client.database.write(lambda unit: unit.connection.execute(forged).rowcount)
+    with capture_logs() as logged:
+        listed = client("ListSecrets", SortBy="name", SortOrder="asc")["SecretList"]
+    assert [one["Name"] for one in listed] == ["a", "b"]
+    assert [one.get("SecretVersionsToStages") is None for one in listed] == [True, False]
+    assert [(line["action"], line["part"]) for line in logged] == [("seal_broken", "AWSCURRENT")]
+    assert listed[0]["ARN"] == logged[0]["owner"]
+    with pytest.raises(InternalServiceError):
+        client("GetSecretValue", SecretId="a")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import (
     ApiError,
@@ -19,6 +20,7 @@ from turnlock.secrets import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SecretReferenc
 from turnlock.secrets.model import (
     MOST_LABELS,
     Labels,
+    Secret,
     attach,
     check_name,
     check_text,
@@ -281,3 +283,17 @@ def test_text_with_a_null_character_is_refused_by_its_members_name() -> None:
     check_text("Description", "a\u0001b")
     with pytest.raises(InvalidParameterException, match="Description must not contain the null character"):
         check_text("Description", "a\0b")
+
+
+def test_the_arn_of_a_secret_follows_what_it_is_made_of() -> None:
+    secret = Secret(
+        account_id=ACCOUNT,
+        region=REGION,
+        name="db",
+        suffix="AbCdEf",
+        created_at=NOON,
+        last_changed_at=NOON,
+    )
+    assert secret.arn == f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:db-AbCdEf"
+    elsewhere = secret.evolve(region=Region("cn-north-1"), suffix="aaaaaa")
+    assert elsewhere.arn == f"arn:aws-cn:secretsmanager:cn-north-1:{ACCOUNT}:secret:db-aaaaaa"

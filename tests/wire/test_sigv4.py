@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, timedelta
+from itertools import permutations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from turnlock.errors import (
     ApiError,
@@ -105,6 +106,15 @@ def test_the_commas_of_the_authorization_header_may_lack_spaces(signer: Signer) 
     request = signer.sign()
     text = (request.header("authorization") or "").replace(", ", ",")
     signer.check(signer.with_header(request, "authorization", text))
+
+
+def test_the_parts_of_the_authorization_header_may_stand_in_any_order(signer: Signer) -> None:
+    request = signer.sign()
+    algorithm, _, rest = (request.header("authorization") or "").partition(" ")
+    for parts in permutations(rest.split(", ")):
+        for joint in (", ", ",", " ,  "):
+            text = f"{algorithm} {joint.join(parts)}"
+            assert signer.check(signer.with_header(request, "authorization", text)) == signer.check(request)
 
 
 def test_host_must_be_signed(signer: Signer) -> None:

@@ -8,7 +8,7 @@ import click
 
 from turnlock import logs
 from turnlock.cli import options
-from turnlock.config import Config, parse_listen, parse_networks, parse_regions
+from turnlock.config import LOOPBACK, Config, parse_listen, parse_networks, parse_regions
 from turnlock.core.arn import AccountId
 
 
@@ -41,6 +41,17 @@ from turnlock.core.arn import AccountId
     help="The networks from which /metrics may be read, without a signature.  [default: loopback]",
 )
 @click.option(
+    "--allow-unconfined-functions",
+    is_flag=True,
+    help="Run functions of one's own also where the kernel cannot confine them: they can then read what the server can.",
+)
+@click.option(
+    "--egress-allow",
+    metavar="NETWORK,…",
+    help="Networks that are not public and may be reached at addresses that others named, such as an identity provider's."
+    "  [default: none]",
+)
+@click.option(
     "--lease-seconds",
     default=15.0,
     show_default=True,
@@ -59,6 +70,8 @@ def serve(
     insecure_plaintext: bool,
     database_ca_file: Path | None,
     metrics_from: str | None,
+    allow_unconfined_functions: bool,
+    egress_allow: str | None,
     lease_seconds: float,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
@@ -78,7 +91,9 @@ def serve(
         tls_key=tls_key,
         insecure_plaintext=insecure_plaintext,
         database_ca_file=database_ca_file,
-        metrics_from=parse_networks(metrics_from),
+        metrics_from=parse_networks("--metrics-from", metrics_from, LOOPBACK),
+        allow_unconfined_functions=allow_unconfined_functions,
+        egress_allow=parse_networks("--egress-allow", egress_allow, ()),
         lease_seconds=lease_seconds,
     )
     app.initialise(config)

@@ -15,6 +15,17 @@ Answer = Mapping[str, Any]
 """Output in the service model's shapes; a member whose value is None is left out on the wire."""
 
 
+class Pending(dict[str, Any]):
+    """An answer that is still to be got, outside of any unit of work: what it takes may call this server itself.
+
+    `finish` blocks, for minutes where it must; it returns the answer or raises an ApiError.
+    """
+
+    def __init__(self, finish: Callable[[], Answer]) -> None:
+        super().__init__()
+        self.finish = finish
+
+
 ConditionValues = Mapping[str, Sequence[str]]
 """Condition keys in lower case, each with its values as policies spell them: `true`, `7`, `2026-11-25T12:00:00Z`, a text.
 

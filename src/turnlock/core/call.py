@@ -19,6 +19,8 @@ class PrincipalKind(Enum):
     """A user of the account, by a long-term key, a console session or GetSessionToken."""
     ASSUMED_ROLE = "AssumedRole"
     """Temporary credentials of a role, such as a rotation function's."""
+    WEB_IDENTITY = "WebIdentityUser"
+    """Who showed a token of an identity provider, and is nobody before a role is assumed with it."""
     SERVICE = "AWSService"
     """Turnlock itself, acting for a service (the scheduler, a background job)."""
 
@@ -31,7 +33,8 @@ class Principal:
     arn: str
     account_id: AccountId
     principal_id: str
-    """The stable id: the account id for root, `AIDA…` for a user, `AROA…:session-name` for a role session."""
+    """The stable id: the account id for root, `AIDA…` for a user, `AROA…:session-name` for a role session, the provider's ARN
+    with audience and subject for a web identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

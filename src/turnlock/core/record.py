@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from turnlock.core.arn import AccountId, Region
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrailEntry:
+class TrailEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One CloudTrail-shaped record, serialised and already free of sensitive members."""
 
     account_id: AccountId

@@ -2,16 +2,18 @@
 
 What it does: gives an event to a function and hands back its answer or the reason why there is none. A function runs in
 a process of its own under the official `awslambdaric` client, against a Runtime API listener that only it can use, with
-a cleared environment, memory and time limits, and temporary credentials that name one secret. A warm process is reused
-for the same function and the same secret, never for another.
+a cleared environment, within the kernel's walls (room `confinement`), and with temporary credentials. A warm process is reused
+for the same function and the same secret, never for another. It answers Lambda's actions (`own`) and those of CloudWatch Logs
+by which functions' output is read (`cloudwatch`).
 
 What it trusts: its caller, for the credentials, and for the list of values that no log may show. It trusts nothing that
 a function says: answers are bounded and parsed strictly, errors and output are redacted and escaped.
 
-What it must never do: run a function that is not hosted (until confinement exists), leave a process behind when it is
+What it must never do: run a function of somebody's own unconfined unless the operator said so, leave a process behind when it is
 closed or killed, let an invocation outlive its deadline or its lease, or log a value it was told to redact.
 """
 
+from turnlock.functions.cloudwatch.api import ACTIONS as LOGS_ACTIONS
 from turnlock.functions.model import (
     HOSTED,
     Fault,
@@ -23,11 +25,17 @@ from turnlock.functions.model import (
     find_hosted,
     redact,
 )
+from turnlock.functions.own.api import ACTIONS_AT_REST
+from turnlock.functions.own.catalogue import find_own, find_version, role_credentials
+from turnlock.functions.own.permissions import lets_service_invoke
 from turnlock.functions.pool import PoolLimits
 from turnlock.functions.runner import Functions
+from turnlock.functions.service import LambdaService
 
 __all__ = [
+    "ACTIONS_AT_REST",
     "HOSTED",
+    "LOGS_ACTIONS",
     "Fault",
     "FaultKind",
     "FunctionArn",
@@ -35,7 +43,12 @@ __all__ = [
     "HostedFunction",
     "Invocation",
     "InvocationResult",
+    "LambdaService",
     "PoolLimits",
     "find_hosted",
+    "find_own",
+    "find_version",
+    "lets_service_invoke",
     "redact",
+    "role_credentials",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -9,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from turnlock.functions.model import longest_spelling, redact
+from turnlock.functions.model import MIB, FaultKind, InvocationResult, longest_spelling, redact
 
 TAIL_CHARACTERS: Final = 64 * 1024
 """How much of an invocation's output is kept: its end."""
@@ -90,6 +91,22 @@ def log_lines(tail: str) -> Iterator[str]:
     for line in _LINE_BREAK.split(tail):
         if line.strip():
             yield escape(line[:LINE_CHARACTERS])
+
+
+def invocation_log(
+    result: InvocationResult, *, request_id: str, version: str, memory_bytes: int
+) -> Iterator[str]:
+    """Yield the lines of one invocation as Lambda writes them, the function's own between START and END."""
+    yield f"START RequestId: {request_id} Version: {version}"
+    yield from log_lines(result.log_tail)
+    if result.fault is not None and result.fault.kind is not FaultKind.FUNCTION:
+        yield f"RequestId: {request_id} Error: {escape(result.fault.message)}"
+    yield f"END RequestId: {request_id}"
+    milliseconds = result.duration_seconds * 1000
+    yield (
+        f"REPORT RequestId: {request_id} Duration: {milliseconds:.2f} ms"
+        f" Billed Duration: {math.ceil(milliseconds)} ms Memory Size: {memory_bytes // MIB} MB"
+    )
 
 
 def escape(text: str) -> str:

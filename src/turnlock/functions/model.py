@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from turnlock.confinement.orders import Demand
 from turnlock.core.arn import Arn
 from turnlock.core.credentials import TemporaryCredentials
 
@@ -68,6 +71,40 @@ class HostedFunction:
     """True when AWSCURRENT's credential stays valid throughout: alternating users."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a process needs to know of a function, hosted or one's own, to run it."""
+
+    name: str
+    version: str = "$LATEST"
+    handler: str
+    timeout_seconds: float
+    memory_bytes: int
+    address_margin: int | None = 0
+    """Address space beyond the memory; None where the language's runtime reserves more than it uses."""
+    disk_bytes: int
+    task_root: Path
+    command: tuple[str, ...] = ()
+    """The program that takes events; empty for a Python handler."""
+    work_in: Path | None = None
+    """The working directory; None for the process's own home."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Its own variables: whoever starts it may set others, and Lambda's reserved names win over both."""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of the runtime."""
+    start_seconds: float | None = None
+    """How long a process may take until it asks for its first event; None for the pool's own limit."""
+    demand: Demand = "offered"
+    nice: int = 0
+    revision: str = ""
+    """Another one when anything of this was changed: a process serves one revision."""
+
+    @property
+    def log_group(self) -> str:
+        """The name of its log group in CloudWatch Logs."""
+        return f"/aws/lambda/{self.name}"
+
+
 def _table(*rows: HostedFunction) -> Mapping[str, HostedFunction]:
     return MappingProxyType({row.name: row for row in rows})
 
@@ -109,7 +146,7 @@ class Invocation:
     """One event for one function, on behalf of one secret."""
 
     function_arn: str
-    payload: Mapping[str, Any] = field(repr=False)
+    payload: Any = field(repr=False)
     """The event; must be JSON. Kept out of the repr: it can hold a RotationToken."""
     secret_arn: str
     """Whose credentials the process holds: a warm process serves this secret only."""
@@ -168,6 +205,20 @@ class InvocationResult:
     """True when a process was started for this invocation."""
     access_key_id: str | None = None
     """The temporary access key of the process; None when no process ran."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBatch:
+    """What one invocation left in its function's log."""
+
+    account_id: str
+    region: str
+    group: str
+    stream: str
+    at: datetime
+    messages: tuple[str, ...] = field(repr=False)
+    """Redacted, control characters escaped."""
 
 
 def spellings(value: str) -> frozenset[str]:

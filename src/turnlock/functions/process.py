@@ -53,6 +53,7 @@ class ProcessKey:
     secret_arn: str
     memory_bytes: int
     environment: frozenset[tuple[str, str]] = field(repr=False)
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class ProcessSpec:
     """What all its processes together may keep in memory."""
     disk_bytes: int
     nice: int = 0
+    log_stream: str = ""
 
 
 class Wait(Enum):
@@ -104,6 +106,7 @@ class FunctionProcess:
     def __init__(self, spec: ProcessSpec) -> None:
         self.key = spec.key
         self.credentials = spec.credentials
+        self.log_stream = spec.log_stream
         self.forgotten = False
         """True when it must not serve again."""
         self.idle_since = 0.0

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from turnlock.core.credentials import TemporaryCredentials
 from turnlock.core.ports import Clock, SystemClock
 from turnlock.functions import faults
 from turnlock.functions.faults import Answer, Failure
-from turnlock.functions.logs import escape, write_log
+from turnlock.functions.logs import escape, invocation_log, write_log
 from turnlock.functions.model import (
     HOSTED,
     MIB,
@@ -30,6 +30,8 @@ from turnlock.functions.model import (
     HostedFunction,
     Invocation,
     InvocationResult,
+    LogBatch,
+    Program,
     find_hosted,
 )
 from turnlock.functions.pool import NoProcess, PoolLimits, ProcessPool
@@ -51,19 +53,29 @@ class _Job:
     """An invocation with everything that was looked up for it."""
 
     invocation: Invocation
-    function: HostedFunction
+    function: Program
     request_id: str
     body: bytes
     timeout_seconds: float
 
 
+def find_none(_function_arn: str) -> Program | None:
+    """Find nothing: only hosted functions are run."""
+    return None
+
+
+def publish_nothing(_batch: LogBatch) -> None:
+    """Keep no log but the server's own."""
+
+
 class Functions:
-    """Runs hosted functions against `endpoint`, the base URL of this server as a function's AWS client sees it.
+    """Runs functions against `endpoint`, the base URL of this server as a function's AWS client sees it.
 
     `hosted` says which functions exist and `task_root` where their modules are; `ca_bundle` is the file that vouches
     for the endpoint's certificate, for a private authority, and `database_ca_file` the one for databases, which the
     functions find as SSL_CA_FILE unless an invocation's own environment names another. Both are absolute paths.
-    `demand` says how processes are confined (`confinement.orders`). Safe to use from many threads; `close` it.
+    `demand` says how hosted functions are confined (`confinement.orders`). `find` knows the functions that are not hosted;
+    `publish` is given what each invocation left in its function's log. Safe to use from many threads; `close` it.
     """
 
     def __init__(
@@ -75,6 +87,8 @@ class Functions:
         ca_bundle: Path | None = None,
         database_ca_file: Path | None = None,
         demand: Demand = "offered",
+        find: Callable[[str], Program | None] = find_none,
+        publish: Callable[[LogBatch], None] = publish_nothing,
         limits: PoolLimits | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -84,6 +98,8 @@ class Functions:
         self._ca_bundle = ca_bundle
         self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": str(database_ca_file)}
         self._demand: Demand = demand
+        self._find = find
+        self._publish = publish
         self._readable = tuple(path for path in (ca_bundle, database_ca_file) if path is not None)
         self._limits = limits or PoolLimits()
         self._clock = clock or SystemClock()
@@ -95,7 +111,7 @@ class Functions:
         Every failure of the function or of its process is a fault in the result. Raises ValueError for a payload that
         is not JSON or larger than 6 MiB, and whatever `invocation.credentials` raises.
         """
-        function = find_hosted(invocation.function_arn, self._hosted)
+        function = self._program(invocation.function_arn)
         if function is None:
             sentence = f"Function not found: {escape(invocation.function_arn[:_TYPE_CHARACTERS])}"
             return _no_process(FaultKind.UNAVAILABLE, "ResourceNotFoundException", sentence)
@@ -127,31 +143,55 @@ class Functions:
         """Kill every process; running invocations end with a fault of kind ABORTED."""
         self._pool.close()
 
+    def _program(self, function_arn: str) -> Program | None:
+        """Return what an ARN names: a hosted function, else one that `find` knows."""
+        hosted = find_hosted(function_arn, self._hosted)
+        if hosted is None:
+            return self._find(function_arn)
+        return Program(
+            name=hosted.name,
+            handler=hosted.handler,
+            timeout_seconds=hosted.timeout_seconds,
+            memory_bytes=hosted.memory_bytes,
+            disk_bytes=DISK_BYTES,
+            task_root=self._task_root,
+            demand=self._demand,
+        )
+
     def _key(self, job: _Job) -> ProcessKey:
         return ProcessKey(
             function_arn=job.invocation.function_arn,
             secret_arn=job.invocation.secret_arn,
             memory_bytes=job.invocation.memory_bytes or job.function.memory_bytes,
             environment=frozenset(job.invocation.environment.items()),
+            revision=job.function.revision,
         )
 
     def _spec(self, job: _Job, key: ProcessKey) -> ProcessSpec:
-        credentials = job.invocation.credentials()
+        credentials, function = job.invocation.credentials(), job.function
+        stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{os.urandom(16).hex()}"
+        margin = function.address_margin
         return ProcessSpec(
             key=key,
-            handler=job.function.handler,
-            task_root=self._task_root,
+            handler=function.handler,
+            task_root=function.task_root,
             environment={
                 **self._defaults,
+                **function.environment,
                 **dict(key.environment),
+                **{name: value.replace("{stream}", stream) for name, value in function.reserved.items()},
                 **self._lambda_environment(job, key, credentials),
             },
             credentials=credentials,
+            command=function.command,
+            work_in=function.work_in,
             readable=self._readable,
-            demand=self._demand,
-            address_bytes=key.memory_bytes,
+            demand=function.demand,
+            address_bytes=None if margin is None else key.memory_bytes + margin,
             memory_bytes=key.memory_bytes,
-            disk_bytes=DISK_BYTES,
+            disk_bytes=function.disk_bytes,
+            nice=function.nice,
+            log_stream=stream,
         )
 
     def _lambda_environment(
@@ -166,11 +206,11 @@ class Functions:
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(key.memory_bytes // MIB),
             "AWS_LAMBDA_FUNCTION_NAME": job.function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_VERSION": job.function.version,
             "AWS_REGION": region,
             "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
             "AWS_SESSION_TOKEN": credentials.session_token,
-            "LAMBDA_TASK_ROOT": str(self._task_root),
+            "LAMBDA_TASK_ROOT": str(job.function.task_root),
             "SECRETS_MANAGER_ENDPOINT": self._endpoint,
             "_HANDLER": job.function.handler,
         }
@@ -191,7 +231,10 @@ class Functions:
         finally:
             self._pool.release(process, reusable=reusable)
         self._report(job, result)
-        return replace(result, cold=cold, access_key_id=process.credentials.access_key_id)
+        self._publish(self._log_batch(job, process, result))
+        return replace(
+            result, request_id=job.request_id, cold=cold, access_key_id=process.credentials.access_key_id
+        )
 
     def _run(
         self, job: _Job, process: FunctionProcess, *, cold: bool, abort: threading.Event
@@ -208,7 +251,8 @@ class Functions:
     def _await_start(self, job: _Job, process: FunctionProcess, abort: threading.Event) -> Fault | None:
         """Return None when the process takes events, else why it does not."""
         began = time.monotonic()
-        wait = process.await_start(self._limits.start_seconds, abort)
+        limit = job.function.start_seconds or self._limits.start_seconds
+        wait = process.await_start(limit, abort)
         failure = process.outcome
         if wait is Wait.REACHED and isinstance(failure, Failure):
             return faults.reported(FaultKind.INIT, failure)
@@ -222,7 +266,7 @@ class Functions:
             )
             return None
         if wait is Wait.DEADLINE:
-            return faults.start_timed_out(self._limits.start_seconds)
+            return faults.start_timed_out(limit)
         return self._ended(process, wait, FaultKind.INIT)
 
     def _result(self, job: _Job, process: FunctionProcess, wait: Wait) -> InvocationResult:
@@ -270,6 +314,25 @@ class Functions:
         )
         return replace(result, log_tail=tail, fault=fault)
 
+    def _log_batch(self, job: _Job, process: FunctionProcess, result: InvocationResult) -> LogBatch:
+        """Return what the invocation leaves in the function's log, in the form that Lambda gives it."""
+        arn = Arn.parse(job.invocation.function_arn)
+        return LogBatch(
+            account_id=arn.account_id,
+            region=arn.region,
+            group=job.function.log_group,
+            stream=process.log_stream,
+            at=self._clock.now(),
+            messages=tuple(
+                invocation_log(
+                    result,
+                    request_id=job.request_id,
+                    version=job.function.version,
+                    memory_bytes=process.key.memory_bytes,
+                )
+            ),
+        )
+
     def _report(self, job: _Job, result: InvocationResult) -> None:
         """Log how the invocation ended; the fault's message is the caller's to show."""
         kind = None if result.fault is None else result.fault.kind
@@ -288,10 +351,10 @@ def _no_process(kind: FaultKind, error_type: str, message: str) -> InvocationRes
     return InvocationResult(fault=Fault(kind=kind, error_type=error_type, message=message))
 
 
-def _body(payload: Mapping[str, Any]) -> bytes:
+def _body(payload: Any) -> bytes:
     """Return the event's JSON; ValueError, without its content, when it has none or is too large."""
     try:
-        body = json.dumps(dict(payload), allow_nan=False).encode()
+        body = json.dumps(payload, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise ValueError("the payload is not JSON") from None
     if len(body) > MAX_PAYLOAD_BYTES:

@@ -13,6 +13,7 @@ before the request began, allow what it does not understand, or tell a caller of
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
 from turnlock.identity.assuming import issue_role_session
+from turnlock.identity.attached import Allowed, PolicyKind
 from turnlock.identity.context import account_of, tag_keys
 from turnlock.identity.credentials import (
     accounts,
@@ -24,14 +25,7 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
-from turnlock.identity.evaluation import (
-    Allowed,
-    Decision,
-    Denied,
-    PolicyKind,
-    admits,
-    decide,
-)
+from turnlock.identity.evaluation import Decision, Denied, admits, decide
 from turnlock.identity.explaining import Explanation, Miss, explain
 from turnlock.identity.exposure import (
     has_invalid_service,
@@ -42,6 +36,7 @@ from turnlock.identity.exposure import (
 from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.iam.api import IAM_ACTIONS
 from turnlock.identity.iam.lookup import find_role
+from turnlock.identity.iam.providers_store import KeysWanted
 from turnlock.identity.key_uses import KeyUsed, KeyUses, note_use
 from turnlock.identity.model import (
     Credential,
@@ -58,9 +53,11 @@ from turnlock.identity.policy_reader import (
     read_trust_policy,
 )
 from turnlock.identity.principals import find_principal, names_absent_principal, principals_of
+from turnlock.identity.provider_keys import ProviderKeys
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 from turnlock.identity.simulation import SIMULATE_ACTIONS
+from turnlock.identity.web_identity import web_caller
 
 __all__ = [
     "IAM_ACTIONS",
@@ -77,12 +74,14 @@ __all__ = [
     "Holdings",
     "KeyUsed",
     "KeyUses",
+    "KeysWanted",
     "Miss",
     "NamedPolicy",
     "NamedPrincipal",
     "NewCredentials",
     "PolicyKind",
     "PrincipalType",
+    "ProviderKeys",
     "SigningKeys",
     "TemporaryCredentials",
     "account_of",
@@ -117,5 +116,6 @@ __all__ = [
     "rotation_policy",
     "service_may_assume",
     "tag_keys",
+    "web_caller",
     "write_credentials",
 ]

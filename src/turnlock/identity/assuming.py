@@ -78,13 +78,19 @@ def assume_role(call: Call, request: Request, unit: Unit) -> Answer:
             f" on resource: {request['RoleArn']}"
         )
     wish = read_wish(call, request, unit, role)
-    subject = role_subject(call, request, unit)
+    require_session_rights(unit, call, request, wish, role_subject(call, request, unit))
+    mfa_at = take_code(call, request, unit)
+    return answer_session(unit, role, replace(wish, mfa_at=mfa_at))
+
+
+def require_session_rights(
+    unit: Unit, call: Call, request: Request, wish: SessionWish, subject: Subject
+) -> None:
+    """Raise AccessDeniedException unless the caller may also give the session its tags and its source identity."""
     if wish.tags:
         require_permission(unit, call, "sts:TagSession", subject)
     if "SourceIdentity" in request:
         require_permission(unit, call, "sts:SetSourceIdentity", subject)
-    mfa_at = take_code(call, request, unit)
-    return answer_session(unit, role, replace(wish, mfa_at=mfa_at))
 
 
 def issue_role_session(

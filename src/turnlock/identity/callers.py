@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Final
 
 from turnlock.core.arn import Arn
 from turnlock.core.call import Principal, PrincipalKind
@@ -36,10 +37,16 @@ class Caller:
     names: Mapping[tuple[PrincipalType, str], Level]
 
 
+NOBODY: Final = Caller({})
+"""Stands for the caller where no policy names principals."""
+
+
 def caller_of(principal: Principal, role_arn: str | None = None) -> Caller:
     """Return a principal's names; `role_arn` is the ARN of the role whose session it is, path included, where known."""
     if principal.kind is PrincipalKind.SERVICE:
         return named_caller(PrincipalType.SERVICE, principal.arn)
+    if principal.kind is PrincipalKind.WEB_IDENTITY:
+        return named_caller(PrincipalType.FEDERATED, principal.arn)
     return _named(principal.kind, principal.account_id, principal.arn, principal.principal_id, role_arn)
 
 

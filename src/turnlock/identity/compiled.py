@@ -1,15 +1,13 @@
 """Policy documents, compiled: what a statement says of one request.
 
-A document is compiled once for its text, and remembers which of its statements an action concerns: most requests look at
-a few statements of the many that a principal has.
+A document is compiled once for its text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from turnlock.identity.callers import Caller, Level, level_in
 from turnlock.identity.operators import Check, compile_condition
@@ -18,12 +16,8 @@ from turnlock.identity.policy_reader import Form, read_policy
 from turnlock.identity.variables import Lookup, Pattern, resource_pattern
 from turnlock.identity.wildcards import Matcher, compile_parts, parts_of
 
-MOST_ACTIONS: Final = 512
-"""Actions whose statements a document remembers; servers have fewer."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """One request, as policies see it."""
 
     action: str
@@ -32,25 +26,35 @@ class Asked:
     """The ARN, or what the caller wrote where nothing was found, or `*`."""
     lookup: Lookup
     caller: Caller
+    """Looked at by policies that name principals."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompiledStatement:
     """One statement."""
 
     source: Statement
     number: int
-    """From 1, in its document."""
+    """From 1, in its document; 0 for one that cannot be read."""
     actions: Callable[[str], bool]
     resources: Sequence[Pattern]
     resources_negated: bool
+    fixed: bool
+    """True where no resource has a variable."""
     checks: Sequence[Check]
 
     def covers_resource(self, asked: Asked) -> bool:
         """Tell whether the resource is among the statement's; a trust policy's statement names none, and is for its own."""
+        return self._covers(asked.resource, asked.lookup)
+
+    def concerns(self, action: str, resource: str) -> bool:
+        """Tell whether the statement can be about this action on this resource; variables stand for anything yet."""
+        return self.actions(action) and (not self.fixed or self._covers(resource, _no_values))
+
+    def _covers(self, resource: str, lookup: Lookup) -> bool:
         if not self.resources:
             return True
-        found = any(pattern.matches(asked.resource, asked.lookup) for pattern in self.resources)
+        found = any(pattern.matches(resource, lookup) for pattern in self.resources)
         return found is not self.resources_negated
 
     def failing(self, asked: Asked) -> Iterator[Check]:
@@ -58,81 +62,57 @@ class CompiledStatement:
         return (check for check in self.checks if not check.holds(asked.lookup))
 
     def applies(self, asked: Asked) -> bool:
-        """Tell whether the statement is about the request, where its action and its principal are."""
-        return self.covers_resource(asked) and next(self.failing(asked), None) is None
+        """Tell whether a statement that concerns the request's action and resource is about the request."""
+        if not (self.fixed or self.covers_resource(asked)):
+            return False
+        return not self.checks or next(self.failing(asked), None) is None
 
     def level(self, asked: Asked) -> Level:
         """Return by which of its names the statement names the caller; SELF for a policy of an identity, which names none."""
         return level_in(self.source, asked.caller) if self.source.principals else Level.SELF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledPolicy:
-    """One document. Shared between requests; nothing of a request is kept in it."""
-
-    readable: bool
-    """False for a text that is no policy: it denies everything, because it could deny anything."""
-    statements: Sequence[CompiledStatement]
-    _concerning: dict[str, tuple[Sequence[CompiledStatement], Sequence[CompiledStatement]]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
-
-    def concerning(self, action: str) -> tuple[Sequence[CompiledStatement], Sequence[CompiledStatement]]:
-        """Return the statements that deny an action, and those that allow it, on some resource to someone."""
-        found = self._concerning.get(action)
-        if found is None:
-            covering = [one for one in self.statements if one.actions(action)]
-            denying = [one for one in covering if one.source.effect is Effect.DENY]
-            allowing = [one for one in covering if one.source.effect is Effect.ALLOW]
-            found = denying, allowing
-            if len(self._concerning) < MOST_ACTIONS:
-                self._concerning[action] = found
-        return found
-
-    def denying(self, asked: Asked) -> CompiledStatement | None:
-        """Return the first statement that denies the request, None when none does."""
-        for statement in self.concerning(asked.action)[0]:
-            if statement.level(asked) and statement.applies(asked):
-                return statement
-        return None
-
-    def allowing(self, asked: Asked) -> tuple[CompiledStatement | None, Level]:
-        """Return the statement that allows the request by the strongest of the caller's names; (None, NONE) without one."""
-        best, strongest = None, Level.NONE
-        for statement in self.concerning(asked.action)[1]:
-            level = statement.level(asked)
-            if level > strongest and statement.applies(asked):
-                best, strongest = statement, level
-        return best, strongest
+def _no_values(_key: str) -> Sequence[str]:
+    return ()
 
 
-@lru_cache(maxsize=2048)
-def compile_policy(text: str, form: Form) -> CompiledPolicy:
-    """Compile the text of a policy; one that cannot be read denies everything."""
+def compile_policy(text: str, form: Form) -> tuple[CompiledStatement, ...]:
+    """Return the statements of a policy; of one that cannot be read, a single one that denies everything to everyone."""
     try:
         return compile_document(read_policy(text, form))
     except ValueError:
-        return CompiledPolicy(readable=False, statements=())
+        return (_compile(_DENY_ALL, 0, variables=False),)
 
 
-def compile_document(document: Document) -> CompiledPolicy:
-    """Compile a document that was read."""
+def compile_document(document: Document) -> tuple[CompiledStatement, ...]:
+    """Return the statements of a document that was read."""
     variables = document.version == "2012-10-17"
-    return CompiledPolicy(
-        readable=True,
-        statements=[
-            _compile(statement, number, variables=variables)
-            for number, statement in enumerate(document.statements, 1)
-        ],
+    return tuple(
+        _compile(statement, number, variables=variables)
+        for number, statement in enumerate(document.statements, 1)
     )
 
 
+_EVERYTHING: Final = Patterns(texts=("*",), negated=False)
+_DENY_ALL: Final = Statement(
+    sid=None,
+    effect=Effect.DENY,
+    principals=(),
+    principals_negated=False,
+    actions=_EVERYTHING,
+    resources=_EVERYTHING,
+    conditions=(),
+)
+
+
 def _compile(statement: Statement, number: int, *, variables: bool) -> CompiledStatement:
+    resources = [resource_pattern(text, variables=variables) for text in statement.resources.texts]
     return CompiledStatement(
         source=statement,
         number=number,
         actions=_actions(statement.actions),
-        resources=[resource_pattern(text, variables=variables) for text in statement.resources.texts],
+        resources=resources,
+        fixed=all(pattern.fixed for pattern in resources),
         resources_negated=statement.resources.negated,
         checks=[
             compile_condition(condition, statement.effect, variables=variables)

@@ -7,8 +7,9 @@ case, tag keys in them too; where two tags differ in case alone, their key has b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from turnlock.core.action import ConditionValues, Subject
@@ -33,21 +34,17 @@ class Context:
     call: Call
     holdings: Holdings
     subject: Subject
-    further: ConditionValues = field(default_factory=dict)
-    """Keys, in lower case, that are set from outside and win: what a simulation is told."""
-    asked: set[str] = field(default_factory=set)
-    """The keys that were asked for and absent, in lower case."""
+    further: ConditionValues | None = None
+    """Keys, in lower case, that are set from outside and win: what an operator asks about."""
     _of_service: ConditionValues | None = None
     _tags: ConditionValues | None = None
 
     def values(self, key: str) -> Sequence[str]:
         """Return the values of a key, which is given in lower case; none where the call has no such key."""
-        found = self.further.get(key)
+        found = None if self.further is None else self.further.get(key)
         if found is None:
             own = _GLOBAL.get(key)
             found = (_NONE if own is None else own(self)) or self._others(key)
-        if not found:
-            self.asked.add(key)
         return found
 
     def _others(self, key: str) -> Sequence[str]:
@@ -70,15 +67,17 @@ def tag_keys(prefix: str, tags: Mapping[str, str]) -> dict[str, list[str]]:
 
 def account_of(call: Call, subject: Subject) -> str:
     """Return the account that the resource is in, found or not: both must be answered alike."""
-    named = subject.arn or subject.named
-    if not named.startswith("arn:"):
-        return call.account_id
+    return _account_in(subject.arn or subject.named) or call.account_id
+
+
+@lru_cache(maxsize=4096)
+def _account_in(named: str) -> str | None:
     try:
         account = Arn.parse(named).account_id
     except ValueError:
-        return call.account_id
+        return None
     # What AWS owns (`arn:aws:iam::aws:policy/…`) is in every account.
-    return account if account.isdecimal() else call.account_id
+    return account if account.isdecimal() else None
 
 
 def _principal_arn(context: Context) -> Sequence[str]:

@@ -19,16 +19,26 @@ A service is nobody's identity: for it obligations 1 and 2 are all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from turnlock.core.action import Action, ConditionValues, Subject
 from turnlock.core.call import Call, PrincipalKind
-from turnlock.identity.callers import Level, caller_of, named_caller
-from turnlock.identity.compiled import Asked, CompiledPolicy, CompiledStatement, compile_policy
+from turnlock.identity.attached import (
+    NO_RULING,
+    Allowed,
+    Cited,
+    Policies,
+    PolicyKind,
+    Ruling,
+    allowance,
+    attach,
+    denial,
+)
+from turnlock.identity.callers import NOBODY, Level, caller_of, named_caller
+from turnlock.identity.compiled import Asked
 from turnlock.identity.context import Context, account_of
 from turnlock.identity.holdings import Holdings
 from turnlock.identity.policy import NamedPrincipal
@@ -49,36 +59,7 @@ With MFA all of IAM is theirs; of STS it is these two all the same.
 """
 
 NO_HOLDINGS: Final = Holdings()
-
-
-class PolicyKind(Enum):
-    """The kinds of policies, in the words of AWS's denials: where one does not allow, and where one denies."""
-
-    RESOURCE = ("resource-based policy", "a resource-based policy")
-    TRUST = ("role trust policy", "the role trust policy")
-    IDENTITY = ("identity-based policy", "an identity-based policy")
-    BOUNDARY = ("permissions boundary", "a permissions boundary")
-    SESSION = ("session policy", "a sessions policy")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cited:
-    """The statement that decided."""
-
-    kind: PolicyKind
-    policy: str
-    """The policy's name, as `NamedPolicy` has it; the resource's ARN for its own policy."""
-    number: int
-    """The statement, from 1; 0 for a whole policy that cannot be read."""
-    sid: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
-    """The call may go on."""
-
-    by: Cited | None = field(default=None, compare=False)
-    """The statement that allows it; None where none is needed."""
+_ALLOWED: Final = Allowed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +77,7 @@ class Denied:
 Decision = Allowed | Denied
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
-    """A compiled policy with what it is attached to."""
-
-    kind: PolicyKind
-    name: str
-    policy: CompiledPolicy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
-    """Every policy that has a say in one call."""
-
-    resource: Attached | None = None
-    identity: Sequence[Attached] = ()
-    boundary: Attached | None = None
-    session: Sequence[Attached] = ()
-    """Any of them may allow; empty where nothing narrows a session."""
-
-    def each(self) -> list[Attached]:
-        """Return all of them, in the order in which a denial is looked for."""
-        alone = [one for one in (self.resource, *self.identity, self.boundary) if one is not None]
-        return [*alone, *self.session]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """How the principal stands to the resource, beside the policies."""
 
     across: bool = False
@@ -177,66 +132,66 @@ def admits(
     """
     if policy is None:
         return False
-    compiled = compile_policy(policy, form)
+    kind = PolicyKind.TRUST if form is Form.TRUST else PolicyKind.RESOURCE
+    policies = (attach(kind, resource, policy),)
     asked = Asked(
         action=action.lower(),
         resource=resource,
         lookup=lambda key: conditions.get(key, ()),
         caller=named_caller(principal.type, principal.name),
     )
-    refused = not compiled.readable or compiled.denying(asked) is not None
-    return not refused and compiled.allowing(asked)[1] > Level.NONE
+    return denial(policies, asked) is None and allowance(policies, asked)[1] > Level.NONE
 
 
 def weigh(asked: Asked, policies: Policies, standing: Standing) -> Weighed:
     """Walk the obligations in the order of their numbers."""
     # Obligation (1).
-    denials = (_denial(attached, asked) for attached in policies.each())
-    denied = next((one for one in denials if one is not None), None)
+    denied = denial(policies.all, asked)
     if denied is not None:
-        return denied
+        return denied.cited
     # Obligations (2) and (3).
-    cited, level = _allowance(policies.resource, asked)
+    ruling, level = allowance(policies.resource, asked) if policies.resource else NO_RULING
     if level < Level.ROLE and standing.granted is not None and standing.granted():
         level = Level.ROLE
     if level is Level.NONE and (standing.across or standing.policy_decides or standing.is_service):
         return standing.resource_kind
     if standing.is_service or (level is Level.SELF and not standing.across and not standing.hosted):
-        return Allowed(by=cited)
+        return _ALLOWED if ruling is None else ruling.allowed
     # Obligation (4).
     if not (standing.is_root or standing.hosted or (level >= Level.ROLE and not standing.across)):
-        cited = _first_allowing(policies.identity, asked)
-        if cited is None:
+        ruling, _ = allowance(policies.identity, asked)
+        if ruling is None:
             return PolicyKind.IDENTITY
-    return _narrowed(asked, policies, standing, cited)
+    return _narrowed(asked, policies, standing, ruling)
 
 
-def _narrowed(asked: Asked, policies: Policies, standing: Standing, cited: Cited | None) -> Weighed:
-    """Walk the obligations that only take away; `cited` is what allows the call so far."""
+def _narrowed(asked: Asked, policies: Policies, standing: Standing, ruling: Ruling | None) -> Weighed:
+    """Walk the obligations that only take away; `ruling` is what allows the call so far."""
     # Obligation (5).
-    if policies.boundary is not None and _first_allowing([policies.boundary], asked) is None:
+    if policies.boundary and allowance(policies.boundary, asked)[0] is None:
         return PolicyKind.BOUNDARY
     # Obligation (6).
     if policies.session or standing.hosted:
-        narrowed = _first_allowing(policies.session, asked)
+        narrowed, _ = allowance(policies.session, asked)
         if narrowed is None:
             return PolicyKind.SESSION if policies.session else PolicyKind.IDENTITY
-        return Allowed(by=cited or narrowed)
-    return Allowed(by=cited)
+        ruling = ruling or narrowed
+    return _ALLOWED if ruling is None else ruling.allowed
 
 
 def policies_of(call: Call, subject: Subject, holdings: Holdings) -> Policies:
     """Return the policies that have a say in a call, compiled."""
-    session = call.session
-    texts = (*(() if session.policy is None else (session.policy,)), *session.managed_policies)
-    boundary = holdings.boundary
+    session, boundary, policy = call.session, holdings.boundary, subject.policy
+    texts = (
+        session.managed_policies if session.policy is None else (session.policy, *session.managed_policies)
+    )
     return Policies(
-        resource=None
-        if subject.policy is None
-        else _attached(resource_kind(call, subject), subject.arn or subject.named, subject.policy),
-        identity=[_attached(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies],
-        boundary=None if boundary is None else _attached(PolicyKind.BOUNDARY, boundary.name, boundary.text),
-        session=[_attached(PolicyKind.SESSION, call.principal.arn, text) for text in texts],
+        resource=()
+        if policy is None
+        else (attach(resource_kind(call, subject), subject.arn or subject.named, policy),),
+        identity=tuple([attach(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies]),
+        boundary=() if boundary is None else (attach(PolicyKind.BOUNDARY, boundary.name, boundary.text),),
+        session=tuple([attach(PolicyKind.SESSION, call.principal.arn, text) for text in texts]),
     )
 
 
@@ -260,7 +215,7 @@ def asked_of(call: Call, action: str, subject: Subject, context: Context) -> Ask
         action=f"{call.service}:{action}".lower(),
         resource=subject.named if subject.arn is None else subject.arn,
         lookup=context.values,
-        caller=caller_of(call.principal, context.holdings.role_arn),
+        caller=NOBODY if subject.policy is None else caller_of(call.principal, context.holdings.role_arn),
     )
 
 
@@ -277,9 +232,6 @@ def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> W
     context = Context(call=call, holdings=holdings, subject=subject)
     asked = asked_of(call, action, subject, context)
     return weigh(asked, policies_of(call, subject, holdings), standing_of(call, subject))
-
-
-_ALLOWED: Final = Allowed()
 
 
 def _is_beyond_sessions(call: Call, action: str) -> bool:
@@ -318,36 +270,3 @@ def _shown(call: Call, subject: Subject, holdings: Holdings) -> str:
         return subject.named
     may_describe = isinstance(_weighed(call, describe, subject, holdings), Allowed)
     return subject.arn if may_describe else subject.named
-
-
-_FORMS: Final = {PolicyKind.RESOURCE: Form.RESOURCE, PolicyKind.TRUST: Form.TRUST}
-
-
-def _attached(kind: PolicyKind, name: str, text: str) -> Attached:
-    return Attached(kind=kind, name=name, policy=compile_policy(text, _FORMS.get(kind, Form.IDENTITY)))
-
-
-def _denial(attached: Attached, asked: Asked) -> Cited | None:
-    if not attached.policy.readable:
-        return Cited(kind=attached.kind, policy=attached.name, number=0, sid=None)
-    statement = attached.policy.denying(asked)
-    return None if statement is None else _cited(attached, statement)
-
-
-def _allowance(attached: Attached | None, asked: Asked) -> tuple[Cited | None, Level]:
-    if attached is None:
-        return None, Level.NONE
-    statement, level = attached.policy.allowing(asked)
-    return (None if statement is None else _cited(attached, statement)), level
-
-
-def _first_allowing(policies: Sequence[Attached], asked: Asked) -> Cited | None:
-    for attached in policies:
-        cited, _level = _allowance(attached, asked)
-        if cited is not None:
-            return cited
-    return None
-
-
-def _cited(attached: Attached, statement: CompiledStatement) -> Cited:
-    return Cited(kind=attached.kind, policy=attached.name, number=statement.number, sid=statement.source.sid)

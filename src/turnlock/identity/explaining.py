@@ -11,15 +11,11 @@ from typing import Final
 
 from turnlock.core.action import ConditionValues, Subject
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.identity.attached import Allowed, Cited, Group, Policies, PolicyKind, cite
 from turnlock.identity.callers import Level
 from turnlock.identity.compiled import Asked, CompiledStatement
 from turnlock.identity.context import Context
 from turnlock.identity.evaluation import (
-    Allowed,
-    Attached,
-    Cited,
-    Policies,
-    PolicyKind,
     Standing,
     asked_of,
     policies_of,
@@ -61,7 +57,7 @@ def explain(
     call: Call, action: str, subject: Subject, holdings: Holdings, further: ConditionValues | None = None
 ) -> Explanation:
     """Explain the decision over a call; `action` is without its service, `further` are condition keys that win."""
-    context = Context(call=call, holdings=holdings, subject=subject, further=further or {})
+    context = Context(call=call, holdings=holdings, subject=subject, further=further)
     asked = asked_of(call, action, subject, context)
     policies, standing = policies_of(call, subject, holdings), standing_of(call, subject)
     weighed = weigh(asked, policies, standing)
@@ -89,39 +85,28 @@ def _because(weighed: Allowed | Cited | PolicyKind, call: Call, standing: Standi
     return "a grant allows it"
 
 
-_ASKED: Final = {
-    PolicyKind.IDENTITY: ("identity", "resource"),
-    PolicyKind.RESOURCE: ("resource",),
-    PolicyKind.TRUST: ("resource",),
-    PolicyKind.BOUNDARY: ("boundary",),
-    PolicyKind.SESSION: ("session",),
-}
-"""By the kind that is lacking: the policies that could have allowed."""
-
-
 def _nearest(asked: Asked, policies: Policies, lacking: PolicyKind, standing: Standing) -> Miss | None:
     misses = [
         Miss(
-            statement=Cited(
-                kind=attached.kind, policy=attached.name, number=statement.number, sid=statement.source.sid
-            ),
+            statement=cite(attached, statement),
             lacks=lacks,
         )
         for attached in _candidates(policies, lacking)
-        for statement in attached.policy.statements
+        for statement in attached.statements
         if statement.source.effect is Effect.ALLOW
         and (lacks := list(_lacks(statement, asked, attached.kind, standing)))
     ]
     return min(misses, key=_distance, default=None)
 
 
-def _candidates(policies: Policies, lacking: PolicyKind) -> Iterator[Attached]:
-    for name in _ASKED[lacking]:
-        found = getattr(policies, name)
-        if isinstance(found, Attached):
-            yield found
-        elif found is not None:
-            yield from found
+def _candidates(policies: Policies, lacking: PolicyKind) -> Group:
+    return {
+        PolicyKind.IDENTITY: policies.identity + policies.resource,
+        PolicyKind.RESOURCE: policies.resource,
+        PolicyKind.TRUST: policies.resource,
+        PolicyKind.BOUNDARY: policies.boundary,
+        PolicyKind.SESSION: policies.session,
+    }[lacking]
 
 
 def _distance(miss: Miss) -> tuple[int, int]:

@@ -12,7 +12,6 @@ _OUTBOUND = "this server issues no web identity tokens of its own"
 STS_NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
     {
         "AssumeRoleWithSAML": _OTHER_PROVIDERS,
-        "AssumeRoleWithWebIdentity": "needs the keys of identity providers, which are fetched next",
         "AssumeRoot": "needs an organisation of accounts",
         "DecodeAuthorizationMessage": "denials name the statement that decides in clear text; none is encoded",
         "GetDelegatedAccessToken": _OUTBOUND,

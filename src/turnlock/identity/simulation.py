@@ -16,18 +16,20 @@ from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, Principal, PrincipalKind, Session
 from turnlock.errors import InvalidInputException, NoSuchEntityException
-from turnlock.identity.callers import caller_of
-from turnlock.identity.compiled import Asked, compile_policy
-from turnlock.identity.context import Context
-from turnlock.identity.evaluation import (
+from turnlock.identity.attached import (
     Allowed,
-    Attached,
     Cited,
+    Group,
     Policies,
     PolicyKind,
-    Standing,
-    weigh,
+    allowance,
+    attach,
+    denial,
 )
+from turnlock.identity.callers import NOBODY, caller_of
+from turnlock.identity.compiled import Asked
+from turnlock.identity.context import Context
+from turnlock.identity.evaluation import Standing, weigh
 from turnlock.identity.holdings import Holdings, holdings_of
 from turnlock.identity.iam.model import Identity, Kind
 from turnlock.identity.iam.pages import page
@@ -77,16 +79,11 @@ def simulate_principal_policy(call: Call, request: Request, unit: Unit) -> Answe
     """SimulatePrincipalPolicy: what an identity's policies decide. Raises NoSuchEntityException for one that is not there."""
     identity = _source(call, request, unit)
     holdings = _held(unit, identity)
-    own = [_attached(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies]
+    own = tuple(attach(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies)
     given = _given(request)
     boundary = holdings.boundary
-    policies = replace(
-        given,
-        identity=[*own, *given.identity],
-        boundary=given.boundary
-        if given.boundary is not None or boundary is None
-        else _attached(PolicyKind.BOUNDARY, boundary.name, boundary.text),
-    )
+    bound = () if boundary is None else (attach(PolicyKind.BOUNDARY, boundary.name, boundary.text),)
+    policies = given._replace(identity=own + given.identity, boundary=given.boundary or bound)
     named = request.get("CallerArn")
     caller = principal_of(identity) if named is None else _caller(named)
     return _simulated(call, request, policies, caller, holdings if named is None else Holdings())
@@ -134,7 +131,7 @@ SIMULATE_ACTIONS: Final = (
 def _simulated(
     call: Call, request: Request, policies: Policies, caller: Principal | None, holdings: Holdings
 ) -> Answer:
-    if policies.resource is not None and caller is None:
+    if policies.resource and caller is None:
         raise InvalidInputException("A ResourcePolicy needs a CallerArn.")
     context = None
     if caller is not None:
@@ -164,7 +161,7 @@ def _result(simulation: Simulation, caller: Principal | None, action: str, resou
         action=action.lower(),
         resource=resource,
         lookup=simulation.lookup,
-        caller=caller_of(caller or _NOBODY, role),
+        caller=NOBODY if caller is None else caller_of(caller, role),
     )
     standing = Standing(across=_across(simulation, caller, resource))
     weighed = weigh(asked, simulation.policies, standing)
@@ -177,25 +174,13 @@ def _result(simulation: Simulation, caller: Principal | None, action: str, resou
         "MatchedStatements": [] if cited is None else [_matched(cited)],
         "MissingContextValues": sorted(_spelled(simulation, simulation.asked)),
         "PermissionsBoundaryDecisionDetail": None
-        if boundary is None
-        else {
-            "AllowedByPermissionsBoundary": weighed is not PolicyKind.BOUNDARY and _allows(boundary, asked)
-        },
+        if not boundary
+        else {"AllowedByPermissionsBoundary": _allows(boundary, asked)},
     }
 
 
-_NOBODY: Final = Principal(
-    kind=PrincipalKind.USER,
-    arn="arn:aws:iam::000000000000:user/-",
-    account_id=AccountId("0" * 12),
-    principal_id="-",
-)
-"""Stands for the caller of a simulation without one; no policy names it."""
-
-
-def _allows(boundary: Attached, asked: Asked) -> bool:
-    policy = boundary.policy
-    return policy.denying(asked) is None and policy.allowing(asked)[0] is not None
+def _allows(boundary: Group, asked: Asked) -> bool:
+    return denial(boundary, asked) is None and allowance(boundary, asked)[0] is not None
 
 
 def _decision(weighed: Allowed | Cited | PolicyKind) -> str:
@@ -229,14 +214,14 @@ def _given(request: Request) -> Policies:
     if policy is not None:
         _check(policy, Form.RESOURCE)
     return Policies(
-        resource=None if policy is None else _attached(PolicyKind.RESOURCE, "ResourcePolicy", policy),
-        identity=[
-            _attached(PolicyKind.IDENTITY, f"PolicyInputList.{number}", text)
+        resource=() if policy is None else (attach(PolicyKind.RESOURCE, "ResourcePolicy", policy),),
+        identity=tuple(
+            attach(PolicyKind.IDENTITY, f"PolicyInputList.{number}", text)
             for number, text in enumerate(_documents(request, "PolicyInputList"), 1)
-        ],
-        boundary=_attached(PolicyKind.BOUNDARY, "PermissionsBoundaryPolicyInputList.1", boundaries[0])
-        if boundaries
-        else None,
+        ),
+        boundary=tuple(
+            attach(PolicyKind.BOUNDARY, "PermissionsBoundaryPolicyInputList.1", text) for text in boundaries
+        ),
     )
 
 
@@ -252,11 +237,6 @@ def _check(text: str, form: Form) -> None:
         read_policy(text, form)
     except ValueError as error:
         raise InvalidInputException(f"Syntax errors in policy. {error}") from None
-
-
-def _attached(kind: PolicyKind, name: str, text: str) -> Attached:
-    form = Form.RESOURCE if kind is PolicyKind.RESOURCE else Form.IDENTITY
-    return Attached(kind=kind, name=name, policy=compile_policy(text, form))
 
 
 def _entries(request: Request) -> dict[str, Sequence[str]]:
@@ -333,8 +313,8 @@ def _spelled(simulation: Simulation, keys: set[str]) -> Iterator[str]:
     """Return keys as some policy of the simulation spells them."""
     spelled = {
         condition.key.lower(): condition.key
-        for attached in simulation.policies.each()
-        for statement in attached.policy.statements
+        for attached in simulation.policies.all
+        for statement in attached.statements
         for condition in statement.source.conditions
     }
     return (spelled.get(key, key) for key in keys)

@@ -52,6 +52,11 @@ class Pattern:
         self._parts = parts
         self._matcher: Matcher | None = compile_parts(fixed) if len(fixed) == len(parts) else None
 
+    @property
+    def fixed(self) -> bool:
+        """True without variables: what it matches is the same in every request."""
+        return self._matcher is not None
+
     def matches(self, text: str, lookup: Lookup) -> bool:
         """Tell whether the whole text is one that the pattern stands for in this request."""
         if self._matcher is not None:

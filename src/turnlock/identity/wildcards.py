@@ -2,7 +2,7 @@
 
 A pattern is compiled once, to an automaton whose states are the bits of one number: each character of a text costs a few
 operations on it, whatever the pattern, and there is nothing to go back to. What begins a pattern without wildcards, and a
-`*` that ends it, are compared outright, which settles most patterns that people write.
+`*` that ends it, are compared outright, and the longest text in it is looked for: that settles most comparisons.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def compile_parts(parts: Sequence[Part]) -> Matcher:
     if wild == [Wild.MANY]:
         return lambda text: text.startswith(prefix)
     rest, length = _automaton(wild), len(prefix)
-    return lambda text: text.startswith(prefix) and rest(text, length)
+    longest = max((part for part in wild if isinstance(part, str)), key=len, default="")
+    return lambda text: text.startswith(prefix) and longest in text and rest(text, length)
 
 
 _WILD: dict[str, Part] = {"?": Wild.ONE, "*": Wild.MANY}

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from turnlock import functions
 from turnlock.core.action import Action, Answer, Request
-from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
-from turnlock.errors import AccessDeniedException, InvalidParameterException, InvalidRequestException
+from turnlock.errors import InvalidParameterException, InvalidRequestException
+from turnlock.rotation.invocable import check_function
 from turnlock.rotation.managed import function_of
 from turnlock.rotation.masters import allow_master
 from turnlock.rotation.model import PlanState, Purpose
@@ -100,7 +99,7 @@ def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
     """Return the secret with rotation on, by what the request gives and, where it gives nothing, by what is stored."""
     function_arn = request.get("RotationLambdaARN") or secret.rotation.function_arn
     if function_arn is not None:
-        _check_function(secret, function_arn)
+        check_function(unit, secret, function_arn)
     elif function_of(secret) is None:
         raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
     allow_master(unit, secret)
@@ -116,19 +115,6 @@ def _rules(secret: Secret, given: Mapping[str, Any] | None) -> Mapping[str, Any]
     rules = RotationRules.from_request(given)
     parse(rules)
     return rules.as_answer()
-
-
-def _check_function(secret: Secret, function_arn: str) -> None:
-    """Raise AccessDeniedException unless the function is there and may be called by Secrets Manager for this secret.
-
-    Hosted functions may; others cannot be made yet. Absent and forbidden get the same sentence, as on AWS.
-    """
-    home = f"arn:{partition_of(secret.region)}:lambda:{secret.region}:{secret.account_id}:function:"
-    if functions.find_hosted(function_arn) is None or not function_arn.startswith(home):
-        raise AccessDeniedException(
-            "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access"
-            " to the principal secretsmanager.amazonaws.com."
-        )
 
 
 def _begun_before(unit: Unit, secret: Secret, token: str) -> bool:

@@ -161,10 +161,17 @@ class Carrier:
         return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
 
     def _credentials(self, claimed: Claimed) -> identity.TemporaryCredentials:
-        """Issue what a new process works with: good for this secret and its master, and only under our fencing number."""
-        row = claimed.row
+        """Issue what a new process works with, under our fencing number.
+
+        A function of one's own gets its role; a hosted one, behind which no role stands, what this secret and its master
+        need.
+        """
+        row, fence = claimed.row, claimed.hold.fence
 
         def issue(unit: Unit) -> identity.TemporaryCredentials:
+            own = functions.role_credentials(unit, row.function_arn, seconds=CREDENTIAL_SECONDS, fence=fence)
+            if own is not None:
+                return own
             secret = secrets.find_secret(unit, row.reference)
             master = None if secret is None else allowed_master(unit, secret)
             databases = [] if secret is None else databases_of(unit, secret)
@@ -175,7 +182,7 @@ class Carrier:
                 session_name=_NOT_IN_SESSION_NAMES.sub("-", row.plan.token)[:64],
                 policy=identity.rotation_policy(row.secret_arn, master, databases),
                 seconds=CREDENTIAL_SECONDS,
-                fence=claimed.hold.fence,
+                fence=fence,
             )
 
         return self._database.write(issue)

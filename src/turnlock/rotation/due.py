@@ -19,6 +19,8 @@ from turnlock.rotation.plans import (
     last_change,
     new_token,
     next_turn,
+    report_missed,
+    report_window,
     scheduled,
     stored_window,
 )
@@ -51,7 +53,10 @@ def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]
         return secret, plan
     starts_at, closes_at = next_turn(unit, secret, plan)
     if unit.now >= closes_at:  # the server slept through that window too
-        secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=unit.now)
+        last = counted_from(unit, secret, plan)
+        report_window(unit, secret, closes_at)
+        report_missed(unit, secret, last=last, since=closes_at)
+        secret = scheduled(unit, secret, last=last, now=unit.now)
         secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
         secrets.update_secret(unit, secret)
         starts_at, closes_at = next_turn(unit, secret, plan)
@@ -83,7 +88,10 @@ def _begin(unit: Unit, secret: Secret) -> bool:
         secrets.update_secret(unit, secret.evolve(rotation=replace(rotation, starts_at=None)))
         return False
     if unit.now >= window.closes_at:
-        secrets.update_secret(unit, scheduled(unit, secret, last=last_change(unit, secret), now=unit.now))
+        last = last_change(unit, secret)
+        report_window(unit, secret, window.closes_at)
+        report_missed(unit, secret, last=last, since=window.closes_at)
+        secrets.update_secret(unit, scheduled(unit, secret, last=last, now=unit.now))
         return False
     begin_plan(
         unit, secret, token=_token(unit, secret), purpose=Purpose.ROTATE, window=window, starts_at=unit.now

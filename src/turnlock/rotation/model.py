@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 FIRST_DELAY: Final = timedelta(seconds=30)
 URGENT_DELAY: Final = timedelta(seconds=1)
@@ -110,7 +110,7 @@ class EventName(Enum):
     ROTATION_SUCCEEDED = "RotationSucceeded"
     """Once; it may follow a failed window."""
     ROTATION_FAILED = "RotationFailed"
-    """Once for each window without success, never for a single attempt."""
+    """Once for each window without success, also one in which nothing ran; never for a single attempt."""
     ROTATION_ABANDONED = "RotationAbandoned"
     """Once, when AWSPENDING was taken away."""
     DISCARD_SUCCEEDED = "PreviousCredentialDiscarded"
@@ -204,6 +204,8 @@ class Plan:
     """The database may refuse AWSCURRENT."""
     attempts: int = 0
     """Failed attempts in this window; an interruption is none."""
+    tried: bool = False
+    """A step was begun in this window."""
     next_attempt_at: datetime
     window_closes_at: datetime
     started_at: datetime
@@ -321,13 +323,34 @@ def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Pl
     """
     if plan.finished or plan.state is not PlanState.FAILED:
         return plan
-    reopened = plan.evolve(state=PlanState.RUNNING, attempts=0, window_closes_at=window_closes_at)
+    reopened = plan.evolve(
+        state=PlanState.RUNNING, attempts=0, tried=False, window_closes_at=window_closes_at
+    )
     return reopened if plan.in_flight else reopened.evolve(step=Step.PROBE, next_attempt_at=starts_at)
 
 
 def cancel(plan: Plan) -> Plan:
     """Return the plan after CancelRotateSecret: over at once, even with a step in flight; a finished one unchanged."""
     return plan if plan.finished else plan.evolve(state=PlanState.CANCELLED, in_flight=False)
+
+
+def lose_window(plan: Plan) -> Fail:
+    """Return what follows for a running plan whose window is over, whoever finds that; a repair goes on all the same."""
+    ran = plan.tried or plan.in_flight or plan.attempts > 0
+    if plan.in_flight:
+        plan = plan.evolve(step=_RECOVERY[plan.purpose])
+    message = plan.last_error or "The rotation window ended before the rotation was complete."
+    if not ran:
+        message = not_attempted(plan.window_closes_at)
+    return _end(Fail, plan, PlanState.FAILED, message)
+
+
+def not_attempted(closes_at: datetime) -> str:
+    """Return the reason of a failure that nobody made: nothing ran in a window, and nothing else says so."""
+    return (
+        f"No attempt could run in the rotation window that ended at {closes_at:%Y-%m-%dT%H:%M:%SZ}: every server was down or"
+        " had no place free."
+    )
 
 
 def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter: float = 0.0) -> Decision:
@@ -347,7 +370,7 @@ def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter:
     if not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step):
         return Stop(plan=plan)
     if plan.in_flight:
-        plan = _record(plan.evolve(in_flight=False), outcome, facts, now, jitter)
+        plan = _record(plan.evolve(in_flight=False, tried=True), outcome, facts, now, jitter)
     return _continue(plan, facts, now)
 
 
@@ -418,14 +441,16 @@ def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
         return Stop(plan=plan)
     late = max(now, plan.next_attempt_at) >= plan.window_closes_at or plan.attempts >= _ATTEMPTS[plan.purpose]
     if plan.state is PlanState.RUNNING and late and not (urgent and due):
-        message = plan.last_error or "The rotation window ended before the rotation was complete."
-        return _end(Fail, plan, PlanState.FAILED, message)
+        return lose_window(plan)
     if not due:
         return Wait(plan=plan, until=plan.next_attempt_at)
     exposed = plan.exposed or (step is Step.SET and not facts.keeps_current)
-    return Run(plan=plan.evolve(step=step, in_flight=True, exposed=exposed), step=step)
+    return Run(plan=plan.evolve(step=step, in_flight=True, tried=True, exposed=exposed), step=step)
 
 
-def _end(kind: type[Decision], plan: Plan, state: PlanState, message: str | None) -> Decision:
+D = TypeVar("D", bound=Decision)
+
+
+def _end(kind: type[D], plan: Plan, state: PlanState, message: str | None) -> D:
     event = ServiceEvent(name=_EVENTS[plan.purpose, state], error_message=message)
     return kind(plan=plan.evolve(state=state, in_flight=False, last_error=message), events=(event,))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from turnlock import functions, secrets, trail
 from turnlock.rotation.managed import function_of
@@ -18,6 +20,7 @@ from turnlock.rotation.model import (
     Plan,
     PlanState,
     Purpose,
+    ServiceEvent,
     Step,
     Stop,
     Succeed,
@@ -25,6 +28,7 @@ from turnlock.rotation.model import (
     begin,
     cancel,
     discard,
+    not_attempted,
 )
 from turnlock.rotation.schedule import (
     RotationRules,
@@ -35,11 +39,15 @@ from turnlock.rotation.schedule import (
     next_window,
     parse,
     start_at,
+    windows_over,
 )
 from turnlock.rotation.store import PlanRow, find_unfinished, insert_plan, save_plan
 from turnlock.rotation.values import current_value, grace_period, text_member
 from turnlock.secrets import AWSCURRENT, AWSPENDING, Rotation, Secret
 from turnlock.storage import Unit, micros
+
+MOST_REPORTED: Final = 100
+"""Missed windows of one secret that are told of one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +115,7 @@ def begin_plan(
         plan = plan.evolve(step=Step.PROBE)
     insert_plan(unit, secret, str(function_of(secret)), plan, _host_key(unit, secret))
     unit.announce(PlanBegun(secret_arn=secret.arn))
-    record_events(unit, secret, plan, events)
+    record_events(unit, secret, plan.token, events)
 
 
 def plan_discard(unit: Unit, secret: Secret, row: PlanRow) -> None:
@@ -147,7 +155,7 @@ def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision)
     if isinstance(decision, Succeed) and plan.purpose is Purpose.ROTATE:
         rotated = replace(secret.rotation, last_rotated_at=unit.now)
         secret = secret.evolve(rotation=rotated, last_changed_at=unit.now)
-    look_at = plan.next_attempt_at
+    look_at, overdue_at = plan.next_attempt_at, None
     if plan.finished:
         secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=unit.now)
         secrets.update_secret(unit, secret)
@@ -155,18 +163,19 @@ def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision)
         if isinstance(decision, Fail):
             # The window that was lost does not come again, even where some of it is left.
             lost = max(unit.now, plan.window_closes_at)
+            report_missed(unit, secret, last=counted_from(unit, secret, plan), since=plan.window_closes_at)
             secret = scheduled(unit, secret, last=counted_from(unit, secret, plan), now=lost)
             secret = secret.evolve(rotation=replace(secret.rotation, starts_at=None))
             secrets.update_secret(unit, secret)
-        turn, _ = next_turn(unit, secret, plan)
+        turn, overdue_at = next_turn(unit, secret, plan)
         repairs = plan.exposed and not isinstance(decision, Stop)
         look_at = min(turn, plan.next_attempt_at) if repairs else turn
     elif isinstance(decision, Wait):
         look_at = decision.until
-    save_plan(unit, row, plan, look_at=look_at)
+    save_plan(unit, row, plan, look_at=look_at, overdue_at=overdue_at)
     if isinstance(decision, Succeed) and plan.purpose is Purpose.ROTATE:
         plan_discard(unit, secret, row)
-    record_events(unit, secret, plan, decision.events)
+    record_events(unit, secret, plan.token, decision.events)
     _drop_copy(unit, secret, plan)
 
 
@@ -197,8 +206,36 @@ def stored_window(secret: Secret) -> Window | None:
     return Window(opens_at=opens_at, closes_at=shown + timedelta(seconds=1))
 
 
-def record_events(unit: Unit, secret: Secret, plan: Plan, events: Events) -> None:
-    """Record service events in the shape of BEHAVIOUR 6.2; their request id names the secret and the version."""
+def report_missed(unit: Unit, secret: Secret, *, last: datetime, since: datetime) -> None:
+    """Record a RotationFailed for each window, counted from `last`, that ended after `since` and is over: nothing ran there.
+
+    Whoever reports them moves the secret's next window past them in the same transaction, so that each is told of once.
+    Beyond MOST_REPORTED the oldest are told of by their number.
+    """
+    schedule = schedule_of(secret.rotation)
+    if schedule is None or not secret.rotation.enabled:
+        return
+    count, newest = 0, deque[Window](maxlen=MOST_REPORTED)
+    for window in windows_over(schedule, last=last, since=since, now=unit.now):
+        count += 1
+        newest.append(window)
+    for number, window in enumerate(newest):
+        earlier = count - len(newest) if number == 0 else 0
+        report_window(unit, secret, window.closes_at, earlier=earlier)
+
+
+def report_window(unit: Unit, secret: Secret, closes_at: datetime, *, earlier: int = 0) -> None:
+    """Record that no attempt could run in the window that ended at `closes_at`, and in so many before it."""
+    reason = not_attempted(closes_at) + (f" Nor in {earlier} windows before." if earlier else "")
+    event = ServiceEvent(name=EventName.ROTATION_FAILED, error_message=reason)
+    record_events(unit, secret, f"{closes_at:%Y%m%dT%H%M%SZ}", (event,))
+
+
+def record_events(unit: Unit, secret: Secret, token: str, events: Events) -> None:
+    """Record service events in the shape of BEHAVIOUR 6.2; their request id names the secret and the version.
+
+    A window in which no rotation began has no version: its end stands there.
+    """
     for event in events:
         unit.announce(EventRecorded(name=event.name))
         trail.record_service_event(
@@ -207,7 +244,7 @@ def record_events(unit: Unit, secret: Secret, plan: Plan, events: Events) -> Non
             region=secret.region,
             name=event.name.value,
             secret_arn=secret.arn,
-            request_id=f"Rotation-{secret.arn}-{plan.token}",
+            request_id=f"Rotation-{secret.arn}-{token}",
             error=event.error_message,
         )
 

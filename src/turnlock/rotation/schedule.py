@@ -190,6 +190,14 @@ def next_window(schedule: Schedule, *, last: datetime, now: datetime) -> Window:
     return Window(opens_at=opens_at, closes_at=opens_at + schedule.duration)
 
 
+def windows_over(schedule: Schedule, *, last: datetime, since: datetime, now: datetime) -> Iterator[Window]:
+    """Yield the windows, counted from `last`, that ended after `since` and are over at `now`, in order."""
+    window = next_window(schedule, last=last, now=since)
+    while window.closes_at <= now:
+        yield window
+        window = next_window(schedule, last=last, now=window.closes_at)
+
+
 def immediate_window(schedule: Schedule | None, *, now: datetime) -> Window:
     """Return the window of a rotation that was asked for now: as long as the schedule's, or a day without one."""
     opens_at = _utc(now)

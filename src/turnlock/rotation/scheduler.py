@@ -23,6 +23,7 @@ from turnlock.errors import StaleFence, StoreError, UnrecognizedClientException
 from turnlock.rotation.carrier import Carrier, Claimed, Observer, RunFunction, WarmProcesses, unobserved
 from turnlock.rotation.due import begin_due, begin_soon
 from turnlock.rotation.keeper import LeaseKeeper
+from turnlock.rotation.overdue import any_overdue, close_overdue
 from turnlock.rotation.store import PlanRow, busy_hosts, runnable
 from turnlock.rotation.token import rotation_token
 from turnlock.storage import Database, Unit
@@ -75,7 +76,9 @@ class Scheduler:
 
     def tick(self) -> float:
         """Begin and claim what there is; return the seconds until the next look."""
-        due, claimable = self._database.read(self._look)
+        due, overdue, claimable = self._database.read(self._look)
+        if overdue:
+            self._database.write(lambda unit: close_overdue(unit, self._holder))
         begun = self._database.write(begin_due) if due else 0
         if begun:
             log.info("rotations begun", action="rotations_begun", count=begun)
@@ -94,12 +97,12 @@ class Scheduler:
             self._keeper.let_go(claimed.hold)
         self._keeper.close()
 
-    def _look(self, unit: Unit) -> tuple[bool, bool]:
-        """Tell whether a rotation can begin, and whether a plan can be claimed: two indexed rows where there is none."""
+    def _look(self, unit: Unit) -> tuple[bool, bool, bool]:
+        """Tell whether a rotation can begin, a window is over unheard, a plan can be claimed: three looks at an index."""
         claimable = runnable(unit, unit.now, 1)
         if claimable:
             claimable = runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
-        return begin_soon(unit), bool(claimable)
+        return begin_soon(unit), any_overdue(unit), bool(claimable)
 
     def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""

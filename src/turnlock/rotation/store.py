@@ -54,6 +54,7 @@ rotations = Table(
     Column("next_attempt_at", Moment, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
+    Column("overdue_at", Moment),
     Index(
         "uq_rotations_one_running",
         "account_id",
@@ -64,6 +65,7 @@ rotations = Table(
         postgresql_where=_UNFINISHED,
     ),
     Index("ix_rotations_due", "next_attempt_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    Index("ix_rotations_overdue", "overdue_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
 
 
@@ -118,9 +120,17 @@ def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_
     )
 
 
-def save_plan(unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime) -> None:
-    """Write a plan as it now is; an unfinished one is looked at again at `look_at`."""
-    unit.connection.execute(update(rotations).where(*_key(row)).values(**_columns(unit, plan, look_at)))
+def save_plan(
+    unit: Unit, row: PlanRow, plan: Plan, *, look_at: datetime, overdue_at: datetime | None = None
+) -> None:
+    """Write a plan as it now is; an unfinished one is looked at again at `look_at`.
+
+    `overdue_at` is the end of the window that it waits for, when that is not its own any more.
+    """
+    columns = _columns(unit, plan, look_at)
+    if overdue_at is not None and not plan.finished:
+        columns["overdue_at"] = overdue_at
+    unit.connection.execute(update(rotations).where(*_key(row)).values(**columns))
 
 
 def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
@@ -174,6 +184,22 @@ def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[
     return [_row(found) for found in unit.connection.execute(statement)]
 
 
+def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
+    """Return unfinished plans that nobody carries out and whose window is over, the longest over first."""
+    statement = (
+        select(rotations)
+        .select_from(rotations.outerjoin(leases, _leased()))
+        .where(
+            rotations.c.state == "running",
+            rotations.c.overdue_at <= now,
+            (leases.c.expires_at.is_(None)) | (leases.c.expires_at <= database_now()),
+        )
+        .order_by(rotations.c.overdue_at)
+        .limit(limit)
+    )
+    return [_row(found) for found in unit.connection.execute(statement)]
+
+
 def busy_hosts(unit: Unit) -> dict[bytes, int]:
     """Return how many rotations are being carried out against each host, on all nodes."""
     statement = (
@@ -222,6 +248,7 @@ def _columns(unit: Unit, plan: Plan, look_at: datetime) -> dict[str, object]:
         "plan": msgspec.json.encode(plan).decode(),
         "next_attempt_at": look_at,
         "finished_at": unit.now if plan.finished else None,
+        "overdue_at": None if plan.finished else plan.window_closes_at,
     }
 
 

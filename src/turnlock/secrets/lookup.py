@@ -14,7 +14,7 @@ from turnlock.storage import Unit
 def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
     """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote."""
     try:
-        secret = find_secret(unit, parse_secret_id(request["SecretId"], call.account_id, call.region))
+        secret = _find_named(call, request["SecretId"], unit)
     except InvalidParameterException:
         secret = None
     if secret is None:
@@ -22,10 +22,18 @@ def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
     return subject_of(call, request, unit, secret)
 
 
+def _find_named(call: Call, secret_id: str, unit: Unit) -> Secret | None:
+    """Return the secret that a SecretId names in the caller's account and Region. Raises InvalidParameterException."""
+    account_id, region = call.account_id, call.region
+    return unit.derived(
+        ("secret id", account_id, region, secret_id),
+        lambda: find_secret(unit, parse_secret_id(secret_id, account_id, region)),
+    )
+
+
 def require_secret(call: Call, request: Request, unit: Unit) -> Secret:
     """Return the secret that SecretId names, also one scheduled for deletion. Raises ResourceNotFoundException."""
-    reference = parse_secret_id(request["SecretId"], call.account_id, call.region)
-    secret = find_secret(unit, reference)
+    secret = _find_named(call, request["SecretId"], unit)
     if secret is None or (secret.account_id, secret.region) != (call.account_id, call.region):
         raise ResourceNotFoundException
     return secret

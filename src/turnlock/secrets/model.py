@@ -141,14 +141,13 @@ class Secret:
     primary_region: Region | None = None
     """The primary's Region, on a primary that has replicas and on each replica; None for a secret on its own."""
     labels: Labels = field(default_factory=dict)
+    arn: str = field(init=False, compare=False)
+    """The full ARN, suffix included."""
 
-    @property
-    def arn(self) -> str:
-        """The full ARN, suffix included."""
-        partition = partition_of(self.region)
-        return (
-            f"arn:{partition}:secretsmanager:{self.region}:{self.account_id}:secret:{self.name}-{self.suffix}"
-        )
+    def __post_init__(self) -> None:
+        partition, owner = partition_of(self.region), f"{self.region}:{self.account_id}"
+        arn = f"arn:{partition}:secretsmanager:{owner}:secret:{self.name}-{self.suffix}"
+        object.__setattr__(self, "arn", arn)
 
     @property
     def is_replica(self) -> bool:

@@ -30,11 +30,11 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import secret_terms, secrets
 from turnlock.secrets.terms import Question, Term, question_of
-from turnlock.secrets.walk import Order, Position, Walk, segments
+from turnlock.secrets.walk import Order, Position, Walk, keep_to_indexes, segments
 from turnlock.storage import HotQuery, Unit
 from turnlock.storage.schema import position_in
 
-FEW: Final = 3_000
+FEW: Final = 1_000
 """Secrets read by their terms: beyond it, walking finds a page as soon."""
 
 MOST_TERMS: Final = 12
@@ -61,6 +61,7 @@ def find_page(
 
     All that `filters` would list are among them; those are for the caller to choose.
     """
+    keep_to_indexes(unit)
     questions = _within_limit([question_of(one) for one in search.filters])
     few = _few(unit, search, questions)
     conditions = [*_conditions(questions)]

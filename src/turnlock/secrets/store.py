@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Table, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -29,6 +30,8 @@ from turnlock.secrets.tables import (
 )
 from turnlock.secrets.tag_store import insert_tags, tags_of
 from turnlock.storage import HotQuery, Unit, moment
+
+log = structlog.get_logger(__name__)
 
 _FIND = HotQuery(
     select(*SECRET_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
@@ -235,7 +238,11 @@ def postpone_rotation(unit: Unit, reference: SecretReference, until: datetime) -
 
 
 def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
-    """Return the secrets of one account and Region with their labels, read in one query."""
+    """Return the secrets of one account and Region with their labels, read in one query.
+
+    A secret with a forged label comes without labels, and with a line in the log: one row does not hide an account's whole list,
+    and whoever asks for the secret itself gets the error.
+    """
     if not found:
         return []
     rows = unit.connection.execute(
@@ -246,11 +253,18 @@ def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
         )
     ).all()
     by_name: dict[str, dict[str, str]] = {}
+    forged: set[str] = set()
     arns = {secret.name: secret.arn for secret in found}
     for row in rows:
-        _check_mac(unit, arns[row.name], row.label, row.version_id, row.mac)
+        try:
+            _check_mac(unit, arns[row.name], row.label, row.version_id, row.mac)
+        except SealBroken:
+            forged.add(row.name)
         by_name.setdefault(row.name, {})[row.label] = row.version_id
-    return [secret.evolve(labels=by_name.get(secret.name, {})) for secret in found]
+    return [
+        secret.evolve(labels={} if secret.name in forged else by_name.get(secret.name, {}))
+        for secret in found
+    ]
 
 
 def secret_of(values: Sequence[Any]) -> Secret:
@@ -365,4 +379,5 @@ def _mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
 
 def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
     if not hmac.compare_digest(_mac(unit, arn, label, version_id), mac):
+        log.error("a label was not written by this server", action="seal_broken", owner=arn, part=label)
         raise SealBroken(f"The staging label {label} of {arn} was not written by this server.")

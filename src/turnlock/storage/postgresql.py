@@ -56,7 +56,7 @@ class PostgresqlDatabase:
                 "connect_timeout": 10,
                 "application_name": "turnlock",
                 "options": "-c synchronous_commit=on -c lock_timeout=20s -c statement_timeout=30s"
-                " -c idle_in_transaction_session_timeout=10s",
+                " -c idle_in_transaction_session_timeout=10s -c jit=off",
             },
         )
         self._snapshots = self._engine.execution_options(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,8 +62,10 @@ class _Reader:
     connection: Connection
     driver: sqlite3.Connection
     remembered: RememberedRows
+    now: datetime
+    """When the group of reads that runs now began."""
     holds: bool = False
-    """Whether what is remembered is no older than the group of reads that runs now."""
+    """Whether what is remembered is no older than that group."""
 
 
 class SqliteDatabase:
@@ -100,6 +103,7 @@ class SqliteDatabase:
     def read_each(self, works: Sequence[Callable[[Unit], T]]) -> list[Outcome[T]]:
         """See `Database`. The data version is asked for once: whatever was committed later, nobody was told of it before."""
         reader = self._reader()
+        reader.now = self._around.clock.now()
         reader.holds = reader.remembered.holds(_data_version(reader.driver))
         return [self._read_remembered(reader, work) or self._read_snapshot(reader, work) for work in works]
 
@@ -107,7 +111,7 @@ class SqliteDatabase:
         """Run a read on remembered rows alone; None when it needs more."""
         if not reader.holds:
             return None
-        unit = self._unit(_UNOPENED, _UNOPENED, remembered=reader.remembered)
+        unit = self._unit(_UNOPENED, _UNOPENED, reader.now, remembered=reader.remembered)
         try:
             return Outcome(work(unit), None, unit.entries)
         except NotRemembered:
@@ -121,7 +125,7 @@ class SqliteDatabase:
             try:
                 reader.remembered.begin(_data_version(reader.driver))
                 reader.holds = True
-                unit = self._unit(reader.connection, reader.driver, remembered=reader.remembered)
+                unit = self._unit(reader.connection, reader.driver, reader.now, remembered=reader.remembered)
                 return Outcome(work(unit), None, unit.entries)
             finally:
                 reader.driver.execute("ROLLBACK")
@@ -172,20 +176,25 @@ class SqliteDatabase:
         reader: _Reader | None = getattr(self._local, "reader", None)
         if reader is None:
             connection = self._engine.connect()
-            reader = _Reader(connection, _driver(connection), RememberedRows())
+            reader = _Reader(connection, _driver(connection), RememberedRows(), self._around.clock.now())
             reader.driver.execute("PRAGMA query_only=ON")
             self._local.reader = reader
             self._readers.append(connection)
         return reader
 
     def _unit(
-        self, connection: Connection, driver: sqlite3.Connection, *, remembered: RememberedRows | None = None
+        self,
+        connection: Connection,
+        driver: sqlite3.Connection,
+        now: datetime,
+        *,
+        remembered: RememberedRows | None = None,
     ) -> Unit:
         return Unit(
             connection=connection,
             driver=driver,
             dialect="sqlite",
-            now=self._around.clock.now(),
+            now=now,
             entropy=self._around.entropy,
             keyring=self._around.keyring,
             writes=remembered is None,
@@ -251,7 +260,7 @@ class SqliteDatabase:
         return outcomes
 
     def _run(self, connection: Connection, driver: sqlite3.Connection, job: _Job) -> _Done:
-        unit = self._unit(connection, driver)
+        unit = self._unit(connection, driver, self._around.clock.now())
         try:
             with unit.savepoint():
                 return _Done(job, job.work(unit), None, unit)

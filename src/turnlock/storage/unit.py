@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -46,8 +46,7 @@ def _outside(_operation: str, _request: Request) -> NoReturn:
     raise StoreError("Only what runs behind the gate can ask the gate.")
 
 
-@dataclass(slots=True, kw_only=True)
-class Unit:
+class Unit(msgspec.Struct, kw_only=True):
     """One transaction as an area sees it. Made by the store, thrown away after the commit or rollback.
 
     An area reads and writes through `connection`, takes the time from `now` and randomness from `entropy`, tells other
@@ -64,14 +63,14 @@ class Unit:
     entropy: Entropy
     keyring: RootKeyring
     writes: bool
-    subscribers: Subscribers = field(default_factory=dict)
+    subscribers: Subscribers = msgspec.field(default_factory=dict)
     regions: frozenset[Region] = frozenset()
     """The Regions that this deployment serves."""
-    memo: dict[Hashable, Any] = field(default_factory=dict)
+    memo: dict[Hashable, Any] = msgspec.field(default_factory=dict)
     """What this unit has read and may read again; whoever changes a row forgets its entry."""
-    entries: list[TrailEntry] = field(default_factory=list)
+    entries: list[TrailEntry] = msgspec.field(default_factory=list)
     """Trail records that must be durable before the answer leaves."""
-    committed: list[Callable[[], None]] = field(default_factory=list)
+    committed: list[Callable[[], None]] = msgspec.field(default_factory=list)
     remembered: RememberedRows | None = None
     """Rows that hot queries need not ask for again; None where nothing validates them."""
     nested: Nested = _outside

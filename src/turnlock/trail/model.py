@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,8 +17,7 @@ from turnlock.errors import ApiError
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiEvent:
+class ApiEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to one call, already redacted."""
 
     call: Call
@@ -145,6 +144,7 @@ def _uuid(random: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+@lru_cache(maxsize=16)
 def _seconds(at: datetime) -> str:
     # Much faster than strftime, and every moment here is in UTC.
     return at.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

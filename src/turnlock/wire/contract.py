@@ -6,7 +6,7 @@ is demanded of a request, and what is kept out of the trail, must not hang on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -75,6 +75,8 @@ class Contract:
     """The date of the API, such as `2011-06-15`: the Version of the query protocol."""
     xml_namespace: str | None
     """The namespace of XML answers; None for protocols without it."""
+    models: Callable[[], Iterable[OperationModel]] = field(repr=False)
+    """Return botocore's models of all operations: what a protocol needs to tell them apart."""
     operations: Mapping[str, Operation] = field(repr=False)
     errors: Mapping[str, ErrorShape] = field(repr=False)
     """The modelled errors by their code on the wire."""
@@ -98,7 +100,6 @@ def _load(service: str) -> Contract:
     except BotoCoreError as error:
         raise ConfigurationError(f"botocore has no model of the service {service!r}.") from error
     model = ServiceModel(description, service)
-    compiler = ShapeCompiler()
     return Contract(
         service=service,
         signing_name=model.signing_name,
@@ -107,11 +108,33 @@ def _load(service: str) -> Contract:
         json_version=model.metadata.get("jsonVersion", ""),
         api_version=model.metadata["apiVersion"],
         xml_namespace=model.metadata.get("xmlNamespace"),
-        operations=MappingProxyType(
-            {name: _operation(model.operation_model(name), compiler) for name in model.operation_names}
-        ),
+        models=lambda: map(model.operation_model, model.operation_names),
+        operations=_Operations(model),
         errors=_errors(model.error_shapes, description["shapes"]),
     )
+
+
+class _Operations(Mapping[str, Operation]):
+    """Operations by name, each compiled when it is first asked for: of a large model a server needs a small part."""
+
+    def __init__(self, model: ServiceModel) -> None:
+        self._model = model
+        self._compiler = ShapeCompiler()
+        self._compiled: dict[str, Operation] = {}
+
+    def __getitem__(self, name: str) -> Operation:
+        found = self._compiled.get(name)
+        if found is None:
+            if name not in self._model.operation_names:
+                raise KeyError(name)
+            found = self._compiled[name] = _operation(self._model.operation_model(name), self._compiler)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._model.operation_names)
+
+    def __len__(self) -> int:
+        return len(self._model.operation_names)
 
 
 def _errors(

@@ -1,11 +1,16 @@
-"""One HTTP request and one HTTP response, as values: what the server hands in and what it sends back."""
+"""One HTTP request and one HTTP response, as values: what the server hands in and what it sends back.
+
+Like other values that are made for every request they are msgspec's structs: a frozen dataclass takes ten times as long to
+make (docs/decisions/0021-hot-path.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from turnlock.errors import (
     ApiError,
@@ -14,6 +19,7 @@ from turnlock.errors import (
     UnknownOperationException,
 )
 
+T = TypeVar("T")
 Headers = tuple[tuple[str, str], ...]
 
 _BLANK = " \t"
@@ -40,23 +46,36 @@ def _repeated(name: str) -> ApiError | None:
     return None if error is None else error(f"The header '{name}' was sent more than once.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class HttpRequest:
+class _Once(Generic[T]):
+    """`functools.cached_property` without the lock that it takes on Python 3.11."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __get__(self, instance: Any, _owner: type) -> T:
+        made = instance.__dict__[self._make.__name__] = self._make(instance)
+        return made
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A request as it arrived. Nothing in it was verified yet."""
 
     method: str
     path: str
     """The path, percent-decoded once: no more of it reaches a server behind Granian."""
-    query: str = field(default="", repr=False)
+    query: str = ""
     """The query string as sent, without the question mark; it may hold a signature."""
-    headers: Headers = field(default=(), repr=False)
+    headers: Headers = ()
     """Lower-case names with their values (one character per byte sent: Latin-1), in order of arrival, repetitions kept."""
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     source_ip: str = ""
     secure: bool = False
     """True when the request came over TLS."""
 
-    @cached_property
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {self.path} from {self.source_ip})"
+
+    @_Once
     def fields(self) -> Mapping[str, str]:
         """Every header once; repetitions of a header that may repeat are joined by commas (RFC 9110, 5.2).
 
@@ -81,10 +100,12 @@ class HttpRequest:
         return self.fields.get(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A response ready to be sent."""
 
     status: int
     headers: Headers = ()
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"HttpResponse({self.status})"

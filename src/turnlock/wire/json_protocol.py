@@ -2,7 +2,8 @@
 
 Bodies are read by msgspec, which keeps the last of two equal keys without a word. What stands outside the body's strings
 (its outline) has one colon for each pair that was sent; when the object that was built has fewer, a key was repeated. The
-outline also tells the depth of nesting before anything is built.
+outline also tells the depth of nesting before anything is built. Where counting over the whole body says enough, there is
+no need of it.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ class JsonProtocol:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._content_type = f"application/x-amz-json-{contract.json_version}"
-        self._targets: Mapping[str, Operation] = MappingProxyType(
-            {f"{contract.target_prefix}.{name}": operation for name, operation in contract.operations.items()}
+        self._targets: Mapping[str, str] = MappingProxyType(
+            {f"{contract.target_prefix}.{name}": name for name in contract.operations}
         )
 
     def operation(self, request: HttpRequest) -> Operation:
         """Return the operation that X-Amz-Target names; UnknownOperationException when it names none or it was no POST."""
-        operation = self._targets.get(request.header("x-amz-target") or "")
-        if operation is None or request.method != "POST":
+        name = self._targets.get(request.header("x-amz-target") or "")
+        if name is None or request.method != "POST":
             raise UnknownOperationException
-        return operation
+        return self._contract.operations[name]
 
     def parse(self, operation: Operation, request: HttpRequest) -> dict[str, Any]:
         """Return the typed, validated input; an empty body is an empty object. Content-Type is not looked at.
@@ -89,8 +90,7 @@ def json_fault(
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that `body` is; SerializationException as in `JsonProtocol.parse`."""
-    outline = _outline(body)
-    if _too_deep(outline):
+    if _brackets(body) > MAX_DEPTH and _too_deep(_outline(body)):
         raise SerializationException(f"The request body is nested deeper than {MAX_DEPTH} levels.")
     document: object = None
     # msgspec's errors, and UnicodeDecodeError above all, carry the body: they must not become a context of ours.
@@ -98,7 +98,9 @@ def read_object(body: bytes) -> dict[str, Any]:
         document = msgspec.json.decode(body)
     if type(document) is not dict:
         raise SerializationException("The request body must be one JSON object in UTF-8.")
-    if _pairs_in(document) != outline.count(b":"):
+    # Outside the strings there are never more colons than in the whole body, and never fewer than pairs.
+    pairs = _pairs_in(document)
+    if pairs != body.count(b":") and pairs != _outline(body).count(b":"):
         raise SerializationException("The request body holds an object with the same key twice.")
     return document
 
@@ -111,12 +113,16 @@ def _outline(body: bytes) -> bytes:
     return b"".join(body.split(b'"')[::2])
 
 
+def _brackets(body: bytes) -> int:
+    """Return how many brackets open anywhere in `body`: it is never nested deeper."""
+    return body.count(b"{") + body.count(b"[")
+
+
 def _too_deep(outline: bytes) -> bool:
-    brackets = outline.translate(None, _NOT_BRACKETS)
-    if brackets.count(b"{") + brackets.count(b"[") <= MAX_DEPTH:
+    if _brackets(outline) <= MAX_DEPTH:
         return False
     depth = 0
-    for bracket in brackets:
+    for bracket in outline.translate(None, _NOT_BRACKETS):
         depth += 1 if bracket in b"{[" else -1
         if depth > MAX_DEPTH:
             return True

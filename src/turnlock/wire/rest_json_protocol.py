@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
 from turnlock import errors
 from turnlock.errors import ApiError, SerializationException, UnknownOperationException
@@ -62,7 +62,7 @@ class _Route:
     method: str
     path: re.Pattern[str]
     query: frozenset[tuple[str, str]]
-    operation: Operation
+    operation: str
     input: _Input = field(repr=False)
 
 
@@ -71,14 +71,14 @@ class RestJsonProtocol:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        routes = [_route(operation) for operation in contract.operations.values()]
+        routes = [_route(model) for model in contract.models()]
         # A path that is all literal before one with a label in that place; a fixed query before none.
         routes.sort(key=lambda route: (-len(route.query), route.path.pattern.count("?P<")))
         self._routes = tuple(routes)
 
     def operation(self, request: HttpRequest) -> Operation:
         """Return the operation of this method and path; UnknownOperationException when there is none."""
-        return self._route(request)[0].operation
+        return self._contract.operations[self._route(request)[0].operation]
 
     def parse(self, operation: Operation, request: HttpRequest) -> dict[str, Any]:
         """Return the typed, validated input. Raises as JsonProtocol.parse, and for parameters that are sent twice."""
@@ -142,8 +142,7 @@ class RestJsonProtocol:
         raise UnknownOperationException
 
 
-def _route(operation: Operation) -> _Route:
-    model = operation.model
+def _route(model: OperationModel) -> _Route:
     uri = urlsplit(model.http["requestUri"])
     parts = _LABEL.split(uri.path.rstrip("/"))
     pattern = re.escape(parts[0])
@@ -153,7 +152,7 @@ def _route(operation: Operation) -> _Route:
         method=model.http["method"],
         path=re.compile(f"{pattern}/?", re.DOTALL),
         query=frozenset(parse_qsl(uri.query, keep_blank_values=True)),
-        operation=operation,
+        operation=model.name,
         input=_places(model.input_shape),
     )
 

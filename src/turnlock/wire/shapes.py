@@ -37,6 +37,7 @@ class Codec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Member:
     name: str
+    wire_name: str
     camel: str
     codec: Codec
 
@@ -46,7 +47,7 @@ class _Members:
     """The members of a structure; filled after the structure's codec was made, so that it can hold itself."""
 
     by_wire_name: dict[str, _Member] = field(default_factory=dict)
-    wire_names: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, _Member] = field(default_factory=dict)
     required: dict[str, str] = field(default_factory=dict)
     """Names of required members with their camelCase spelling."""
 
@@ -94,8 +95,9 @@ class ShapeCompiler:
         for name, member in shape.members.items():
             wire_name = member.serialization.get("name", name)
             codec = self.codec(member, within_sensitive=sensitive)
-            members.wire_names[name] = wire_name
-            members.by_wire_name[wire_name] = _Member(name=name, camel=camel_case(name), codec=codec)
+            members.by_name[name] = members.by_wire_name[wire_name] = _Member(
+                name=name, wire_name=wire_name, camel=camel_case(name), codec=codec
+            )
         members.required.update((name, camel_case(name)) for name in shape.required_members)
 
 
@@ -150,35 +152,32 @@ def _structure_parser(members: _Members) -> Callable[[Any, str, list[str]], dict
 
 
 def _structure_serialiser(shape_name: str, members: _Members) -> Callable[[Any, str], dict[str, Any]]:
-    by_wire_name, wire_names = members.by_wire_name, members.wire_names
+    by_name = members.by_name
 
     def serialise(value: object, place: str) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise mismatch(f"mapping for {shape_name}", place)
         prefix = f"{place}." if place else ""
         written: dict[str, Any] = {}
         for name, item in value.items():
-            wire_name = wire_names.get(name)
-            if wire_name is None:
+            member = by_name.get(name)
+            if member is None:
                 raise AnswerMismatch(f"{shape_name} has no member {name!r}.")
             if item is not None:
-                written[wire_name] = by_wire_name[wire_name].codec.serialise(item, prefix + name)
+                written[member.wire_name] = member.codec.serialise(item, prefix + name)
         return written
 
     return serialise
 
 
 def _structure_redactor(members: _Members) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    by_wire_name, wire_names = members.by_wire_name, members.wire_names
+    by_name = members.by_name
 
     def redact(value: Mapping[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         for name, item in value.items():
-            wire_name = wire_names.get(name)
-            if wire_name is None or item is None:
-                continue
-            member = by_wire_name[wire_name]
-            if not member.codec.hidden:
+            member = by_name.get(name)
+            if member is not None and item is not None and not member.codec.hidden:
                 shown[member.camel] = member.codec.redact(item)
         return shown
 

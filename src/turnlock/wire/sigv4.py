@@ -29,11 +29,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from turnlock.errors import (
     IncompleteSignatureException,
@@ -48,7 +50,6 @@ MAX_SKEW = 5 * _MINUTE
 MAX_PRESIGNED_SECONDS = 900
 
 _TERMINATOR = "aws4_request"
-_HEX = frozenset("0123456789abcdef")
 _HEADER_PARTS = frozenset({"Credential", "SignedHeaders", "Signature"})
 _QUERY_PARTS = frozenset(
     {
@@ -63,8 +64,7 @@ _QUERY_PARTS = frozenset(
 _QUERY_TOKEN = "X-Amz-Security-Token"  # noqa: S105 - a parameter's name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says about who signed it; worth nothing until `verify` returned."""
 
     access_key_id: str
@@ -73,15 +73,18 @@ class Claim:
     region: str
     service: str
     signed_headers: tuple[str, ...]
-    signature: bytes = field(repr=False)
+    signature: bytes
     """32 bytes."""
     timestamp: datetime
     """The moment of signing, UTC."""
     stamp: str
     """The same as `yyyymmddThhmmssZ`."""
-    session_token: str | None = field(default=None, repr=False)
+    session_token: str | None = None
     expires: timedelta | None = None
     """How long a signature in the query holds; None for one in the header."""
+
+    def __repr__(self) -> str:
+        return f"Claim({self.access_key_id} {self.scope})"
 
     @property
     def presigned(self) -> bool:
@@ -140,6 +143,25 @@ def verify(claim: Claim, request: HttpRequest, signing_key: bytes, now: datetime
 def _from_header(authorization: str | None, fields: Mapping[str, str]) -> Claim:
     if authorization is None:
         raise MissingAuthenticationTokenException
+    before, _, signature = authorization.rpartition("Signature=")
+    if len(signature) == 64 and signature.isalnum() and len(before) <= _USUAL:
+        # What stands before the signature is the same in all that a client sends in a day: it is read once.
+        algorithm, credential, signed, _ = _known_parts(f"{before}Signature=-")
+    else:
+        algorithm, credential, signed, signature = _parts(authorization)
+    return _claim(
+        algorithm=algorithm,
+        credential=credential,
+        signed=signed,
+        signature=signature,
+        stamp=fields.get("x-amz-date"),
+        token=fields.get("x-amz-security-token"),
+        fields=fields,
+    )
+
+
+def _parts(authorization: str) -> tuple[str, str, str, str]:
+    """Return algorithm, credential, signed headers and signature of an Authorization header; empty what is not there."""
     algorithm, _, rest = authorization.partition(" ")
     parts: dict[str, str] = {}
     for pair in rest.split(","):
@@ -149,15 +171,12 @@ def _from_header(authorization: str | None, fields: Mapping[str, str]) -> Claim:
                 "The Authorization header must hold Credential, SignedHeaders and Signature, once each, as name=value."
             )
         parts[name] = value
-    return _claim(
-        algorithm=algorithm,
-        credential=parts.get("Credential", ""),
-        signed=parts.get("SignedHeaders", ""),
-        signature=parts.get("Signature", ""),
-        stamp=fields.get("x-amz-date"),
-        token=fields.get("x-amz-security-token"),
-        fields=fields,
-    )
+    return algorithm, parts.get("Credential", ""), parts.get("SignedHeaders", ""), parts.get("Signature", "")
+
+
+_USUAL = 512
+"""Characters of a text that is worth remembering: a client sends the same one each time."""
+_known_parts = lru_cache(maxsize=256)(_parts)
 
 
 def _from_query(parameters: Mapping[str, str], fields: Mapping[str, str]) -> Claim:
@@ -208,15 +227,13 @@ def _claim(
             f"'{date}' != '{stamp[:8]}', from '{stamp}'."
         )
     signed_headers = _read_signed_headers(signed, fields, date_must_be_signed=by_date_header)  # (5)
-    if len(signature) != 64 or not _HEX.issuperset(signature):  # (6)
-        raise IncompleteSignatureException("The signature must be 64 lower-case hexadecimal digits.")
     return Claim(
         access_key_id=access_key_id,
         date=date,
         region=region,
         service=service,
         signed_headers=signed_headers,
-        signature=bytes.fromhex(signature),
+        signature=_read_signature(signature),  # (6)
         timestamp=timestamp,
         stamp=stamp,
         session_token=token,
@@ -261,6 +278,15 @@ def _stamp_of_date_header(fields: Mapping[str, str]) -> str:
     return f"{moment:%Y%m%dT%H%M%SZ}"
 
 
+def _read_signature(signature: str) -> bytes:
+    with suppress(ValueError):
+        found = bytes.fromhex(signature)
+        if len(found) == 32 and found.hex() == signature:
+            return found
+    raise IncompleteSignatureException("The signature must be 64 lower-case hexadecimal digits.")
+
+
+@lru_cache(maxsize=256)
 def _read_stamp(stamp: str) -> datetime:
     digits = stamp[:8] + stamp[9:15]
     if len(stamp) == 16 and stamp[8] == "T" and stamp[15] == "Z" and digits.isascii() and digits.isdigit():
@@ -279,7 +305,7 @@ def _read_stamp(stamp: str) -> datetime:
 def _read_signed_headers(
     signed: str, fields: Mapping[str, str], *, date_must_be_signed: bool
 ) -> tuple[str, ...]:
-    names, unique = _known_names(signed) if len(signed) <= _USUAL_NAMES else _names(signed)
+    names, unique = _known_names(signed) if len(signed) <= _USUAL else _names(signed)
     if not unique <= fields.keys():
         raise IncompleteSignatureException("SignedHeaders names a header that was not sent.")
     if "host" not in unique:
@@ -301,8 +327,6 @@ def _names(signed: str) -> tuple[tuple[str, ...], frozenset[str]]:
     return names, unique
 
 
-_USUAL_NAMES = 512
-"""Characters of a list of names that is worth remembering: a client sends the same one each time."""
 _known_names = lru_cache(maxsize=256)(_names)
 
 
@@ -375,6 +399,8 @@ def _trimmed(value: str) -> str:
 
     Only ASCII white space counts: the second byte of a UTF-8 letter may look like a Latin-1 no-break space.
     """
+    if " " not in value and value.isprintable():
+        return value
     if value.isascii():
         return " ".join(value.split())
     return b" ".join(value.encode("latin-1").split()).decode("latin-1")

@@ -12,7 +12,13 @@ from turnlock.core.call import Call
 from turnlock.errors import InvalidInputException, LimitExceededException, NoSuchEntityException
 from turnlock.identity.iam.lookup import conditions, tags_in
 from turnlock.identity.iam.pages import page
-from turnlock.identity.iam.providers_store import PROVIDERS, OidcProvider, find_provider, providers_of
+from turnlock.identity.iam.providers_store import (
+    PROVIDERS,
+    KeysWanted,
+    OidcProvider,
+    find_provider,
+    providers_of,
+)
 from turnlock.identity.iam.shown import tag_members
 from turnlock.storage import Unit
 
@@ -38,6 +44,7 @@ def create_provider(call: Call, request: Request, unit: Unit) -> Answer:
     )
     _check_clients(provider)
     PROVIDERS.insert(unit, provider, taken=f"Provider with url https://{provider.url} already exists.")
+    unit.announce(KeysWanted(account_id=provider.account_id, url=provider.url))
     return {
         "OpenIDConnectProviderArn": provider.arn,
         "Tags": tag_members(provider.tags) or None,

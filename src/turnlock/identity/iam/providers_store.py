@@ -45,6 +45,14 @@ class OidcProvider:
         return replace(self, **changes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysWanted:
+    """A provider's keys are not known, or the one that a token names is not among them."""
+
+    account_id: AccountId
+    url: str
+
+
 PROVIDERS: Final = Records(
     oidc_providers, OidcProvider, lambda one: {"account_id": one.account_id, "url": one.url}
 )

@@ -10,7 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Expand: a new table."""
+    """Expand: a new table, a nullable column with its index."""
+    op.add_column("rotations", sa.Column("overdue_at", sa.BigInteger))
+    unfinished = sa.text("state = 'running'")
+    op.create_index(
+        "ix_rotations_overdue",
+        "rotations",
+        ["overdue_at"],
+        sqlite_where=unfinished,
+        postgresql_where=unfinished,
+    )
     op.create_table(
         "rotation_masters",
         sa.Column("account_id", sa.String(12)),

@@ -1,0 +1,51 @@
+"""Lambda's actions, together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+from turnlock.core.action import Action, Request
+from turnlock.core.call import Call
+from turnlock.errors import InvalidParameterValueException
+from turnlock.functions.own import creating, permissions, reading, versions
+from turnlock.functions.own.invoking import Invoking
+from turnlock.functions.own.names import function_subject
+from turnlock.storage import Unit
+
+ACTIONS = (*creating.ACTIONS, *reading.ACTIONS, *versions.ACTIONS, *permissions.ACTIONS)
+"""All that need no processes."""
+
+
+def _no_processes(_call: Call, _request: Request, _unit: Unit) -> NoReturn:
+    raise InvalidParameterValueException("Only a running server invokes functions.")
+
+
+ACTIONS_AT_REST = (
+    *ACTIONS,
+    Action(
+        name="Invoke",
+        handler=_no_processes,
+        subject=function_subject,
+        mutates=True,
+        permission="InvokeFunction",
+    ),
+)
+"""Every action, for commands that ask what would be allowed and run nothing."""
+
+
+def actions(invoking: Invoking, *, may_run: bool) -> tuple[Action, ...]:
+    """Return every action; where functions may not run, none can be made."""
+    kept = tuple(_refusing(one) if one.name == "CreateFunction" and not may_run else one for one in ACTIONS)
+    return (*kept, *invoking.actions())
+
+
+def _refusing(action: Action) -> Action:
+    return replace(action, handler=_refuse)
+
+
+def _refuse(_call: Call, _request: Request, _unit: Unit) -> NoReturn:
+    raise InvalidParameterValueException(
+        "This machine's kernel does not offer what confines a function (Landlock; Linux 6.12 has all of it). Its operator can"
+        " say --allow-unconfined-functions."
+    )

@@ -1,0 +1,192 @@
+"""What can be asked of a function, its tags and its concurrency."""
+
+from __future__ import annotations
+
+from turnlock.core.action import Action, Answer, Request, no_resource
+from turnlock.core.call import Call
+from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
+from turnlock.functions.own import store
+from turnlock.functions.own.answers import configuration
+from turnlock.functions.own.model import LATEST, OwnFunction
+from turnlock.functions.own.names import (
+    function_subject,
+    named,
+    require_function,
+    require_version,
+)
+from turnlock.functions.own.pages import page
+from turnlock.storage import Unit
+
+MOST_TAGS = 50
+CONCURRENCY = 1000
+"""What an account may run at once on Lambda; here the pool of processes is the limit."""
+
+
+def get_function(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunction; a package can be fetched from nowhere, so Code has no Location."""
+    function, version = require_version(call, request, unit)
+    reserved = function.concurrency
+    return {
+        "Configuration": configuration(unit, version, qualified=_by_version(call, request)),
+        "Code": {"RepositoryType": "S3"},
+        "Tags": dict(function.tags) or None,
+        "Concurrency": None if reserved is None else {"ReservedConcurrentExecutions": reserved},
+    }
+
+
+def get_function_configuration(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunctionConfiguration."""
+    _, version = require_version(call, request, unit)
+    return configuration(unit, version, qualified=_by_version(call, request))
+
+
+def list_functions(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListFunctions: `$LATEST` of each, or with FunctionVersion=ALL every version."""
+    found = []
+    for function in store.functions_of(unit, call.account_id, call.region):
+        versions = store.versions_of(unit, function)
+        found += versions if request.get("FunctionVersion") == "ALL" else versions[:1]
+    whole = request.get("FunctionVersion") == "ALL"
+    return page(request, "Functions", found, lambda one: configuration(unit, one, qualified=whole))
+
+
+def list_tags(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListTags."""
+    return {"Tags": dict(require_function(call, request, unit).tags)}
+
+
+def tag_resource(call: Call, request: Request, unit: Unit) -> Answer:
+    """TagResource."""
+    function = require_function(call, request, unit)
+    tags = {**function.tags, **request["Tags"]}
+    if len(tags) > MOST_TAGS:
+        raise InvalidParameterValueException(f"A function can have {MOST_TAGS} tags.")
+    _save(unit, function, function.evolve(tags=tags))
+    return {}
+
+
+def untag_resource(call: Call, request: Request, unit: Unit) -> Answer:
+    """UntagResource; keys that are not there are no error."""
+    function = require_function(call, request, unit)
+    tags = {key: value for key, value in function.tags.items() if key not in request["TagKeys"]}
+    _save(unit, function, function.evolve(tags=tags))
+    return {}
+
+
+def put_function_concurrency(call: Call, request: Request, unit: Unit) -> Answer:
+    """PutFunctionConcurrency: at 0 the function is not invoked; other numbers are kept, the pool's size is the limit."""
+    function = require_function(call, request, unit)
+    wanted = request["ReservedConcurrentExecutions"]
+    _save(unit, function, function.evolve(concurrency=wanted))
+    return {"ReservedConcurrentExecutions": wanted}
+
+
+def get_function_concurrency(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunctionConcurrency."""
+    return {"ReservedConcurrentExecutions": require_function(call, request, unit).concurrency}
+
+
+def delete_function_concurrency(call: Call, request: Request, unit: Unit) -> Answer:
+    """DeleteFunctionConcurrency."""
+    function = require_function(call, request, unit)
+    _save(unit, function, function.evolve(concurrency=None))
+    return {}
+
+
+def get_function_code_signing_config(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunctionCodeSigningConfig: no function has one."""
+    return {"FunctionName": require_function(call, request, unit).name, "CodeSigningConfigArn": ""}
+
+
+def get_function_event_invoke_config(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunctionEventInvokeConfig: no function has one; what holds is Lambda's default."""
+    function = require_function(call, request, unit)
+    raise ResourceNotFoundException(f"The function {function.arn}:{LATEST} doesn't have an EventInvokeConfig")
+
+
+def get_function_recursion_config(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetFunctionRecursionConfig: loops are bounded by the pool alone."""
+    require_function(call, request, unit)
+    return {"RecursiveLoop": "Allow"}
+
+
+def get_runtime_management_config(call: Call, request: Request, unit: Unit) -> Answer:
+    """GetRuntimeManagementConfig: runtimes are the machine's own programs."""
+    function, version = require_version(call, request, unit)
+    return {"UpdateRuntimeOn": "Auto", "FunctionArn": f"{function.arn}:{version.version}"}
+
+
+def get_account_settings(call: Call, _request: Request, unit: Unit) -> Answer:
+    """GetAccountSettings: the quotas that hold here, and what is used."""
+    functions = store.functions_of(unit, call.account_id, call.region)
+    sizes = [version.code_size for one in functions for version in store.versions_of(unit, one)]
+    return {
+        "AccountLimit": {"ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY},
+        "AccountUsage": {"TotalCodeSize": sum(sizes), "FunctionCount": len(functions)},
+    }
+
+
+def _by_version(call: Call, request: Request) -> bool:
+    return named(call, request).qualifier is not None
+
+
+def _save(unit: Unit, before: OwnFunction, after: OwnFunction) -> None:
+    store.FUNCTIONS.replace(unit, before, after)
+
+
+ACTIONS = (
+    Action(name="GetFunction", handler=get_function, subject=function_subject, mutates=False),
+    Action(
+        name="GetFunctionConfiguration",
+        handler=get_function_configuration,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(name="ListFunctions", handler=list_functions, subject=no_resource, mutates=False),
+    Action(name="ListTags", handler=list_tags, subject=function_subject, mutates=False),
+    Action(name="TagResource", handler=tag_resource, subject=function_subject, mutates=True),
+    Action(name="UntagResource", handler=untag_resource, subject=function_subject, mutates=True),
+    Action(
+        name="PutFunctionConcurrency",
+        handler=put_function_concurrency,
+        subject=function_subject,
+        mutates=True,
+    ),
+    Action(
+        name="GetFunctionConcurrency",
+        handler=get_function_concurrency,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(
+        name="DeleteFunctionConcurrency",
+        handler=delete_function_concurrency,
+        subject=function_subject,
+        mutates=True,
+    ),
+    Action(
+        name="GetFunctionCodeSigningConfig",
+        handler=get_function_code_signing_config,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(
+        name="GetFunctionEventInvokeConfig",
+        handler=get_function_event_invoke_config,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(
+        name="GetFunctionRecursionConfig",
+        handler=get_function_recursion_config,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(
+        name="GetRuntimeManagementConfig",
+        handler=get_runtime_management_config,
+        subject=function_subject,
+        mutates=False,
+    ),
+    Action(name="GetAccountSettings", handler=get_account_settings, subject=no_resource, mutates=False),
+)
