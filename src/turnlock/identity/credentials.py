@@ -206,7 +206,7 @@ def _owner(unit: Unit, account_id: AccountId, arn: str, principal_id: str) -> Pr
     root = root_principal(account_id)
     if (arn, principal_id) == (root.arn, root.principal_id):
         return root
-    user = iam.identity_by_id(unit, account_id, principal_id)
+    user = iam.held_identities(unit, account_id, principal_id).get(principal_id)
     if user is None or user.kind is not Kind.USER:
         raise UnrecognizedClientException
     return Principal(kind=PrincipalKind.USER, arn=user.arn, account_id=account_id, principal_id=principal_id)

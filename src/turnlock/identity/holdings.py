@@ -8,14 +8,13 @@ from typing import Final
 
 from sqlalchemy import and_, bindparam, or_, select
 
+from turnlock.core.arn import AccountId
 from turnlock.core.call import Principal
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.model import Identity, Kind
 from turnlock.identity.iam.records import broken
-from turnlock.identity.iam.store import IDENTITIES, POLICIES, VERSIONS_KEPT
+from turnlock.identity.iam.store import GROUPS_OF, POLICIES, VERSIONS_KEPT, held_identities
 from turnlock.identity.iam.tables import (
-    group_memberships,
-    identities,
     managed_policies,
     managed_policy_versions,
     policy_attachments,
@@ -50,17 +49,6 @@ class Holdings:
 
 _NOTHING: Final = Holdings()
 
-_GROUPS = select(group_memberships.c.group_id).where(
-    group_memberships.c.account_id == bindparam("account_id"), group_memberships.c.user_id == bindparam("id")
-)
-_IDENTITIES: Final = HotQuery(
-    select(identities.c.id, identities.c.body, identities.c.mac).where(
-        identities.c.account_id == bindparam("account_id"),
-        or_(identities.c.id == bindparam("id"), identities.c.id.in_(_GROUPS)),
-    )
-)
-"""A user and its groups, or a role."""
-
 _POLICIES: Final = HotQuery(
     select(
         managed_policies.c.arn,
@@ -88,7 +76,7 @@ _POLICIES: Final = HotQuery(
     )
     .where(
         policy_attachments.c.account_id == bindparam("account_id"),
-        or_(policy_attachments.c.owner_id == bindparam("id"), policy_attachments.c.owner_id.in_(_GROUPS)),
+        or_(policy_attachments.c.owner_id == bindparam("id"), policy_attachments.c.owner_id.in_(GROUPS_OF)),
     )
 )
 """The default versions of the managed policies that they hold, boundaries among them."""
@@ -103,23 +91,28 @@ def holdings_of(unit: Unit, principal: Principal) -> Holdings:
     # A group is nobody's principal; a simulation asks what it holds.
     if not identity_id.startswith(("AIDA", "AROA", "AGPA")):
         return _NOTHING
-    place = {"account_id": principal.account_id, "id": identity_id}
-    return unit.derived(("holdings", *place.values()), lambda: _read(unit, place))
+    account_id = principal.account_id
+    return unit.derived(("holdings", account_id, identity_id), lambda: _read(unit, account_id, identity_id))
 
 
-def _read(unit: Unit, place: Mapping[str, str]) -> Holdings:
-    found = {
-        row[0]: IDENTITIES.read(unit, row[1], row[2], id=row[0], account_id=place["account_id"])
-        for row in _IDENTITIES.rows(unit, place)
-    }
-    one = found.get(place["id"])
+def _read(unit: Unit, account_id: AccountId, identity_id: str) -> Holdings:
+    memo = ("holdings", account_id, identity_id)
+    known: Holdings | None = None if unit.writes else unit.memo.get(memo)
+    if known is None:
+        known = unit.memo[memo] = _assembled(unit, account_id, identity_id)
+    return known
+
+
+def _assembled(unit: Unit, account_id: AccountId, identity_id: str) -> Holdings:
+    found = held_identities(unit, account_id, identity_id)
+    one = found.get(identity_id)
     if one is None:
         return _NOTHING
     holders = [
         one,
         *(found[group] if group in found else broken(f"A group of {one.arn}") for group in one.groups),
     ]
-    documents = _documents(unit, place, holders)
+    documents = _documents(unit, account_id, identity_id, holders)
     return Holdings(
         policies=[policy for holder in holders for policy in _policies(holder, documents)],
         boundary=None if one.boundary is None else _managed(one.boundary, documents),
@@ -129,14 +122,18 @@ def _read(unit: Unit, place: Mapping[str, str]) -> Holdings:
     )
 
 
-def _documents(unit: Unit, place: Mapping[str, str], holders: Sequence[Identity]) -> Mapping[str, str]:
+def _documents(
+    unit: Unit, account_id: AccountId, identity_id: str, holders: Sequence[Identity]
+) -> Mapping[str, str]:
     """Return the default documents of the account's own managed policies, by ARN; no query where nobody holds one."""
     held = {arn for holder in holders for arn in (*holder.attached, *filter(None, [holder.boundary]))}
     if held <= AWS_MANAGED.keys():
         return {}
     found: dict[str, str] = {}
-    for arn, policy_body, policy_mac, version_body, version_mac in _POLICIES.rows(unit, place):
-        policy = POLICIES.read(unit, policy_body, policy_mac, account_id=place["account_id"], arn=arn)
+    for arn, policy_body, policy_mac, version_body, version_mac in _POLICIES.rows(
+        unit, {"account_id": account_id, "id": identity_id}
+    ):
+        policy = POLICIES.read(unit, policy_body, policy_mac, account_id=account_id, arn=arn)
         version = VERSIONS_KEPT.read(
             unit,
             version_body,
