@@ -57,6 +57,9 @@ GLOBAL_SCOPES: Final[Mapping[tuple[str, str], Region]] = MappingProxyType(
 botocore signs `aws-global` when that is its Region, older SDKs sign `us-east-1`; neither depends on the Regions served.
 """
 
+GLOBAL_SERVICES: Final = frozenset({"iam"})
+"""Services that are in one Region for all: SDKs that are given an endpoint of their own sign theirs all the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -224,7 +227,7 @@ class Admission:
             return region
         if claim.region not in self._regions:
             raise InvalidSignatureException("Credential should be scoped to a valid region.")
-        return Region(claim.region)
+        return _GLOBAL if claim.service in GLOBAL_SERVICES else Region(claim.region)
 
 
 def _admit_unsigned(

@@ -15,10 +15,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.clients.conftest import Served, new_database
@@ -477,3 +481,18 @@ def test_errors_of_iam_have_the_codes_and_statuses_that_tools_look_for(deploymen
             call()
         found = caught.value.response
         assert (found["Error"]["Code"], found["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+
+
+def test_iam_is_one_for_all_regions_whichever_a_client_signs(deployment: Deployment) -> None:
+    """SDKs that are given an endpoint of their own sign their own Region, others us-east-1."""
+    name, _ = deployment.user()
+    for region in (REGION, "us-east-1"):
+        root = deployment.root
+        body = f"Action=GetUser&Version=2010-05-08&UserName={name}".encode()
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        request = AWSRequest("POST", f"{next(deployment.turn).endpoint}/", form, data=body)
+        credentials = Credentials(root.access_key_id, root.secret_access_key)
+        SigV4Auth(credentials, "iam", region).add_auth(request)
+        sent = Request(str(request.url), data=body, headers=dict(request.headers))
+        with urlopen(sent, timeout=20) as answer:
+            assert f":user/{name}</Arn>".encode() in answer.read()

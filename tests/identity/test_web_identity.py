@@ -157,6 +157,7 @@ def test_the_record_says_who_came_by_which_provider_and_holds_no_token(workload:
     (record,) = workload.records
     who = record["userIdentity"]
     assert (who["type"], who["principalId"]) == ("WebIdentityUser", f"{PROVIDER}:turnlock:repo:main")
+    assert (who["userName"], who["identityProvider"]) == ("repo:main", PROVIDER)
     assert record["recipientAccountId"] == ACCOUNT
     assert token not in json.dumps(record)
 

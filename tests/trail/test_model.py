@@ -180,3 +180,18 @@ def test_the_record_of_what_turnlock_did_by_itself() -> None:
 def test_a_failed_service_event_has_an_error_message() -> None:
     assert body(told(name="RotationFailed", error="why"))["errorMessage"] == "why"
     assert told(name="RotationFailed").event_name == "RotationFailed"
+
+
+def test_the_record_of_a_user_names_it_and_tells_how_its_session_began() -> None:
+    user = Principal(
+        kind=PrincipalKind.USER,
+        arn="arn:aws:iam::123456789012:user/team/ann",
+        account_id=AccountId("123456789012"),
+        principal_id="AIDAEXAMPLE",
+    )
+    plain = body(api_event(event(replace(ROOT, principal=user)), EVENT_ID))["userIdentity"]
+    assert (plain["type"], plain["userName"]) == ("IAMUser", "ann")
+    assert "sessionContext" not in plain
+    proved = Session(access_key_id="ASIAEXAMPLE", created_at=AT, mfa_authenticated=True)
+    found = body(api_event(event(replace(ROOT, principal=user, session=proved)), EVENT_ID))["userIdentity"]
+    assert found["sessionContext"]["attributes"]["mfaAuthenticated"] == "true"

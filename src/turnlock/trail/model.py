@@ -125,7 +125,14 @@ def _identity(call: Call) -> dict[str, Any]:
         "accountId": principal.account_id,
         "accessKeyId": session.access_key_id,
     }
-    if principal.kind is PrincipalKind.ASSUMED_ROLE and session.created_at is not None:
+    if principal.kind is PrincipalKind.USER:
+        identity["userName"] = principal.arn.rpartition("/")[2]
+    elif principal.kind is PrincipalKind.WEB_IDENTITY:
+        identity |= {
+            "userName": principal.principal_id.removeprefix(f"{principal.arn}:").partition(":")[2],
+            "identityProvider": principal.arn,
+        }
+    if session.created_at is not None:
         identity["sessionContext"] = {
             "attributes": {
                 "creationDate": _seconds(session.created_at),

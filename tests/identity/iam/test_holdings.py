@@ -13,6 +13,7 @@ from tests.identity.iam.calling import ACCOUNT, OTHER, READ, TRUST, Caller, user
 from turnlock import identity
 from turnlock.core.call import Principal
 from turnlock.errors import SealBroken
+from turnlock.identity.credentials import find_credential, unseal_secret
 from turnlock.identity.holdings import Holdings, holdings_of
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.tables import (
@@ -22,6 +23,7 @@ from turnlock.identity.iam.tables import (
     policy_attachments,
 )
 from turnlock.identity.model import role_session
+from turnlock.identity.store import access_keys, sessions
 from turnlock.storage import Unit
 
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
@@ -159,3 +161,35 @@ def test_what_was_changed_behind_the_servers_back_is_an_error_and_an_alarm(
     with capture_logs() as logs, pytest.raises(SealBroken):
         held(iam, ann)
     assert [line["action"] for line in logs] == ["seal_broken"]
+
+
+def test_a_key_that_was_given_to_another_user_opens_nothing(iam: Caller, ann: Principal) -> None:
+    """Whoever can write the store cannot make a weak user's key a strong one's: the secret is sealed for its owner."""
+    weak = iam("CreateUser", UserName="weak")["User"]
+    key = iam("CreateAccessKey", UserName="weak")["AccessKey"]["AccessKeyId"]
+    stolen = (
+        update(access_keys)
+        .where(access_keys.c.access_key_id == key)
+        .values(principal_id=ann.principal_id, principal_arn=ann.arn)
+    )
+    assert weak["UserId"] != ann.principal_id
+    assert iam.database.write(partial(execute, stolen)) == 1
+
+    def open_it(unit: Unit) -> str:
+        return unseal_secret(unit, find_credential(unit, key, None, unit.now))
+
+    with pytest.raises(SealBroken):
+        iam.database.read(open_it)
+
+
+def test_a_session_whose_tags_were_changed_opens_nothing(iam: Caller, ann: Principal) -> None:
+    given = iam.elsewhere(service="sts", principal=ann)("GetSessionToken")["Credentials"]
+    changed = update(sessions).values(context=sessions.c.context + " ")
+    assert iam.database.write(partial(execute, changed)) == 1
+
+    def open_it(unit: Unit) -> str:
+        found = find_credential(unit, given["AccessKeyId"], given["SessionToken"], unit.now)
+        return unseal_secret(unit, found)
+
+    with pytest.raises(SealBroken):
+        iam.database.read(open_it)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from turnlock.admission import Service
 from turnlock.core.action import Action, no_resource
 from turnlock.identity import IAM_ACTIONS
+from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.scope import IAM_NOT_SERVED, SIMULATION
 from turnlock.wire import Contract
 
@@ -52,3 +54,11 @@ def test_what_only_reads_is_said_to_only_read(action: Action) -> None:
 def test_only_actions_without_a_resource_have_no_subject(action: Action) -> None:
     """Service Authorization Reference, "AWS Identity and Access Management": the column "Resource types"."""
     assert (action.subject is no_resource) == (action.name in WITHOUT_RESOURCE)
+
+
+def test_the_page_of_what_is_here_counts_right() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    section = page.split("## IAM\n")[1].split("\n## ")[0]
+    assert f"{len(IAM_ACTIONS)} of {len(MODELLED)}\noperations and four simulations" in section
+    assert len(SIMULATION) == 4
+    assert all(policy.name in section for policy in AWS_MANAGED.values())
