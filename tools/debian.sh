@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), MariaDB, Redis, and
-# Node.js for the JavaScript SDK.
+# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), MariaDB, Redis,
+# SoftHSM, and Node.js for the JavaScript SDK.
 # As root they are installed; otherwise this says what to install, and the tests that need one say why they do not run.
 # A real MySQL is fetched by tools/mysql.sh, which installs nothing.
 set -eu
@@ -10,6 +10,7 @@ command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$wanted m
 command -v redis-server >/dev/null || wanted="$wanted redis-server"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
+ls /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so >/dev/null 2>&1 || wanted="$wanted softhsm2"
 [ -z "$wanted" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "Some tests need Debian's packages: sudo apt-get install$wanted" >&2

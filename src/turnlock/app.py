@@ -21,7 +21,7 @@ from typing import TypeVar
 from turnlock import databases, identity, keys, rotation, secrets
 from turnlock.admission import Admission, Service
 from turnlock.background import Loop
-from turnlock.config import Config
+from turnlock.config import FILE_ROOT_KEY, Config, RootKeyChoice
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
@@ -141,6 +141,7 @@ def build(
         config.database,
         clock or SystemClock(),
         writer,
+        root_key=config.root_key,
         subscribers=joined(
             bells.subscribers(),
             {secrets.VersionRead: (accesses.note,), rotation.EventRecorded: (metrics_of_rotations,)},
@@ -244,7 +245,13 @@ def initialise(config: Config) -> None:
     except OSError as error:
         raise ConfigurationError(f"{config.data_dir} cannot be made: {error.strerror}.") from None
     forget_ended(config.data_dir / "metrics")
-    database = _open(config.data_dir, config.database, SystemClock(), f"initialise-{uuid.uuid4().hex[:12]}")
+    database = _open(
+        config.data_dir,
+        config.database,
+        SystemClock(),
+        f"initialise-{uuid.uuid4().hex[:12]}",
+        root_key=config.root_key,
+    )
     try:
         database.read(keys.check_root_key)
         database.write(partial(_first_account, config))
@@ -254,12 +261,17 @@ def initialise(config: Config) -> None:
         database.close()
 
 
-def create_account(data_dir: Path, database_url: str | None, account_id: AccountId) -> str:
+def create_account(
+    data_dir: Path,
+    database_url: str | None,
+    account_id: AccountId,
+    root_key: RootKeyChoice = FILE_ROOT_KEY,
+) -> str:
     """Make a further account; return its root credentials as the text of an AWS shared-credentials file.
 
     Raises ConfigurationError when the account exists or there is no store yet.
     """
-    with existing_store(data_dir, database_url, "accounts") as database:
+    with existing_store(data_dir, database_url, "accounts", root_key) as database:
         made = database.write(lambda unit: identity.create_account(unit, account_id))
     return identity.profile_text(account_id, made)
 
@@ -274,14 +286,17 @@ def ask(data_dir: Path, database_url: str | None, question: Callable[[Mapping[st
 
 
 @contextmanager
-def existing_store(data_dir: Path, database_url: str | None, what_for: str) -> Iterator[Database]:
+def existing_store(
+    data_dir: Path, database_url: str | None, what_for: str, root_key: RootKeyChoice = FILE_ROOT_KEY
+) -> Iterator[Database]:
     """Open the store of a server that was started once, for a command of its operator; closed at the end.
 
     Raises ConfigurationError when there is none.
     """
-    if not (data_dir / "root.key").exists():
+    if root_key.spec == "file" and not (data_dir / "root.key").exists():
         raise ConfigurationError(f"{data_dir} is not a data directory: start the server once first.")
-    database = _open(data_dir, database_url, SystemClock(), f"{what_for}-{uuid.uuid4().hex[:12]}")
+    writer = f"{what_for}-{uuid.uuid4().hex[:12]}"
+    database = _open(data_dir, database_url, SystemClock(), writer, root_key=root_key)
     try:
         yield database
     finally:
@@ -354,6 +369,7 @@ def _open(
     *,
     subscribers: Subscribers | None = None,
     regions: frozenset[Region] = frozenset(),
+    root_key: RootKeyChoice = FILE_ROOT_KEY,
 ) -> Database:
     """Open the store with its root key, which the first start makes."""
     entropy = SystemEntropy()
@@ -381,5 +397,11 @@ def _open(
         finally:
             database.close()
 
-    root = keys.FileRootKey(data_dir / "root.key", clock=clock, entropy=entropy)
-    return opened(keys.open_root_key(root, store_holds_keys))
+    provider = keys.root_key_provider(root_key, data_dir, clock=clock, entropy=entropy)
+    database = opened(keys.open_root_key(provider, store_holds_keys))
+    try:
+        database.read(keys.settle_macs)
+    except ConfigurationError:
+        database.close()
+        raise
+    return database

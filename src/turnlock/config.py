@@ -21,6 +21,20 @@ DEFAULT_ACCOUNT = AccountId("123456789012")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RootKeyChoice:
+    """Where the root key comes from."""
+
+    spec: str = "file"
+    """`file` (DIR/root.key), `file:PATH`, `env:NAME`, `passphrase`, `command:COMMAND` or `pkcs11:URI`."""
+    passphrase: str | None = field(default=None, repr=False)
+    """What the operator typed; None for all but `passphrase`."""
+
+
+FILE_ROOT_KEY = RootKeyChoice()
+"""A file in the data directory, which the first start makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """One server's configuration."""
 
@@ -31,6 +45,7 @@ class Config:
     """The account that the first start makes."""
     database: str | None = field(default=None, repr=False)
     """A postgresql:// URL (it may hold a password), or None for SQLite inside the data directory."""
+    root_key: RootKeyChoice = FILE_ROOT_KEY
     workers: int = 1
     regions: frozenset[Region]
     tls_certificate: Path | None = None

@@ -44,6 +44,7 @@ from turnlock.errors import (
     ThrottlingException,
 )
 from turnlock.gate import pass_through, record_refusal
+from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
 from turnlock.wire import HttpRequest, HttpResponse
 
@@ -299,9 +300,10 @@ def serve(config: Config, make: Callable[[], Application] | None = None) -> None
     """Listen and serve until SIGINT or SIGTERM; each worker is a process with an application of its own.
 
     `make` builds a worker's application; by default it is `app.build(config)`. ConfigurationError when another process
-    listens at the address.
+    listens at the address, or while the root key is being rotated.
     """
     _refuse_taken_address(config)
+    hold_served(config.data_dir)
     granian = listener(config)
     _guard_process()
     _warn_of_swap()

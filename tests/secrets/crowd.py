@@ -90,5 +90,5 @@ def _rows(unit: Unit, secret: Secret, number: int) -> Iterator[tuple[Any, dict[s
             "created_at": unit.now,
         },
     )
-    mac = store._mac(unit, secret.arn, "AWSCURRENT", version_id)
+    mac = store.label_mac(unit, secret.arn, "AWSCURRENT", version_id)
     yield staging_labels, {**owner, "label": "AWSCURRENT", "version_id": version_id, "mac": mac}

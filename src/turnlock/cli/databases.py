@@ -50,6 +50,7 @@ def databases() -> None:
 @options.account_id
 @options.data_dir
 @options.database
+@options.root_key
 def add(
     name: str,
     is_cluster: bool,
@@ -57,6 +58,7 @@ def add(
     account_id: AccountId,
     data_dir: Path,
     database: str | None,
+    root_key: str,
     **given: Any,
 ) -> None:
     """Register NAME, so that DescribeDBInstances and DescribeDBClusters know it, and print its ARN."""
@@ -64,9 +66,10 @@ def add(
     from turnlock import databases as room  # noqa: PLC0415
 
     logs.configure()
+    choice = options.root_key_choice(root_key, data_dir)
     action = room.REGISTER_CLUSTER if is_cluster else room.REGISTER_INSTANCE
     request = _cluster_request(name, given) if is_cluster else _instance_request(name, given)
-    with app.existing_store(data_dir, database, "databases") as store:
+    with app.existing_store(data_dir, database, "databases", choice) as store:
         answer = app.act_as_root(store, "rds", action, request, account_id=account_id, region=region)
     click.echo(answer["DBCluster"]["DBClusterArn"] if is_cluster else answer["DBInstance"]["DBInstanceArn"])
 

@@ -16,6 +16,7 @@ from turnlock.core.arn import AccountId
 @options.data_dir
 @options.listen
 @options.database
+@options.root_key
 @click.option(
     "--account-id",
     metavar="N",
@@ -62,6 +63,7 @@ def serve(
     data_dir: Path,
     listen: str,
     database: str | None,
+    root_key: str,
     account_id: AccountId,
     workers: int,
     regions: str | None,
@@ -85,6 +87,7 @@ def serve(
         port=port,
         account_id=account_id,
         database=database,
+        root_key=options.root_key_choice(root_key, data_dir),
         workers=workers,
         regions=parse_regions(regions),
         tls_certificate=tls_cert,

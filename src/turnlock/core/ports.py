@@ -39,6 +39,10 @@ class RootKeyring(Protocol):
         """Return a 32-byte MAC of `message` under a key derived from the root key for this purpose alone."""
         ...
 
+    def settle(self, fits: Callable[[], bool]) -> bool:
+        """Make `mac` use the root key under which `fits` holds, of those that there are; False when it holds under none."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""

@@ -18,12 +18,14 @@ from turnlock.databases.embedded import EmbeddedPostgres
 from turnlock.databases.mariadb import EmbeddedMariaDB
 from turnlock.databases.provider import Provider
 from turnlock.databases.scope import reasons
+from turnlock.databases.store import MACS
 
 REGISTER_CLUSTER = clusters.REGISTER
 REGISTER_INSTANCE = instances.REGISTER
 
 __all__ = [
     "ACTIONS",
+    "MACS",
     "REGISTER_CLUSTER",
     "REGISTER_INSTANCE",
     "Authorities",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.databases.model import DbResource, Kind, Status
 from turnlock.databases.tables import OWNER, database_tags, databases
 from turnlock.errors import SealBroken
-from turnlock.keys import associated_data
+from turnlock.keys import RootMacs, associated_data
 from turnlock.storage import Unit
 
 log = structlog.get_logger(__name__)
@@ -202,21 +202,26 @@ def _columns(unit: Unit, resource: DbResource) -> dict[str, object]:
 
 def _resource(unit: Unit, found: Any) -> DbResource:
     values = dict(found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
-    mac = bytes(values.pop("mac"))
-    resource = DbResource(
-        **{
-            **values,
-            "kind": Kind(found.kind),
-            "status": Status(found.status),
-            "settings": msgspec.json.decode(found.settings),
-        }
-    )
+    mac, resource = bytes(values["mac"]), _value(values)
     if not hmac.compare_digest(mac, _mac(unit, resource)):
         log.error("a row was not written by this server", action="seal_broken", resource=resource.arn)
         raise SealBroken(f"The row of {resource.arn} was not written by this server.")
     return resource
 
 
+def _value(row: Mapping[str, Any]) -> DbResource:
+    decoded = {
+        "kind": Kind(row["kind"]),
+        "status": Status(row["status"]),
+        "settings": msgspec.json.decode(row["settings"]),
+    }
+    return DbResource(**{**{name: value for name, value in row.items() if name != "mac"}, **decoded})
+
+
 def _mac(unit: Unit, resource: DbResource) -> bytes:
     covered = [msgspec.json.encode(getattr(resource, name)) for name in _COVERED]
     return unit.keyring.mac("database", associated_data(resource.arn, *covered))
+
+
+MACS: Final = (RootMacs(table=databases, mac_of=lambda unit, row: _mac(unit, _value(row))),)
+"""What a rotation of the root key writes anew."""

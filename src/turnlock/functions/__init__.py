@@ -28,6 +28,7 @@ from turnlock.functions.model import (
 from turnlock.functions.own.api import ACTIONS_AT_REST
 from turnlock.functions.own.catalogue import find_own, find_version, role_credentials
 from turnlock.functions.own.permissions import lets_service_invoke
+from turnlock.functions.own.store import MACS
 from turnlock.functions.pool import PoolLimits
 from turnlock.functions.runner import Functions
 from turnlock.functions.service import LambdaService
@@ -36,6 +37,7 @@ __all__ = [
     "ACTIONS_AT_REST",
     "HOSTED",
     "LOGS_ACTIONS",
+    "MACS",
     "Fault",
     "FaultKind",
     "FunctionArn",

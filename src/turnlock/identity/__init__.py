@@ -37,6 +37,7 @@ from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.iam.api import IAM_ACTIONS
 from turnlock.identity.iam.lookup import find_role
 from turnlock.identity.iam.providers_store import KeysWanted
+from turnlock.identity.iam.root_macs import MACS
 from turnlock.identity.key_uses import KeyUsed, KeyUses, note_use
 from turnlock.identity.model import (
     Credential,
@@ -61,6 +62,7 @@ from turnlock.identity.web_identity import web_caller
 
 __all__ = [
     "IAM_ACTIONS",
+    "MACS",
     "SIMULATE_ACTIONS",
     "STS_ACTIONS",
     "STS_NOT_YET",

@@ -20,6 +20,8 @@ from turnlock.keys.model import MANAGED_ALIAS, KeyOwner, KeyState, KmsKey, assoc
 from turnlock.keys.private_file import write_private
 from turnlock.keys.recent import Recent
 from turnlock.keys.root import FileRootKey, RootKeyProvider, open_root_key
+from turnlock.keys.root_choice import root_key_provider
+from turnlock.keys.root_rotation import MACS, Progress, Proof, Report, RootMacs, prove, rewrap, settle_macs
 from turnlock.keys.rotation import ROTATE, rotate_due
 from turnlock.keys.sealing import (
     check_root_key,
@@ -37,6 +39,7 @@ from turnlock.keys.sealing import (
 __all__ = [
     "DESTROY",
     "KMS_RIGHTS",
+    "MACS",
     "MANAGED_ALIAS",
     "ROTATE",
     "FileRootKey",
@@ -45,9 +48,13 @@ __all__ = [
     "Keyring",
     "KmsKey",
     "NoKeyring",
+    "Progress",
+    "Proof",
     "Recent",
+    "Report",
     "RootKey",
     "RootKeyProvider",
+    "RootMacs",
     "associated_data",
     "check_root_key",
     "destroy",
@@ -56,11 +63,15 @@ __all__ = [
     "kms_actions",
     "managed_key",
     "open_root_key",
+    "prove",
     "resolve_key",
+    "rewrap",
+    "root_key_provider",
     "rotate_due",
     "seal",
     "seal_field",
     "seal_under",
+    "settle_macs",
     "taken_apart",
     "unseal",
     "unseal_field",

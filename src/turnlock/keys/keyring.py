@@ -7,7 +7,7 @@ purposes cannot be mixed up, and no derived key tells anything of another.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -48,17 +48,18 @@ def draw_root_key(entropy: Entropy, created_at: datetime) -> RootKey:
 class Keyring:
     """Implements `core.ports.RootKeyring` over one or more root keys, the oldest first.
 
-    The newest wraps, every one unwraps. `mac` stays with the oldest: a MAC is compared by making it again, so it must
-    come out the same after a newer root key was added.
+    The newest wraps, every one unwraps. A MAC is compared by making it again, so all of a store's MACs are under one root
+    key: the oldest, until `settle` has seen which it is. Writing them anew under the newest is `root_rotation`'s work.
     """
 
     def __init__(self, roots: Sequence[RootKey], entropy: Entropy) -> None:
         if not roots:
             raise ValueError("a keyring needs a root key")
         self._entropy = entropy
+        self._roots = {root.key_id: root for root in roots}
         self._wrappers = {root.key_id: AESGCM(_derived(root.secret, KEY_BYTES, _WRAP)) for root in roots}
         self._newest = roots[-1].key_id
-        self._oldest = roots[0].secret
+        self._macs_with = roots[0].key_id
         self._mac_keys: dict[str, bytes] = {}
 
     def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:
@@ -79,8 +80,27 @@ class Keyring:
         """Return HMAC-SHA256 of `message` under the key of this purpose: 32 bytes."""
         key = self._mac_keys.get(purpose)
         if key is None:
-            key = self._mac_keys[purpose] = _derived(self._oldest, KEY_BYTES, _MAC, purpose)
+            secret = self._roots[self._macs_with].secret
+            key = self._mac_keys[purpose] = _derived(secret, KEY_BYTES, _MAC, purpose)
         return hmac.digest(key, message, "sha256")
+
+    def settle(self, fits: Callable[[], bool]) -> bool:
+        """Make `mac` use the root key under which `fits` holds; False, and the oldest, when it holds under none."""
+        for key_id in (*self._roots, next(iter(self._roots))):
+            self._macs_with = key_id
+            self._mac_keys.clear()
+            if fits():
+                return True
+        return False
+
+    def newest(self) -> Keyring:
+        """Return a keyring over the newest root key alone."""
+        return Keyring([self._roots[self._newest]], self._entropy)
+
+    @property
+    def size(self) -> int:
+        """How many root keys there are: two while a rotation is under way."""
+        return len(self._roots)
 
 
 class NoKeyring:
@@ -97,6 +117,10 @@ class NoKeyring:
     def mac(self, purpose: str, message: bytes) -> bytes:  # noqa: ARG002
         """Raise ConfigurationError."""
         raise ConfigurationError("There is no root key yet.")
+
+    def settle(self, fits: Callable[[], bool]) -> bool:  # noqa: ARG002
+        """Say that there is nothing under which anything could hold."""
+        return False
 
 
 def _derived(secret: bytes, length: int, *info: str) -> bytes:

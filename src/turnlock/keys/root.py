@@ -25,7 +25,7 @@ from turnlock.keys.aead import KEY_BYTES
 from turnlock.keys.keyring import Keyring, RootKey, draw_root_key
 from turnlock.keys.private_file import write_private
 
-_FIRST_LINE: Final = "turnlock-root-keys 1"
+FIRST_LINE: Final = "turnlock-root-keys 1"
 _MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"
 _LONGEST: Final = 65_536
 
@@ -33,12 +33,28 @@ _LONGEST: Final = 65_536
 class RootKeyProvider(Protocol):
     """Keeps the root keys outside the store. One that never gives its keys away brings a keyring of its own."""
 
+    @property
+    def named(self) -> str:
+        """What an operator calls it, such as `file:/etc/turnlock/root.key`; nothing secret."""
+        ...
+
     def load(self) -> RootKeyring | None:
         """Return a keyring over the root keys, None when there are none yet. Raises ConfigurationError."""
         ...
 
     def create(self) -> RootKeyring:
         """Make the first root key, durably, and return its keyring. Raises ConfigurationError."""
+        ...
+
+    def successor(self) -> RootKeyring:
+        """Return a keyring over a newer root key alone, which it makes, durably, unless an unfinished rotation did.
+
+        From then on `load` knows both. Raises ConfigurationError where this provider cannot make one.
+        """
+        ...
+
+    def retire(self) -> None:
+        """Forget every root key but the newest, for good."""
         ...
 
 
@@ -58,6 +74,25 @@ def open_root_key(provider: RootKeyProvider, store_holds_keys: Callable[[], bool
     return provider.create()
 
 
+class GivenRootKey:
+    """What providers have in common whose keys an operator keeps elsewhere: they make none, and forget none."""
+
+    named = ""
+
+    def create(self) -> RootKeyring:
+        """Raise ConfigurationError."""
+        raise ConfigurationError(f"{self.named} gives no root key: make one of 32 random bytes there.")
+
+    def successor(self) -> RootKeyring:
+        """Raise ConfigurationError."""
+        raise ConfigurationError(
+            f"{self.named} cannot make a root key: put a new one somewhere and name it with --to."
+        )
+
+    def retire(self) -> None:
+        """Do nothing: the operator, who put the old root key there, takes it away."""
+
+
 class FileRootKey:
     """Root keys in a file that only its owner may read."""
 
@@ -65,6 +100,11 @@ class FileRootKey:
         self._path = path
         self._clock = clock
         self._entropy = entropy
+
+    @property
+    def named(self) -> str:
+        """`file:` and the path."""
+        return f"file:{self._path}"
 
     def load(self) -> Keyring | None:
         """Read the file; None when there is none.
@@ -93,6 +133,32 @@ class FileRootKey:
             ) from error
         return Keyring([root], self._entropy)
 
+    def successor(self) -> Keyring:
+        """Return a keyring over the file's newest root key, added to it unless there are two. Raises ConfigurationError."""
+        roots = self._roots()
+        if len(roots) == 1:
+            roots.append(draw_root_key(self._entropy, self._clock.now()))
+            self._replace(roots)
+        return Keyring(roots[-1:], self._entropy)
+
+    def retire(self) -> None:
+        """Leave the newest root key alone in the file. Raises ConfigurationError."""
+        self._replace(self._roots()[-1:])
+
+    def _roots(self) -> list[RootKey]:
+        text = _read_private(self._path)
+        if text is None:
+            raise ConfigurationError(f"There is no root key file {self._path}.")
+        return parse_root_keys(text, self._path)
+
+    def _replace(self, roots: list[RootKey]) -> None:
+        try:
+            write_private(self._path, format_root_keys(roots), replace=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The root key file {self._path} cannot be written: {error.strerror}."
+            ) from error
+
 
 def format_root_keys(roots: list[RootKey]) -> str:
     """Return the text of a root key file."""
@@ -100,13 +166,13 @@ def format_root_keys(roots: list[RootKey]) -> str:
         f"{root.key_id.hex()} {root.created_at.astimezone(UTC).strftime(_MOMENT)} {base64.b64encode(root.secret).decode()}"
         for root in roots
     )
-    return "\n".join((_FIRST_LINE, *lines, ""))
+    return "\n".join((FIRST_LINE, *lines, ""))
 
 
 def parse_root_keys(text: str, path: Path) -> list[RootKey]:
     """Read the text of a root key file, strictly. Raises ConfigurationError that names `path` and a line, no content."""
     first, *lines = text.split("\n")
-    if first != _FIRST_LINE or len(lines) < 2 or lines[-1]:
+    if first != FIRST_LINE or len(lines) < 2 or lines[-1]:
         raise ConfigurationError(
             f"The file {path} is not a root key file of a format that this version reads."
         )

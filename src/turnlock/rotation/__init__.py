@@ -9,11 +9,13 @@ show a value.
 from turnlock.rotation.api import ACTIONS, manage
 from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
+from turnlock.rotation.masters import MACS
 from turnlock.rotation.plans import EventRecorded, PlanBegun
 from turnlock.rotation.scheduler import Limits, Scheduler
 
 __all__ = [
     "ACTIONS",
+    "MACS",
     "SUBSCRIBERS",
     "EventRecorded",
     "Limits",

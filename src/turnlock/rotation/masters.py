@@ -8,6 +8,7 @@ here with the secret. A function's session policy names the master secret only w
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -15,6 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from turnlock import secrets
 from turnlock.core.arn import Arn
 from turnlock.errors import InvalidRequestException, SealBroken
+from turnlock.keys import RootMacs
 from turnlock.rotation.values import current_value, text_member
 from turnlock.secrets import Secret, parse_secret_id
 from turnlock.storage import Unit, metadata
@@ -116,3 +118,11 @@ def _key(secret: Secret) -> tuple[ColumnElement[bool], ...]:
 
 def _mac(unit: Unit, secret_arn: str, master_arn: str) -> bytes:
     return unit.keyring.mac("rotation-master", f"{secret_arn}\0{master_arn}".encode())
+
+
+MACS: Final = (
+    RootMacs(
+        table=rotation_masters, mac_of=lambda unit, row: _mac(unit, row["secret_arn"], row["master_arn"])
+    ),
+)
+"""What a rotation of the root key writes anew."""

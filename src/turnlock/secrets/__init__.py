@@ -36,6 +36,7 @@ from turnlock.secrets.model import (
 from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
 from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
+from turnlock.secrets.root_macs import MACS
 from turnlock.secrets.store import due_for_rotation, find_secret, find_version, postpone_rotation
 from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import copy_value, open_value
@@ -45,6 +46,7 @@ __all__ = [
     "AWSCURRENT",
     "AWSPENDING",
     "AWSPREVIOUS",
+    "MACS",
     "PURGE",
     "REPLICATE",
     "SUBSCRIBERS",

@@ -95,6 +95,11 @@ def check_text(member: str, text: str) -> None:
         raise InvalidParameterException(f"{member} must not contain the null character.")
 
 
+def secret_arn(account_id: str, region: str, name: str, suffix: str) -> str:
+    """Return a secret's full ARN."""
+    return f"arn:{partition_of(region)}:secretsmanager:{region}:{account_id}:secret:{name}-{suffix}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
     """What a secret says of its rotation; the rules are kept as AWS shows them."""
@@ -145,8 +150,7 @@ class Secret:
     """The full ARN, suffix included."""
 
     def __post_init__(self) -> None:
-        partition, owner = partition_of(self.region), f"{self.region}:{self.account_id}"
-        arn = f"arn:{partition}:secretsmanager:{owner}:secret:{self.name}-{self.suffix}"
+        arn = secret_arn(self.account_id, self.region, self.name, self.suffix)
         object.__setattr__(self, "arn", arn)
 
     @property

@@ -37,13 +37,15 @@ def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
     )
     if policy is not None:
         unit.connection.execute(
-            resource_policies.insert().values(**_owner(secret), policy=policy, mac=_mac(unit, secret, policy))
+            resource_policies.insert().values(
+                **_owner(secret), policy=policy, mac=policy_mac(unit, secret.arn, policy)
+            )
         )
 
 
 def _read(unit: Unit, secret: Secret) -> str | None:
     for policy, mac in _POLICY.rows(unit, _owner(secret)):
-        if not hmac.compare_digest(_mac(unit, secret, policy), bytes(mac)):
+        if not hmac.compare_digest(policy_mac(unit, secret.arn, policy), bytes(mac)):
             raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
         return str(policy)
     return None
@@ -53,6 +55,7 @@ def _owner(secret: Secret) -> dict[str, str]:
     return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
 
 
-def _mac(unit: Unit, secret: Secret, policy: str) -> bytes:
+def policy_mac(unit: Unit, secret_arn: str, policy: str) -> bytes:
+    """Return the MAC that a resource policy's row must have."""
     # An ARN holds no NUL, so the joined text has one reading.
-    return unit.keyring.mac("resource-policy", f"{secret.arn}\0{policy}".encode())
+    return unit.keyring.mac("resource-policy", f"{secret_arn}\0{policy}".encode())

@@ -113,7 +113,7 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
             **dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True)),
             "label": label,
             "version_id": version_id,
-            "mac": _mac(unit, secret.arn, label, version_id),
+            "mac": label_mac(unit, secret.arn, label, version_id),
         }
         for label, version_id in labels.items()
         if secret.labels.get(label) != version_id
@@ -372,12 +372,13 @@ def _maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def _mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
+def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
+    """Return the MAC that a staging label's row must have."""
     # No part can hold a NUL, so the joined text has one reading.
     return unit.keyring.mac("staging-label", f"{arn}\0{label}\0{version_id}".encode())
 
 
 def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
-    if not hmac.compare_digest(_mac(unit, arn, label, version_id), mac):
+    if not hmac.compare_digest(label_mac(unit, arn, label, version_id), mac):
         log.error("a label was not written by this server", action="seal_broken", owner=arn, part=label)
         raise SealBroken(f"The staging label {label} of {arn} was not written by this server.")

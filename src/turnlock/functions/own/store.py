@@ -16,7 +16,7 @@ from turnlock.functions.own.tables import (
     function_versions,
     functions,
 )
-from turnlock.identity.iam.records import Records, broken
+from turnlock.identity.iam.records import Records, broken, root_macs_of
 from turnlock.storage import Unit
 
 FUNCTIONS: Final = Records(
@@ -55,6 +55,11 @@ POLICIES: Final = Records(
         "qualifier": one.qualifier,
     },
 )
+
+MACS: Final = tuple(
+    root_macs_of(table) for table in (functions, function_versions, function_aliases, function_policies)
+)
+"""What a rotation of the root key writes anew."""
 
 
 def find_function(unit: Unit, account_id: AccountId, region: Region, name: str) -> OwnFunction | None:

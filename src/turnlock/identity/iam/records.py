@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import EntityAlreadyExistsException, SealBroken
+from turnlock.keys import RootMacs
 from turnlock.storage import Unit
 
 log = structlog.get_logger(__name__)
@@ -93,7 +94,17 @@ class Records(Generic[T]):
         return [self.table.c[name] == value for name, value in keys.items()]
 
     def _mac(self, unit: Unit, body: str) -> bytes:
-        return unit.keyring.mac(_PURPOSE, f"{self.table.name}\0{body}".encode())
+        return body_mac(unit, self.table, body)
+
+
+def root_macs_of(table: Table) -> RootMacs:
+    """Return what a rotation of the root key must know of a table of records."""
+    return RootMacs(table=table, mac_of=lambda unit, row: body_mac(unit, table, row["body"]))
+
+
+def body_mac(unit: Unit, table: Table, body: str) -> bytes:
+    """Return the MAC that a row with this body must have."""
+    return unit.keyring.mac(_PURPOSE, f"{table.name}\0{body}".encode())
 
 
 _PURPOSE: Final = "iam-row"

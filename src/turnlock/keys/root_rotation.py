@@ -1,0 +1,228 @@
+"""Another root key: every material is wrapped anew, every MAC is made anew, in one transaction.
+
+    1. A new root key is made, beside the old one; both are known from then on, and either opens the store.
+    2. In one transaction, each material and each MAC of the store is checked under the old key and written under the new.
+       What fits neither key ends it, and nothing was changed: a forged row must not become a good one.
+    3. Proof: the whole store is read again, and every row must fit the new key.
+    4. The old root key is forgotten.
+
+A kill before the commit of (2) leaves the store wholly under the old key, after it wholly under the new; which of the two,
+`settle` sees from the rows themselves. Whatever was done is found done when the rotation is run again, and it goes on.
+
+No server may run meanwhile: it would hold the old key in memory.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, bindparam, func, select, update
+
+from turnlock.core.ports import RootKeyring
+from turnlock.errors import ConfigurationError, SealBroken
+from turnlock.keys.model import material_context
+from turnlock.keys.row_macs import row_mac
+from turnlock.keys.tables import kms_aliases, kms_grants, kms_key_materials, kms_key_policies, kms_keys
+from turnlock.storage import Database, Unit
+
+_BATCH: Final = 1_000
+"""Rows that are read and written at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootMacs:
+    """One table whose rows have a MAC under the root key."""
+
+    table: Table
+    mac_of: Callable[[Unit, Mapping[str, Any]], bytes]
+    """Returns the MAC that a row of `rows` must have, by the unit's keyring."""
+    rows: Select[Any] | None = None
+    """Reads every row with its key, its MAC, and what `mac_of` needs; None for the table's own columns."""
+
+
+def _whole_row(table: Table) -> RootMacs:
+    return RootMacs(table=table, mac_of=lambda unit, row: row_mac(unit.keyring, table, row))
+
+
+MACS: Final = tuple(_whole_row(table) for table in (kms_keys, kms_aliases, kms_key_policies, kms_grants))
+"""KMS's own tables with MACs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a rotation is with one table."""
+
+    table: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was read after a rotation: every row was checked, and fits the new root key."""
+
+    materials: int
+    macs: int
+
+
+Report = Callable[[Progress], None]
+
+
+def rewrap(
+    database: Database, old: RootKeyring, new: RootKeyring, macs: Sequence[RootMacs], report: Report
+) -> None:
+    """Put the whole store under `new`, in one transaction. Raises ConfigurationError for a row that fits neither key."""
+
+    def work(unit: Unit) -> None:
+        old.settle(lambda: _fits_some_row(_under(unit, old)))
+        _rewrap_materials(unit, old, new, report)
+        for one in macs:
+            _remake(unit, old, new, one, report)
+
+    database.write(work)
+
+
+def prove(database: Database, new: RootKeyring, macs: Sequence[RootMacs]) -> Proof:
+    """Read the whole store and return how much fits `new`. Raises ConfigurationError for a row that does not."""
+
+    def work(unit: Unit) -> Proof:
+        materials = 0
+        for batch in _batches(unit, select(kms_key_materials)):
+            for row in batch:
+                _require_opened(new, row)
+            materials += len(batch)
+        inside = _under(unit, new)
+        checked = sum(_check(inside, one) for one in macs)
+        return Proof(materials=materials, macs=checked)
+
+    return database.read(work)
+
+
+def settle_macs(unit: Unit) -> None:
+    """Let the unit's keyring see under which of its root keys the store's MACs are. Raises ConfigurationError for none."""
+    if not unit.keyring.settle(lambda: _fits_some_row(unit)):
+        raise ConfigurationError(
+            "The root key does not open this store; start with the root key that the store was made with."
+        )
+
+
+def _under(unit: Unit, keyring: RootKeyring) -> Unit:
+    """Return the same unit of work with another keyring."""
+    other = copy(unit)
+    other.keyring = keyring
+    return other
+
+
+def _fits_some_row(unit: Unit) -> bool:
+    """Tell whether any key's row has its MAC under the keyring; true where there is none.
+
+    Any, not every: one forged row must be found as a forged row, and not keep the whole store from opening.
+    """
+    rows = unit.connection.execute(select(kms_keys).limit(100)).mappings().all()
+    return not rows or any(
+        hmac.compare_digest(row_mac(unit.keyring, kms_keys, dict(row)), bytes(row["mac"])) for row in rows
+    )
+
+
+def _rewrap_materials(unit: Unit, old: RootKeyring, new: RootKeyring, report: Report) -> None:
+    done, total = 0, _count(unit, kms_key_materials)
+    for batch in _batches(unit, select(kms_key_materials)):
+        changed = []
+        for row in batch:
+            if _opened(new, row) is None:
+                sealed = new.wrap(_require_opened(old, row), context=_context(row))
+                changed.append({**_key(kms_key_materials, row), "sealed": sealed})
+        _write(unit, kms_key_materials, changed)
+        done += len(batch)
+        report(Progress(table=kms_key_materials.name, done=done, total=total))
+
+
+def _remake(unit: Unit, old: RootKeyring, new: RootKeyring, macs: RootMacs, report: Report) -> None:
+    before, after = _under(unit, old), _under(unit, new)
+    done, total = 0, _count(unit, macs.table)
+    for batch in _batches(unit, _rows(macs)):
+        changed = []
+        for row in batch:
+            wanted = macs.mac_of(after, row)
+            if hmac.compare_digest(wanted, bytes(row["mac"])):
+                continue
+            if not hmac.compare_digest(macs.mac_of(before, row), bytes(row["mac"])):
+                raise _forged(macs.table, row)
+            changed.append({**_key(macs.table, row), "mac": wanted})
+        _write(unit, macs.table, changed)
+        done += len(batch)
+        report(Progress(table=macs.table.name, done=done, total=total))
+
+
+def _check(unit: Unit, macs: RootMacs) -> int:
+    checked = 0
+    for batch in _batches(unit, _rows(macs)):
+        for row in batch:
+            if not hmac.compare_digest(macs.mac_of(unit, row), bytes(row["mac"])):
+                raise _forged(macs.table, row)
+        checked += len(batch)
+    if checked != _count(unit, macs.table):
+        raise ConfigurationError(
+            f"Some rows of {macs.table.name} belong to nothing and could not be checked."
+        )
+    return checked
+
+
+def _rows(macs: RootMacs) -> Select[Any]:
+    return select(macs.table) if macs.rows is None else macs.rows
+
+
+def _batches(unit: Unit, statement: Select[Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Yield all rows in batches. They are read first: not every store reads on while rows are written."""
+    rows = [dict(row) for row in unit.connection.execute(statement).mappings()]
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _count(unit: Unit, table: Table) -> int:
+    return int(unit.connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _opened(keyring: RootKeyring, row: Mapping[str, Any]) -> bytes | None:
+    try:
+        return keyring.unwrap(bytes(row["sealed"]), context=_context(row))
+    except SealBroken:
+        return None
+
+
+def _require_opened(keyring: RootKeyring, row: Mapping[str, Any]) -> bytes:
+    material = _opened(keyring, row)
+    if material is None:
+        raise _forged(kms_key_materials, row)
+    return material
+
+
+def _context(row: Mapping[str, Any]) -> bytes:
+    return material_context(row["account_id"], row["region"], row["key_id"], row["material_id"])
+
+
+def _key(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"_{column.name}": row[column.name] for column in table.primary_key.columns}
+
+
+def _write(unit: Unit, table: Table, changed: Sequence[Mapping[str, Any]]) -> None:
+    if not changed:
+        return
+    names = [column.name for column in table.primary_key.columns]
+    value = "sealed" if "sealed" in changed[0] else "mac"
+    statement = (
+        update(table)
+        .where(*(table.c[name] == bindparam(f"_{name}") for name in names))
+        .values({value: bindparam(f"_new_{value}")})
+    )
+    rows = [{**{k: v for k, v in row.items() if k != value}, f"_new_{value}": row[value]} for row in changed]
+    unit.connection.execute(statement, rows)
+
+
+def _forged(table: Table, row: Mapping[str, Any]) -> ConfigurationError:
+    place = ", ".join(str(row[column.name]) for column in table.primary_key.columns)
+    return ConfigurationError(f"A row of {table.name} fits neither root key ({place}); nothing was changed.")

@@ -1,0 +1,38 @@
+"""The rows of secrets that have a MAC under the root key: what a rotation of it writes anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, and_, select
+
+from turnlock.keys import RootMacs
+from turnlock.secrets.model import secret_arn
+from turnlock.secrets.policy_store import policy_mac
+from turnlock.secrets.store import label_mac
+from turnlock.secrets.tables import OWNER, resource_policies, secrets, staging_labels
+from turnlock.storage import Unit
+
+
+def _label_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
+    return label_mac(unit, _arn(row), row["label"], row["version_id"])
+
+
+def _policy_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
+    return policy_mac(unit, _arn(row), row["policy"])
+
+
+def _with_suffix(table: Table) -> Select[Any]:
+    of_secret = and_(*(table.c[name] == secrets.c[name] for name in OWNER))
+    return select(*table.c, secrets.c.suffix).join(secrets, of_secret)
+
+
+def _arn(row: Mapping[str, Any]) -> str:
+    return secret_arn(row["account_id"], row["region"], row["name"], row["suffix"])
+
+
+MACS: Final = (
+    RootMacs(table=staging_labels, mac_of=_label_mac, rows=_with_suffix(staging_labels)),
+    RootMacs(table=resource_policies, mac_of=_policy_mac, rows=_with_suffix(resource_policies)),
+)
