@@ -137,3 +137,4 @@ def test_a_grace_period_that_is_no_usable_number_is_a_day(hours: object, expecte
     named = {"rotationStrategy": "dual-passwords", "gracePeriodHours": hours}
     assert grace_period(named) == timedelta(hours=expected)
     assert grace_period({"gracePeriodHours": hours}) is None
+    assert grace_period({"gracePeriodHours": hours}, always=True) == timedelta(hours=expected)

@@ -68,7 +68,9 @@ class HostedFunction:
     supports_probe: bool = False
     """True when it answers the extra step `probe`, so that rotation can recover by what the database accepts."""
     keeps_current: bool = False
-    """True when AWSCURRENT's credential stays valid throughout: alternating users."""
+    """True when AWSCURRENT's credential stays valid throughout: alternating users, two passwords."""
+    keeps_previous: bool = False
+    """True when AWSPREVIOUS's stays valid until the step `discardPrevious`, whatever the secret says of a strategy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,13 @@ HOSTED: Final = _table(
         name="RDSManagedMasterUserRotation",
         handler="turnlock.rotators.rds_master.lambda_handler",
         supports_probe=True,
+    ),
+    HostedFunction(
+        name="SecretsManagerRedisACLRotationDualPasswords",
+        handler="turnlock.rotators.redis_dual_passwords.lambda_handler",
+        supports_probe=True,
+        keeps_current=True,
+        keeps_previous=True,
     ),
 )
 """Every function that this server can run, by name. They have one version, `$LATEST`."""

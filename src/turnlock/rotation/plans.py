@@ -120,9 +120,11 @@ def begin_plan(
 
 def plan_discard(unit: Unit, secret: Secret, row: PlanRow) -> None:
     """Write the plan that ends what a rotation has left valid beside its result, once the secret's grace period is over."""
-    grace = grace_period(current_value(unit, secret))
     hosted = functions.find_hosted(row.function_arn)
-    if grace is None or hosted is None or not hosted.supports_probe:
+    if hosted is None or not hosted.supports_probe:
+        return
+    grace = grace_period(current_value(unit, secret), always=hosted.keeps_previous)
+    if grace is None:
         return
     plan = discard(token=row.plan.token, now=unit.now, starts_at=unit.now + grace)
     insert_plan(unit, secret, row.function_arn, plan, row.host_key)

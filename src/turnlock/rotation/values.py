@@ -40,12 +40,14 @@ def text_member(value: Mapping[str, Any], name: str) -> str | None:
     return member if isinstance(member, str) and member else None
 
 
-def grace_period(value: Mapping[str, Any]) -> timedelta | None:
+def grace_period(value: Mapping[str, Any], *, always: bool = False) -> timedelta | None:
     """Return how long the old one of two passwords stays valid; None for a secret whose strategy has no second password.
+
+    `always`: the function has no other strategy.
 
     A `gracePeriodHours` that is no number from 0 to 999 days counts as absent: nobody is locked out by a slip.
     """
-    if value.get("rotationStrategy") != DUAL_PASSWORDS:
+    if not always and value.get("rotationStrategy") != DUAL_PASSWORDS:
         return None
     hours = value.get("gracePeriodHours", GRACE_HOURS)
     usable = isinstance(hours, int | float) and not isinstance(hours, bool) and 0 <= hours <= _MOST_HOURS
