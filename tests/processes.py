@@ -212,10 +212,16 @@ class ServerProcess:
         self.require_gone(members)
         self._process = None
 
-    def client(self, **settings: Any) -> Client:
-        """Return boto3's client for the root user; `settings` are botocore's, and nothing is retried by default."""
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The root user's access key: its id and its secret."""
         profile = configparser.ConfigParser()
         profile.read(self.data_dir / "credentials")
+        return profile["default"]["aws_access_key_id"], profile["default"]["aws_secret_access_key"]
+
+    def client(self, **settings: Any) -> Client:
+        """Return boto3's client for the root user; `settings` are botocore's, and nothing is retried by default."""
+        key_id, secret = self.credentials
         defaults: dict[str, Any] = {
             "connect_timeout": 5,
             "read_timeout": 30,
@@ -226,8 +232,8 @@ class ServerProcess:
             "secretsmanager",
             region_name=REGION,
             endpoint_url=f"http://127.0.0.1:{self.port}",
-            aws_access_key_id=profile["default"]["aws_access_key_id"],
-            aws_secret_access_key=profile["default"]["aws_secret_access_key"],
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
             config=ClientConfig(**{**defaults, **settings}),
         )
 

@@ -14,6 +14,7 @@ from turnlock.cli import demo
 from turnlock.cli.accounts import accounts
 from turnlock.cli.databases import databases
 from turnlock.cli.explain import explain
+from turnlock.cli.functions import functions
 from turnlock.cli.keys import keys
 from turnlock.cli.serve import serve
 from turnlock.errors import ConfigurationError
@@ -30,6 +31,7 @@ cli.add_command(accounts)
 cli.add_command(databases)
 cli.add_command(keys)
 cli.add_command(explain)
+cli.add_command(functions)
 cli.add_command(demo.demo)
 
 

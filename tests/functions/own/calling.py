@@ -91,6 +91,8 @@ class Caller:
     def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
         service = self.services[self.service]
         passage = service.passages[operation]
+        for member in passage.operation.model.idempotent_members:
+            parameters.setdefault(member, str(uuid.uuid4()))
         if service.contract.protocol == "query":
             request: Mapping[str, Any] = passage.operation.parse(parameters)
         else:

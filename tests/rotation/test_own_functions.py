@@ -1,0 +1,159 @@
+"""Rotation by functions of one's own, on a running server: what fails leaves what AWS leaves (BEHAVIOUR 3.5), and goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests import proofs
+from tests.own_functions import EXAMPLES, Operator, zipped
+from tests.processes import ServerProcess
+from turnlock.confinement import landlock
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(landlock.abi() < 3, reason="this kernel cannot confine functions of one's own"),
+]
+
+IMPATIENT = """
+from datetime import timedelta
+from turnlock.rotation import model
+model.FIRST_DELAY = timedelta(seconds=0.5)
+from turnlock.cli import main
+main()
+"""
+"""A server that tries again at once; nothing else of it is changed."""
+TEMPLATE = EXAMPLES / "rotation-template"
+FAULTY = """
+import os, time
+import main
+
+def handler(event, context):
+    step, _, how = os.environ.get("FAULT", "").partition(":")
+    if event["Step"] == step:
+        if how == "raise":
+            raise RuntimeError(f"the service is down in {step}")
+        if how == "hang":
+            time.sleep(600)
+        if how == "die":
+            os._exit(9)
+        if how == "late":
+            main.handler(event, context)
+            raise RuntimeError("the answer was lost")
+    return main.handler(event, context)
+"""
+STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
+WAYS = ("raise", "hang", "die", "late")
+CASES = (
+    [(step, how) for step in STEPS for how in WAYS]
+    if proofs.FULL
+    else [
+        ("createSecret", "hang"),
+        ("setSecret", "raise"),
+        ("testSecret", "die"),
+        ("finishSecret", "raise"),
+        ("finishSecret", "late"),
+    ]
+)
+"""(step, how it fails): all of them together take minutes of two cores."""
+MANY = 50 if proofs.FULL else 6
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    data_dir = tmp_path_factory.mktemp("own") / "turnlock"
+    with ServerProcess(data_dir, entry=("-c", IMPATIENT, "serve")) as server:
+        yield Operator(server=server)
+
+
+def failures(operator: Operator, secret: str) -> int:
+    return sum(one["failed"] for one in operator.server.events("rotation_step") if one["secret"] == secret)
+
+
+def test_the_template_rotates(operator: Operator) -> None:
+    function = operator.create_function("template", zipped(TEMPLATE))
+    secret = operator.create_secret("plain", {"user": "app", "password": "first"})
+    before = operator.stages(secret)["AWSCURRENT"]
+    token = operator.rotate(secret, function)
+    operator.await_rotated(secret, token)
+    value = operator.value(secret)
+    assert value["user"] == "app"
+    assert len(value["password"]) == 32
+    assert operator.stages(secret)["AWSPREVIOUS"] == before
+    steps = [one["step"] for one in operator.server.events("rotation_step") if one["secret"] == secret]
+    assert steps == list(STEPS)
+
+
+def test_whatever_fails_in_a_step_is_left_as_on_aws_and_goes_on_once_it_is_mended(operator: Operator) -> None:
+    """They all fail at the same time; then the functions are mended, and nothing else is done."""
+    cases: dict[tuple[str, str], Any] = {}
+    package = zipped(TEMPLATE, faulty=FAULTY)
+    for step, how in CASES:
+        name = f"{step}-{how}"
+        function = operator.create_function(
+            name,
+            package,
+            Handler="faulty.handler",
+            Timeout=4 if how == "hang" else 30,
+            Environment={"Variables": {"FAULT": f"{step}:{how}"}},
+        )
+        secret = operator.create_secret(f"secret-{name}", {"user": "app", "password": "first"})
+        cases[step, how] = secret, operator.rotate(secret, function)
+    for (step, how), (secret, token) in cases.items():
+        if (step, how) == ("finishSecret", "late"):
+            continue  # the label was moved: the rotation is a success, whatever its function said
+        until = time.monotonic() + 120
+        while not failures(operator, secret):
+            assert time.monotonic() < until, f"{step}:{how} did not fail"
+            time.sleep(0.1)
+        stages = operator.stages(secret)
+        assert stages["AWSPENDING"] == token, (step, how)
+        assert stages["AWSCURRENT"] != token, (step, how)
+        assert operator.value(secret)["password"] == "first"
+        described = operator.client("secretsmanager").describe_secret(SecretId=secret)
+        assert described["RotationEnabled"]
+        assert "LastRotatedDate" not in described
+        with pytest.raises(operator.client("secretsmanager").exceptions.InvalidRequestException):
+            operator.client("secretsmanager").rotate_secret(SecretId=secret)
+    for step, how in cases:
+        operator.client("lambda").update_function_configuration(
+            FunctionName=f"{step}-{how}", Environment={"Variables": {"FAULT": "none"}}, Timeout=30
+        )
+    for (step, how), (secret, token) in cases.items():
+        operator.await_rotated(secret, token, 180)
+        assert operator.value(secret)["password"] != "first", (step, how)
+
+
+def test_the_true_error_is_in_the_functions_log(operator: Operator) -> None:
+    logs = operator.client("logs")
+    until = time.monotonic() + 10
+    messages: list[str] = []
+    while time.monotonic() < until and not messages:
+        found = logs.filter_log_events(logGroupName="/aws/lambda/setSecret-raise", filterPattern='"is down"')
+        messages = [one["message"] for one in found["events"]]
+        time.sleep(0.2)
+    assert any("RuntimeError: the service is down in setSecret" in one for one in messages), messages
+
+
+def test_many_rotations_at_once_end_right(operator: Operator) -> None:
+    function = operator.create_function("many", zipped(TEMPLATE))
+    secrets = [
+        operator.create_secret(f"many-{number}", {"user": "app", "password": "first"})
+        for number in range(MANY)
+    ]
+    began = time.monotonic()
+    tokens = {secret: operator.rotate(secret, function) for secret in secrets}
+    for secret, token in tokens.items():
+        operator.await_rotated(secret, token, 300)
+    print(f"{MANY} rotations by functions of one's own: {time.monotonic() - began:.1f} s")
+    passwords = {operator.value(secret)["password"] for secret in secrets}
+    assert len(passwords) == MANY
+    assert "first" not in passwords
+    for secret, token in tokens.items():
+        steps = [one["step"] for one in operator.server.events("rotation_step") if one["secret"] == secret]
+        assert steps == list(STEPS)
+        assert operator.value(secret, VersionStage="AWSPREVIOUS")["password"] == "first"
+        assert operator.value(secret, VersionId=token) == operator.value(secret)
