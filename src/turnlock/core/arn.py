@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 AccountId = NewType("AccountId", str)
@@ -35,13 +36,19 @@ class Arn:
     @classmethod
     def parse(cls, text: str) -> Arn:
         """Split `text` into its parts; ValueError when it is not an ARN. The resource may hold colons."""
-        parts = text.split(":", 5)
-        if len(parts) != 6 or parts[0] != "arn" or not (parts[1] and parts[2] and parts[5]):
-            raise ValueError(f"not an ARN: {text!r}")
-        return cls(*parts[1:])
+        return _parse(text)
 
     def __str__(self) -> str:
         return f"arn:{self.partition}:{self.service}:{self.region}:{self.account_id}:{self.resource}"
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Arn:
+    """Read an ARN once: the gate asks for the account of the same resources again and again."""
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn" or not (parts[1] and parts[2] and parts[5]):
+        raise ValueError(f"not an ARN: {text!r}")
+    return Arn(*parts[1:])
 
 
 def partition_of(region: str) -> str:

@@ -101,7 +101,14 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     """GetSecretValue: the value of the version that a label (AWSCURRENT by default) or an id names."""
     secret = require_living(call, request, unit)
     refuse_default_key(call, secret)
-    version = _requested_version(unit, secret, request)
+    asked = (
+        secret.account_id,
+        secret.region,
+        secret.name,
+        request.get("VersionId"),
+        request.get("VersionStage"),
+    )
+    version, stages = unit.derived(("readable", *asked), lambda: _readable(unit, secret, request))
     plaintext = open_for(call, unit, secret, version)
     if plaintext is None:
         # A placeholder: rotation functions rely on this code to see that createSecret has not run yet.
@@ -112,7 +119,7 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
         "Name": secret.name,
         "VersionId": version.version_id,
         **answer_member(version, plaintext),
-        "VersionStages": model.stages_of(secret.labels, version.version_id) or None,
+        "VersionStages": stages or None,
         "CreatedDate": version.created_at,
     }
 
@@ -253,6 +260,12 @@ def _find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None
 def _is_placeholder(unit: Unit, secret: Secret, version_id: str) -> bool:
     version = find_version(unit, secret, version_id)
     return version is not None and version.kind is None
+
+
+def _readable(unit: Unit, secret: Secret, request: Request) -> tuple[Version, list[str]]:
+    """Return the version that VersionId and VersionStage name together, and its labels."""
+    version = _requested_version(unit, secret, request)
+    return version, model.stages_of(secret.labels, version.version_id)
 
 
 def _requested_version(unit: Unit, secret: Secret, request: Request) -> Version:
