@@ -63,9 +63,9 @@ class _Bells:
     def __init__(self, *events: type) -> None:
         self._rings: dict[type, Callable[[], None]] = dict.fromkeys(events, _nobody)
 
-    def connect(self, event: type, ring: Callable[[], None]) -> None:
-        """From now on, `ring` is called after each commit of a transaction that announced such an event."""
-        self._rings[event] = ring
+    def connect(self, loops: Mapping[type, Loop]) -> None:
+        """From now on, a loop is woken after each commit of a transaction that announced its event."""
+        self._rings.update((event, loop.wake) for event, loop in loops.items())
 
     def subscribers(self) -> Subscribers:
         """Return what the store must tell of."""
@@ -160,14 +160,13 @@ def build(
     providing = Loop("databases", provider.tick)
     fetching = Loop("provider keys", partial(provider_keys.tick, database))
     scheduler.wake, provider_keys.wake = rotating.wake, fetching.wake
-    bells.connect(rotation.PlanBegun, rotating.wake)
-    bells.connect(JobQueued, delivering.wake)
-    bells.connect(databases.ServerWanted, providing.wake)
+    bells.connect({rotation.PlanBegun: rotating, JobQueued: delivering, databases.ServerWanted: providing})
     loops = (
         rotating,
         delivering,
         fetching,
         providing,
+        Loop("rehearsals", rotation.Rehearser(database, pool, writer, run_function).tick),
         Loop("metrics", metrics.keep),
         *(Loop(name, tick) for name, tick in functions.loops().items()),
         *_written_lazily(database, accesses, key_uses),
@@ -311,13 +310,14 @@ def act_as_root(
     *,
     account_id: AccountId,
     region: Region,
+    shapes_of: str | None = None,
 ) -> Answer:
     """Carry out an action for the operator, as the account's root user: through the gate, and with its record.
 
-    `action` goes by the shapes of the operation that it is named after, and may read more of the request than its model
-    has. Raises ConfigurationError with the sentence of what is refused.
+    `action` goes by the shapes of `shapes_of`, else of the operation that it is named after, and may read more of the
+    request than its model has. Raises ConfigurationError with the sentence of what is refused.
     """
-    passage = replace(services()[service].passages[action.name], action=action)
+    passage = replace(services()[service].passages[shapes_of or action.name], action=action)
     user = getpass.getuser()
 
     def work(unit: Unit) -> Answer | ApiError:

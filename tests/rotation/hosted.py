@@ -61,6 +61,8 @@ class World:
     """How long a step takes."""
     discarded: list[str] = field(default_factory=list)
     """Secrets whose old password was discarded, in order."""
+    report: Any = field(default_factory=lambda: {"findings": [], "would": "Nothing."})
+    """What the step `rehearse` answers."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(secret's ARN, step), as they began."""
     running: Counter[str] = field(default_factory=Counter)
@@ -161,6 +163,8 @@ class Node(Functions):
             _finish(call, arn, pending)
         elif step == "discardPrevious":
             self.world.discarded.append(arn)
+        elif step == "rehearse":
+            return self.world.report
         else:
             return self._probe(call, arn, pending)
         return None

@@ -16,6 +16,7 @@ from turnlock.cli.databases import databases
 from turnlock.cli.explain import explain
 from turnlock.cli.functions import functions
 from turnlock.cli.keys import keys
+from turnlock.cli.rotation import rotation
 from turnlock.cli.serve import serve
 from turnlock.errors import ConfigurationError
 
@@ -32,6 +33,7 @@ cli.add_command(databases)
 cli.add_command(keys)
 cli.add_command(explain)
 cli.add_command(functions)
+cli.add_command(rotation)
 cli.add_command(demo.demo)
 
 

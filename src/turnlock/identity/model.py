@@ -51,14 +51,22 @@ class Credential:
     """When a long-term key was last used, as far as the store knows."""
 
 
-def rotation_policy(secret_arn: str, master_arn: str | None = None, databases: Sequence[str] = ()) -> str:
+def rotation_policy(
+    secret_arn: str,
+    master_arn: str | None = None,
+    databases: Sequence[str] = (),
+    *,
+    reads_only: bool = False,
+) -> str:
     """Return the session policy of a rotation function: the calls of its four steps, on its one secret.
 
     The actions are those of the execution role in the user guide, "Permissions for rotation". Keys serve it through Secrets
     Manager alone, which knows but the one secret; with a master secret, that one's value may be read as well, and the DB
-    instances and clusters (ARNs) of `databases` described.
+    instances and clusters (ARNs) of `databases` described. A rehearsal's `reads_only`.
     """
-    actions = ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
+    actions = ["DescribeSecret", "GetSecretValue"]
+    if not reads_only:
+        actions += ["PutSecretValue", "UpdateSecretVersionStage"]
     statements = [
         {
             "Effect": "Allow",

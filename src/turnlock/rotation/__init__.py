@@ -11,18 +11,24 @@ from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
 from turnlock.rotation.masters import MACS
 from turnlock.rotation.plans import EventRecorded, PlanBegun
+from turnlock.rotation.rehearsals import Report, latest
+from turnlock.rotation.rehearser import REHEARSE, Rehearser
 from turnlock.rotation.scheduler import Limits, Scheduler
 
 __all__ = [
     "ACTIONS",
     "MACS",
+    "REHEARSE",
     "SUBSCRIBERS",
     "EventRecorded",
     "Limits",
     "Observer",
     "PlanBegun",
+    "Rehearser",
+    "Report",
     "RunFunction",
     "Scheduler",
+    "latest",
     "manage",
     "unobserved",
 ]

@@ -69,6 +69,11 @@ rotations = Table(
 )
 
 
+def lease_name(secret_name: str) -> str:
+    """Return the name of the lease under which a secret's rotations run."""
+    return f"rotation/{secret_name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
     """A plan with its place: whose secret, which function, which database host."""
@@ -87,7 +92,7 @@ class PlanRow:
     @property
     def lease(self) -> str:
         """The name of the lease under which this secret's rotations run."""
-        return f"rotation/{self.name}"
+        return lease_name(self.name)
 
     @property
     def reference(self) -> SecretReference:

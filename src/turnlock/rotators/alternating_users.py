@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnlock.rotators.endpoint import Stage
-from turnlock.rotators.engine import Engine, Twin, TwinEngine
+from turnlock.rotators.engine import Account, Engine, Twin, TwinEngine
 from turnlock.rotators.master import already_valid, connect_as_master, master_arn, require_proof
 from turnlock.rotators.rotation import Rotation
 
@@ -46,15 +46,20 @@ class AlternatingUsers:
             raise ValueError(
                 f"The {target.name} version names another host than the {proof.candidate.name} one."
             )
-        twin = Twin(
-            model=proof.account,
-            username=target.credential.username,
-            password=target.credential.password,
-            group=self._group(current, target.credential.username),
-            acts_as_group=self.owner_role,
-        )
+        credential = target.credential
+        twin = self.twin(current, proof.account, credential.username, credential.password)
         with closing(connect_as_master(rotation, current, proof)) as connection:
             self.engine.renew_twin(connection, twin, rotation.confirm)
+
+    def twin(self, secret: Mapping[str, Any], model: Account, username: str, password: str) -> Twin:
+        """Return the user whose turn it is; ValueError when the secret names an owner role that cannot be one."""
+        return Twin(
+            model=model,
+            username=username,
+            password=password,
+            group=self._group(secret, username),
+            acts_as_group=self.owner_role,
+        )
 
     def _group(self, secret: Mapping[str, Any], username: str) -> str:
         first = username.removesuffix(SUFFIX)

@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 import pymysql
 
 from turnlock.rotators.engine import Account, Twin
-from turnlock.rotators.mysql_family import Connection, MySQLFamily, account_name, run
+from turnlock.rotators.mysql_family import Connection, account_name, run
+from turnlock.rotators.mysql_rehearsal import Rehearsing
 from turnlock.rotators.mysql_twins import copy_rights, demands, twin_account
 
 _PREVENTED = 1290
 """ER_OPTION_PREVENTS_STATEMENT: what strict_password_validation says to a hash."""
 
 
-class MariaDB(MySQLFamily):
+class MariaDB(Rehearsing):
     """The engine of `mariadb` secrets whose accounts authenticate by mysql_native_password, MariaDB's own default.
 
     PyMySQL does ed25519 only with PyNaCl's primitives, which are not used here: such an account is Unreachable, with that reason.

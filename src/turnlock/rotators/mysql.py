@@ -12,14 +12,15 @@ from collections.abc import Callable
 import pymysql
 
 from turnlock.rotators.engine import Account, Twin
-from turnlock.rotators.mysql_family import Connection, MySQLFamily, account_name, run
+from turnlock.rotators.mysql_family import Connection, account_name, run
+from turnlock.rotators.mysql_rehearsal import Rehearsing
 from turnlock.rotators.mysql_twins import copy_rights, demands, twin_account
 
 _MISSING_CURRENT = 3892
 """ER_MISSING_CURRENT_PASSWORD: the account's policy wants the old password to be named (PASSWORD REQUIRE CURRENT)."""
 
 
-class MySQL(MySQLFamily):
+class MySQL(Rehearsing):
     """The engine of `mysql` and `aurora-mysql` secrets: caching_sha2_password, sha256_password and mysql_native_password."""
 
     names = frozenset({"mysql", "aurora-mysql"})

@@ -16,8 +16,9 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
-from turnlock.rotators import postgresql_twins
+from turnlock.rotators import postgresql_rehearsal, postgresql_twins
 from turnlock.rotators.engine import Account, Credential, DatabaseFailed, Refused, Twin, Unreachable, redacted
+from turnlock.rotators.rehearsal import Change, Finding
 
 _JUDGED = frozenset({"28P01", "28000"})
 """invalid_password and invalid_authorization_specification (PostgreSQL, Appendix A): a verdict on the login, provided
@@ -110,6 +111,14 @@ class PostgreSQL:
             raise DatabaseFailed(f"The query failed: {_words(error, values)}") from None
         assert row is not None
         return Account(user=row[0])
+
+    def rehearse(self, connection: Connection, change: Change, *, by_master: bool) -> list[Finding]:
+        """Look whether the session could make the change, by SELECT alone."""
+        values = _values(connection)
+        try:
+            return list(postgresql_rehearsal.look(connection, change, by_master=by_master))
+        except psycopg.Error as error:
+            raise DatabaseFailed(f"The look failed: {_words(error, values)}") from None
 
     @contextmanager
     def _exclusively(

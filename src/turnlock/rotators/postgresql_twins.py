@@ -107,7 +107,7 @@ def renew(connection: Connection, twin: Twin, verifier: str) -> None:
     roles = [model, name] if twin.acts_as_group else [twin.group]
     if not _exists(connection, model):
         raise DatabaseFailed("The role that readers use is not there any more.")
-    _require_ours(connection, twin)
+    require_ours(connection, twin)
     for role, login in ((twin.group, not twin.acts_as_group), (name, True)):
         if not _exists(connection, role):
             create = sql.SQL("CREATE ROLE {} LOGIN" if login else "CREATE ROLE {} NOLOGIN")
@@ -124,7 +124,7 @@ def renew(connection: Connection, twin: Twin, verifier: str) -> None:
         )
 
 
-def _require_ours(connection: Connection, twin: Twin) -> None:
+def require_ours(connection: Connection, twin: Twin) -> None:
     """DatabaseFailed where a role of the wanted name is somebody else's: its password, or its rights, would change hands.
 
     A role is ours when it does not exist yet, or when its membership says so: whoever makes it beforehand grants that.

@@ -1,11 +1,11 @@
-"""The four steps of a rotation, one that only asks, and one that ends a grace period.
+"""The four steps of a rotation, two that only ask, and one that ends a grace period.
 
 Secrets Manager invokes a rotation function once per step with {"Step", "SecretId", "ClientRequestToken"} and sometimes
 "RotationToken" (AWS, "Lambda functions for rotation"). Every step may come again at any time, and does after a crash:
 each of them first looks whether its work is done.
 
-Two more are Turnlock's own. `probe`: which of the labelled versions does the database really accept? `discardPrevious`: what a
-finished rotation has left valid beside AWSCURRENT ends.
+Three more are Turnlock's own. `probe`: which of the labelled versions does the database really accept? `rehearse`: what would
+the next rotation meet? Both change nothing. `discardPrevious`: what a finished rotation has left valid beside AWSCURRENT ends.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from turnlock.rotators.endpoint import Endpoint, SecretsManager, Stage, client
 from turnlock.rotators.engine import C, Engine, LoginFailed, credential_of
 from turnlock.rotators.passwords import PasswordRules
+from turnlock.rotators.rehearsal import rehearse
 from turnlock.rotators.rotation import (
     LOGIN_TIMEOUT,
     Candidate,
@@ -30,8 +31,8 @@ from turnlock.rotators.rotation import (
 )
 from turnlock.rotators.single_user import SingleUser
 
-Answer = dict[str, str] | None
-"""What a step returns: nothing, or the verdicts of `probe`."""
+Answer = dict[str, Any] | None
+"""What a step returns: nothing, the verdicts of `probe`, or what `rehearse` found."""
 
 Strategies = Mapping[str | None, Strategy]
 """The strategies of a function, by the secret's `rotationStrategy`; None is what a secret without one gets."""
@@ -47,8 +48,8 @@ def handle(
 ) -> Answer:
     """Carry out the event's step for a secret that holds a credential of `engine`.
 
-    Returns None, or for `probe` {"pending", "current", "previous": accepted | refused | unreachable | absent}.
-    ValueError for an event that does not fit the secret; KeyError for a secret that does not fit the engine;
+    Returns None, or for `probe` {"pending", "current", "previous": accepted | refused | unreachable | absent},
+    or for `rehearse` what `rehearsal.rehearse` says. ValueError for an event that does not fit the secret; KeyError for a secret that does not fit the engine;
     RotationError for what the database said; botocore's ClientError for what the endpoint refused.
     """
     step, secret_id, token = (_named(event, name) for name in ("Step", "SecretId", "ClientRequestToken"))
@@ -62,7 +63,7 @@ def handle(
         rotation_token=event.get("RotationToken"),
         description=endpoint.describe(),
     )
-    if step != "probe":
+    if step not in _LOOKING:
         _require_rotating(rotation)
     return _STEPS[step](rotation, strategies)
 
@@ -160,6 +161,10 @@ def _probe(rotation: Rotation, _strategies: Strategies) -> Answer:
     return {one.name: verdict_on(rotation.engine, one.credential).value for one in candidates}
 
 
+def _rehearse(rotation: Rotation, strategies: Strategies) -> Answer:
+    return rehearse(rotation, lambda current: _strategy(current, strategies))
+
+
 _STEPS: Mapping[str, Callable[[Rotation, Strategies], Answer]] = {
     "createSecret": _create_secret,
     "setSecret": _set_secret,
@@ -167,4 +172,7 @@ _STEPS: Mapping[str, Callable[[Rotation, Strategies], Answer]] = {
     "finishSecret": _finish_secret,
     "discardPrevious": _discard_previous,
     "probe": _probe,
+    "rehearse": _rehearse,
 }
+_LOOKING = frozenset({"probe", "rehearse"})
+"""Steps that change nothing, and so may come at any time."""

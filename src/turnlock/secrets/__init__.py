@@ -37,7 +37,13 @@ from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
 from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
 from turnlock.secrets.root_macs import MACS
-from turnlock.secrets.store import due_for_rotation, find_secret, find_version, postpone_rotation
+from turnlock.secrets.store import (
+    due_for_rotation,
+    find_secret,
+    find_version,
+    postpone_rotation,
+    rotating_within,
+)
 from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.values import copy_value, open_value
 
@@ -81,6 +87,7 @@ __all__ = [
     "require_secret",
     "require_token",
     "require_writable",
+    "rotating_within",
     "secret_subject",
     "stages_of",
     "tags_of",

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Table, and_, bindparam, delete, select, update
+from sqlalchemy import Table, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
@@ -206,6 +206,35 @@ def version_ids(unit: Unit, secret: Secret) -> list[str]:
         .order_by(secret_versions.c.created_at, secret_versions.c.version_id)
     )
     return list(unit.connection.execute(statement).scalars())
+
+
+def rotating_within(
+    unit: Unit, begins: datetime, ends: datetime, limit: int, *, behind: tuple[datetime, str] | None = None
+) -> list[tuple[datetime, SecretReference]]:
+    """Return the living secrets whose turn to rotate comes in a span, with that moment, in its order; unread.
+
+    A page that begins behind (moment, name) of the last one's end.
+    """
+    place = tuple_(secrets.c.rotation_starts_at, secrets.c.name)
+    statement = (
+        select(secrets.c.account_id, secrets.c.region, secrets.c.name, secrets.c.rotation_starts_at)
+        .where(
+            secrets.c.rotation_starts_at > begins,
+            secrets.c.rotation_starts_at <= ends,
+            secrets.c.rotation_enabled.is_(True),
+            secrets.c.deleted_at.is_(None),
+            *(() if behind is None else (place > behind,)),
+        )
+        .order_by(secrets.c.rotation_starts_at, secrets.c.name)
+        .limit(limit)
+    )
+    return [
+        (
+            row.rotation_starts_at,
+            SecretReference(account_id=row.account_id, region=row.region, name=row.name, suffix=None),
+        )
+        for row in unit.connection.execute(statement)
+    ]
 
 
 def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[SecretReference]:

@@ -30,3 +30,22 @@ def upgrade() -> None:
         sa.Column("mac", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "region", "name", name="pk_rotation_masters"),
     )
+    op.create_table(
+        "rehearsals",
+        sa.Column("account_id", sa.String(12)),
+        sa.Column("region", sa.String(32)),
+        sa.Column("name", sa.String(512)),
+        sa.Column("secret_arn", sa.Text, nullable=False),
+        sa.Column("requested_at", sa.BigInteger),
+        sa.Column("done_at", sa.BigInteger),
+        sa.Column("sealed_report", sa.LargeBinary),
+        sa.PrimaryKeyConstraint("account_id", "region", "name", name="pk_rehearsals"),
+    )
+    asked_for = sa.text("requested_at IS NOT NULL")
+    op.create_index(
+        "ix_rehearsals_requested",
+        "rehearsals",
+        ["requested_at"],
+        sqlite_where=asked_for,
+        postgresql_where=asked_for,
+    )
