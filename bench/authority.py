@@ -4,7 +4,7 @@ python -m bench.authority [ROUNDS]
 
 Both take the whole way from a parsed HTTP request to its answer (signature, decision, value, durable record); only the
 HTTP server is left out, which would cost both the same. CPU seconds are counted and not time, so that other work on the
-machine does not count; the rounds alternate, and the median of their ratios is what holds.
+machine does not count; the two take turns every few requests, and the median of the rounds' ratios is what holds.
 """
 
 from __future__ import annotations
@@ -131,28 +131,29 @@ def prepared(target: Target, scratch: Path) -> list[HttpRequest]:
     return [_parsed(raw) for raw in read_requests(scratch / "requests")]
 
 
-async def cost(server: Server, requests: Sequence[HttpRequest]) -> float:
-    """Return the CPU seconds that one request costs, TOGETHER of them in flight."""
-    began = time.process_time()
-    for first in range(0, len(requests), TOGETHER):
-        answers = await asyncio.gather(*map(server.respond, requests[first : first + TOGETHER]))
-        assert all(answer.status == 200 for answer in answers), answers[0].body
-    return (time.process_time() - began) / len(requests)
+async def costs(server: Server, asked: Sequence[Sequence[HttpRequest]]) -> list[float]:
+    """Return the CPU seconds that one request of each kind costs, TOGETHER of them in flight, kind after kind in turn."""
+    spent = [0.0] * len(asked)
+    for first in range(0, REQUESTS, TOGETHER):
+        for kind, requests in enumerate(asked):
+            began = time.process_time()
+            answers = await asyncio.gather(*map(server.respond, requests[first : first + TOGETHER]))
+            spent[kind] += time.process_time() - began
+            assert all(answer.status == 200 for answer in answers), answers[0].body
+    return [seconds / REQUESTS for seconds in spent]
 
 
 async def measure(rounds: int, scratch: Path) -> list[tuple[float, float]]:
     """Return the cost of a request by root and by the user, in each round."""
     place = Place(scratch / "data")
-    root, reader = place.prepare()
+    targets = place.prepare()
     server = Server(place.application, asyncio.get_running_loop())
     measured = []
     for number in range(rounds + 1):
-        asked = {name: prepared(target, scratch) for name, target in (("root", root), ("reader", reader))}
-        order = ("root", "reader") if number % 2 else ("reader", "root")
-        costs = {name: await cost(server, asked[name]) for name in order}
+        root, user = await costs(server, [prepared(target, scratch) for target in targets])
         if number:  # the first one warms up
-            measured.append((costs["root"], costs["reader"]))
-            print(f"round {number}: root {costs['root'] * 1e6:.0f} µs, user {costs['reader'] * 1e6:.0f} µs")
+            measured.append((root, user))
+            print(f"round {number}: root {root * 1e6:.0f} µs, user {user * 1e6:.0f} µs, {user / root:.1%}")
     server.close()
     return measured
 

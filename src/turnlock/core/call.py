@@ -24,6 +24,8 @@ class PrincipalKind(Enum):
     SERVICE = "AWSService"
     """Turnlock itself, acting for a service (the scheduler, a background job)."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python call at each look-up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:

@@ -29,6 +29,8 @@ class PolicyKind(Enum):
     BOUNDARY = ("permissions boundary", "a permissions boundary")
     SESSION = ("session policy", "a sessions policy")
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python call at each look-up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cited:

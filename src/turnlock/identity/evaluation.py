@@ -30,6 +30,7 @@ from turnlock.identity.attached import (
     NO_RULING,
     Allowed,
     Cited,
+    Group,
     Policies,
     PolicyKind,
     Ruling,
@@ -181,7 +182,8 @@ def _narrowed(asked: Asked, policies: Policies, standing: Standing, ruling: Ruli
 
 def policies_of(call: Call, subject: Subject, holdings: Holdings) -> Policies:
     """Return the policies that have a say in a call, compiled."""
-    session, boundary, policy = call.session, holdings.boundary, subject.policy
+    session, policy = call.session, subject.policy
+    identity, boundary = _own(holdings)
     texts = (
         session.managed_policies if session.policy is None else (session.policy, *session.managed_policies)
     )
@@ -189,10 +191,22 @@ def policies_of(call: Call, subject: Subject, holdings: Holdings) -> Policies:
         resource=()
         if policy is None
         else (attach(resource_kind(call, subject), subject.arn or subject.named, policy),),
-        identity=tuple([attach(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies]),
-        boundary=() if boundary is None else (attach(PolicyKind.BOUNDARY, boundary.name, boundary.text),),
+        identity=identity,
+        boundary=boundary,
         session=tuple([attach(PolicyKind.SESSION, call.principal.arn, text) for text in texts]),
     )
+
+
+def _own(holdings: Holdings) -> tuple[Group, Group]:
+    """Return (the principal's policies, its boundary), compiled once for as long as the holdings are shared."""
+    own: tuple[Group, Group] | None = holdings.compiled.get("own")
+    if own is None:
+        boundary = holdings.boundary
+        own = holdings.compiled["own"] = (
+            tuple(attach(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies),
+            () if boundary is None else (attach(PolicyKind.BOUNDARY, boundary.name, boundary.text),),
+        )
+    return own
 
 
 def standing_of(call: Call, subject: Subject) -> Standing:
@@ -212,10 +226,10 @@ def standing_of(call: Call, subject: Subject) -> Standing:
 def asked_of(call: Call, action: str, subject: Subject, context: Context) -> Asked:
     """Return a call as policies see it; `action` is without its service."""
     return Asked(
-        action=f"{call.service}:{action}".lower(),
-        resource=subject.named if subject.arn is None else subject.arn,
-        lookup=context.values,
-        caller=NOBODY if subject.policy is None else caller_of(call.principal, context.holdings.role_arn),
+        f"{call.service}:{action}".lower(),
+        subject.named if subject.arn is None else subject.arn,
+        context.values,
+        NOBODY if subject.policy is None else caller_of(call.principal, context.holdings.role_arn),
     )
 
 
@@ -227,10 +241,11 @@ def resource_kind(call: Call, subject: Subject) -> PolicyKind:
 def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
     if _is_beyond_sessions(call, action):
         return PolicyKind.IDENTITY
-    if (call.service, action) in ALWAYS_ALLOWED or _is_plain_root(call, subject, holdings):
+    if (call.service, action) in ALWAYS_ALLOWED:
         return _ALLOWED
-    context = Context(call=call, holdings=holdings, subject=subject)
-    asked = asked_of(call, action, subject, context)
+    if _is_plain(call, subject, holdings):
+        return _weighed_plainly(call, action, subject, holdings)
+    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject))
     return weigh(asked, policies_of(call, subject, holdings), standing_of(call, subject))
 
 
@@ -247,20 +262,39 @@ _LONG_LIVED: Final = frozenset({PrincipalKind.ROOT, PrincipalKind.USER})
 _ABOUT_IDENTITY: Final = frozenset({"iam", "sts"})
 
 
-def _is_plain_root(call: Call, subject: Subject, holdings: Holdings) -> bool:
-    """Tell whether the root user asks where no policy has a say: most of its calls."""
+def _is_plain(call: Call, subject: Subject, holdings: Holdings) -> bool:
+    """Tell whether nothing but the principal's own policies has a say: most calls, on the way that every read goes."""
     session = call.session
     return (
-        call.principal.kind is PrincipalKind.ROOT
-        and subject.policy is None
+        subject.policy is None
         and not subject.policy_decides
+        and subject.granted is None
         and session.policy is None
         and not session.managed_policies
         and not session.hosted
-        and not holdings.policies
         and holdings.boundary is None
+        and call.principal.kind in _WITH_POLICIES
         and account_of(call, subject) == call.principal.account_id
     )
+
+
+_WITH_POLICIES: Final = frozenset({PrincipalKind.ROOT, PrincipalKind.USER, PrincipalKind.ASSUMED_ROLE})
+
+
+def _weighed_plainly(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
+    """Walk the obligations that are left, 1 and 4: the same as `weigh` over the principal's own policies alone."""
+    is_root = call.principal.kind is PrincipalKind.ROOT
+    if is_root and not holdings.policies:
+        return _ALLOWED
+    own = _own(holdings)[0]
+    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject))
+    denied = denial(own, asked)
+    if denied is not None:
+        return denied.cited
+    ruling, _ = allowance(own, asked)
+    if ruling is None:
+        return _ALLOWED if is_root else PolicyKind.IDENTITY
+    return ruling.allowed
 
 
 def _shown(call: Call, subject: Subject, holdings: Holdings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, or_, select
 
@@ -45,6 +45,8 @@ class Holdings:
     """The ARN of the role, its path included, whose session it is; None for what is no role's session."""
     user_name: str | None = None
     """`aws:username`; None for what is no user."""
+    compiled: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What the evaluator made of the policies, for as long as they are shared; nobody else looks at it."""
 
 
 _NOTHING: Final = Holdings()

@@ -22,9 +22,10 @@ def find_policy(unit: Unit, secret: Secret) -> str | None:
     """Return the policy as it was put, None when there is none. Raises SealBroken on one that this server did not write."""
     key = ("resource-policy", secret.arn)
     if key not in unit.memo:
-        unit.memo[key] = unit.derived(key, lambda: _read(unit, secret))
-    found: str | None = unit.memo[key]
-    return found
+        # In a tuple, because a derived None is not remembered.
+        unit.memo[key] = unit.derived(key, lambda: (_read(unit, secret),))
+    found: tuple[str | None] = unit.memo[key]
+    return found[0]
 
 
 def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
