@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config as ClientConfig
@@ -52,22 +53,29 @@ def store_secrets(host: str, data_dir: Path, count: int) -> Target:
         secret_key=profile["default"]["aws_secret_access_key"],
         names=[f"bench/database-{number}" for number in range(count)],
     )
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=f"http://{host}",
-        region_name=REGION,
-        aws_access_key_id=target.key_id,
-        aws_secret_access_key=target.secret_key,
-        config=ClientConfig(max_pool_connections=8),
-    )
+    made = client(host, data_dir)
 
     def create(name: str) -> None:
         value = f'{{"engine":"postgres","host":"db.internal","username":"{name}","password":"{"x" * 32}"}}'
-        client.create_secret(Name=name, SecretString=value)
+        made.create_secret(Name=name, SecretString=value)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(create, target.names))
     return target
+
+
+def client(host: str, data_dir: Path) -> Any:
+    """Return boto3's client of Secrets Manager for root, by the credentials that the server has left in its directory."""
+    profile = configparser.ConfigParser()
+    profile.read(data_dir / "credentials")
+    return boto3.client(
+        "secretsmanager",
+        endpoint_url=f"http://{host}",
+        region_name=REGION,
+        aws_access_key_id=profile["default"]["aws_access_key_id"],
+        aws_secret_access_key=profile["default"]["aws_secret_access_key"],
+        config=ClientConfig(max_pool_connections=8),
+    )
 
 
 def answer_size(host: str, request: bytes) -> int:

@@ -29,3 +29,10 @@ def test_it_measures_both_servers_and_no_request_fails() -> None:
     assert done.returncode in {0, 1}, done.stderr  # whether the mark is reached hangs on the machine
     assert "own: Turnlock answers " in done.stdout
     assert "Failed requests: 0." in done.stdout
+
+
+def test_it_counts_rotations_of_the_whole_path() -> None:
+    words = [sys.executable, "-m", "bench.rotations", "--secrets", "2", "--rounds", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "later rounds: median " in done.stdout

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
-from tests.rotation.hosted import Node, rotate, settle
+from tests.rotation.hosted import Node, World, rotate, settle
+from tests.support import SettableClock
 from turnlock import identity, secrets
 from turnlock.errors import SealBroken
 from turnlock.rotation.masters import allowed_master, rotation_masters
@@ -117,3 +119,19 @@ def test_whoever_may_not_read_the_master_cannot_have_it_read_by_a_rotation(clien
     assert code == "AccessDeniedException"
     assert lent(client, arn) is None
     assert client("DescribeSecret", SecretId=arn).get("RotationEnabled") is None
+
+
+def test_what_failed_is_tried_again_with_a_session_of_its_own(
+    client: Client, node: Node, world: World, clock: SettableClock
+) -> None:
+    arn = make(client, "app")
+    rotate(client, arn)
+    settle(node)
+    first = node.warm_access_key_id("", arn)
+    world.faults.append(("setSecret", "AccessDeniedException: the master secret"))
+    rotate(client, arn, number=3)
+    settle(node)
+    assert node.warm_access_key_id("", arn) == first
+    clock.advance(timedelta(minutes=1))
+    settle(node)
+    assert node.warm_access_key_id("", arn) != first

@@ -359,3 +359,14 @@ def test_an_answer_to_probe_that_is_no_answer_is_a_failed_step(answer: object) -
 def test_an_answer_to_probe_is_read() -> None:
     answer = {"pending": "absent", "current": "accepted", "previous": "unreachable", "more": 1}
     assert read_probe(answer) == probed(NONE, YES, GONE)
+
+
+def test_a_change_that_leaves_awscurrent_valid_is_not_urgent() -> None:
+    """Alternating users: nobody is locked out by a half-made twin, so the plan waits as long as after any failure."""
+    safe = replace(PENDING, keeps_current=True)
+    began = decide(new_plan().evolve(step=Step.SET), Woken(), safe, now=NOW)
+    assert isinstance(began, Run)
+    assert not began.plan.exposed
+    failed = decide(began.plan, StepFailed(step=Step.SET, message="no"), safe, now=NOW)
+    assert isinstance(failed, Wait)
+    assert failed.until == NOW + FIRST_DELAY

@@ -66,6 +66,7 @@ FACTS = st.builds(
     token_is_current=st.booleans(),
     rotation_enabled=st.booleans(),
     can_probe=st.booleans(),
+    keeps_current=st.booleans(),
 )
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
     st.just(Woken()),
@@ -95,7 +96,7 @@ def test_each_outcome_in_each_state_has_a_defined_answer(
         assert after.step is decision.step
         assert not after.finished
         assert decision.step is not Step.PROBE or facts.can_probe
-        assert decision.step is not Step.SET or after.exposed
+        assert decision.step is not Step.SET or after.exposed or facts.keeps_current
         if decision.step is Step.FINISH and plan.in_flight:
             assert outcome == StepSucceeded(step=Step.TEST)
     else:
