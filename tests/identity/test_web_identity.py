@@ -269,6 +269,20 @@ def test_a_new_key_of_the_provider_is_fetched_when_a_token_names_it(
     workload.assume(token)
 
 
+def test_unknown_keys_one_after_another_wake_the_fetching_once(workload: Workload) -> None:
+    """Anyone can send a token that names a key which nobody has."""
+    woken: list[bool] = []
+    workload.keys.wake = lambda: woken.append(True)
+    for _ in range(5):
+        with pytest.raises(IDPCommunicationErrorException):
+            workload.assume(workload.token(key=NEXT))
+    asked = len(workload.published.asked)
+    assert workload.keys.tick(workload.database) < 10
+    with pytest.raises(IDPCommunicationErrorException):
+        workload.assume(workload.token(key=NEXT))
+    assert (len(woken), len(workload.published.asked)) == (1, asked)
+
+
 def test_a_provider_that_is_down_keeps_its_keys_good(workload: Workload, clock: SettableClock) -> None:
     workload.published.down = True
     clock.advance(timedelta(hours=2))

@@ -35,6 +35,7 @@ from turnlock.identity.exposure import (
 )
 from turnlock.identity.holdings import Holdings, NamedPolicy, holdings_of
 from turnlock.identity.iam.api import IAM_ACTIONS
+from turnlock.identity.iam.login_profiles import check_password
 from turnlock.identity.iam.lookup import find_role
 from turnlock.identity.iam.providers_store import KeysWanted
 from turnlock.identity.iam.root_macs import MACS
@@ -89,6 +90,7 @@ __all__ = [
     "account_of",
     "accounts",
     "admits",
+    "check_password",
     "create_account",
     "decide",
     "end_session",

@@ -61,27 +61,27 @@ class ProviderKeys:
 
     def note(self, unit: Unit, wanted: KeysWanted) -> None:
         """Remember that a provider's keys are wanted; a subscriber's form."""
+        place = (wanted.account_id, wanted.url)
         with self._lock:
-            self._wanted.add((wanted.account_id, wanted.url))
-        # Now for a call that is refused for want of the key, and again once a new provider is committed.
-        self.wake()
+            is_new = place not in self._wanted
+            self._wanted.add(place)
+        if is_new:  # who shows one token with an unknown key after another keeps nobody busy
+            self.wake()
+        # Again once a new provider is committed; a call that is refused for want of the key commits nothing.
         unit.after_commit(self.wake)
 
     def tick(self, database: Database) -> float:
         """Fetch what is due; return how many seconds to wait before the next time."""
-        providers = database.read(every_provider)
         with self._lock:
-            wanted, self._wanted = self._wanted, set()
-        left = False
-        for provider in providers:
-            is_wanted = (provider.account_id, provider.url) in wanted
-            now = database.read(lambda unit: unit.now)
-            if is_due(provider, now, wanted=is_wanted):
-                self._refresh(database, provider)
-            elif is_wanted:
-                left = True
-                with self._lock:
-                    self._wanted.add((provider.account_id, provider.url))
+            wanted = frozenset(self._wanted)
+        now, providers = database.read(lambda unit: (unit.now, every_provider(unit)))
+        due = [one for one in providers if is_due(one, now, wanted=_place(one) in wanted)]
+        for provider in due:
+            self._refresh(database, provider)
+        # What was asked of a provider that was asked just now is left for later; what is of none is of no use.
+        left = (wanted & {_place(one) for one in providers}) - {_place(one) for one in due}
+        with self._lock:
+            self._wanted -= wanted - left
         return PAUSE.total_seconds() / 2 if left else TICK_SECONDS
 
     def _refresh(self, database: Database, provider: OidcProvider) -> None:
@@ -104,6 +104,10 @@ class ProviderKeys:
         if found.issuer != provider.issuer:
             raise ValueError("the configuration is another issuer's")
         return read_keys(self._get(found.jwks_uri, thumbprints=provider.thumbprints))
+
+
+def _place(provider: OidcProvider) -> tuple[str, str]:
+    return provider.account_id, provider.url
 
 
 def is_due(provider: OidcProvider, now: datetime, *, wanted: bool) -> bool:

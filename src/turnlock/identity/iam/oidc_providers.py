@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.call import Call
@@ -25,7 +24,7 @@ from turnlock.storage import Unit
 MOST_CLIENTS: Final = 100
 """Client ids of one provider (IAM API reference, CreateOpenIDConnectProvider)."""
 MOST_THUMBPRINTS: Final = 5
-_HOST_AND_PATH: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+_HOST_AND_PATH: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _THUMBPRINT: Final = re.compile(r"[0-9A-Fa-f]{40}")
 
 
@@ -134,11 +133,11 @@ def _check_clients(provider: OidcProvider) -> None:
 
 def _url(text: str) -> str:
     """Return an issuer's address without its scheme. Raises InvalidInputException unless it is https, host and path."""
-    parts = urlsplit(text)
-    rest = text.removeprefix("https://")
-    if parts.scheme != "https" or not parts.hostname or not _HOST_AND_PATH.fullmatch(rest):
+    scheme, _, rest = text.partition("://")
+    if scheme != "https" or not _HOST_AND_PATH.fullmatch(rest):
         raise InvalidInputException("Invalid Open ID Connect Provider URL")
-    return rest.removesuffix("/") if parts.path == "/" else rest
+    host, slash, path = rest.partition("/")
+    return f"{host}{slash}{path}" if path else host
 
 
 def _thumbprints(request: Request) -> tuple[str, ...]:

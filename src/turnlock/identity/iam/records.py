@@ -63,6 +63,9 @@ class Records(Generic[T]):
 
     def find(self, unit: Unit, **keys: object) -> T | None:
         """Return the value whose columns are these, or None. Raises SealBroken."""
+        # No name has a NUL, and PostgreSQL takes none in a text: what a caller wrote may have one.
+        if any(isinstance(key, str) and "\0" in key for key in keys.values()):
+            return None
         return next(iter(self.all(unit, *self._where(keys))), None)
 
     def insert(self, unit: Unit, value: T, *, taken: str) -> None:
