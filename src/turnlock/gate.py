@@ -30,7 +30,14 @@ from turnlock import identity
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
-from turnlock.errors import AccessDeniedException, ApiError, ExpiredTokenException, StaleFence, StoreError
+from turnlock.errors import (
+    AccessDeniedException,
+    ApiError,
+    ExpiredTokenException,
+    SealBroken,
+    StaleFence,
+    StoreError,
+)
 from turnlock.storage import Unit
 from turnlock.storage.leases import require_current
 from turnlock.trail import ApiEvent, api_event
@@ -73,9 +80,9 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     except Exception as error:
         outcome = as_api_error(error)
         if outcome is not error:
-            log.exception(
-                "an action failed", action="action_failed", operation=call.action, request_id=call.request_id
-            )
+            # Whoever found a broken seal may have said where; that it is an alarm is said here in any case.
+            what = "seal_broken" if isinstance(error, SealBroken) else "action_failed"
+            log.exception("an action failed", action=what, operation=call.action, request_id=call.request_id)
     finally:
         unit.nested, unit.require = outer
     calls = (call,) if inside.account_id == call.account_id else (call, inside)

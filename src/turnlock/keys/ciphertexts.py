@@ -5,7 +5,7 @@ A ciphertext is bound to its header, to the one row that its material may stand 
 
 from __future__ import annotations
 
-from turnlock.errors import SealBroken
+from turnlock.errors import InvalidCiphertextException, SealBroken
 from turnlock.keys import store
 from turnlock.keys.aead import decrypt, encrypt
 from turnlock.keys.envelope import Ciphertext, ciphertext_header
@@ -24,12 +24,19 @@ def encrypt_under(unit: Unit, material: Material, plaintext: bytes, context: byt
 
 
 def decrypt_under(unit: Unit, key: KmsKey, ciphertext: Ciphertext, context: bytes) -> bytes:
-    """Return the plaintext. Raises SealBroken for what is not this key's ciphertext for this context."""
+    """Return the plaintext. Raises InvalidCiphertextException for what is not this key's ciphertext for this context.
+
+    That is its caller's doing; SealBroken says that the material in the store is not what was written.
+    """
     number = ciphertext.material_id
     material = store.find_material(unit, key.account_id, key.region, key.key_id, number)
     if material is None or ciphertext.key_arn != key.arn:
-        raise SealBroken
-    return decrypt(cipher_of(unit, material), ciphertext.body, ciphertext_aad(key, number, context))
+        raise InvalidCiphertextException
+    cipher = cipher_of(unit, material)
+    try:
+        return decrypt(cipher, ciphertext.body, ciphertext_aad(key, number, context))
+    except SealBroken:
+        raise InvalidCiphertextException from None
 
 
 def ciphertext_aad(key: KmsKey, material_id: int, context: bytes) -> bytes:

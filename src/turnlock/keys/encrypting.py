@@ -218,11 +218,7 @@ def _decrypted(
         except ValueError:
             raise InvalidCiphertextException from None
     sealed = Ciphertext.parse(blob)
-    try:
-        plaintext = decrypt_under(unit, key, sealed, context)
-    except SealBroken:
-        raise InvalidCiphertextException from None
-    return plaintext, material_name(key, sealed.material_id)
+    return decrypt_under(unit, key, sealed, context), material_name(key, sealed.material_id)
 
 
 def _data_key(call: Call, request: Request, unit: Unit) -> dict[str, Any]:

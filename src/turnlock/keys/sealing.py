@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -218,6 +218,11 @@ class Sealed:
         except SealBroken:
             _alarm(self.key.account_id, self.key.region, self.owner, self.part)
             raise
+
+    def refuse(self) -> NoReturn:
+        """Raise SealBroken, with a line in the log: KMS did not find in the data key what it once gave."""
+        _alarm(self.key.account_id, self.key.region, self.owner, self.part)
+        raise SealBroken
 
     def open_with(self, data_key: bytes) -> bytes:
         """Return the value by a data key that KMS decrypted for who asks. Raises SealBroken, with a line in the log."""

@@ -21,6 +21,7 @@ from turnlock.errors import (
     DecryptionFailure,
     EncryptionFailure,
     InternalServiceError,
+    InvalidCiphertextException,
     InvalidRequestException,
 )
 from turnlock.secrets.model import Secret, Version
@@ -70,7 +71,11 @@ def open_for(call: Call, unit: Unit, secret: Secret, version: Version) -> bytes 
         "CiphertextBlob": sealed.data_key.pack(),
         "EncryptionContext": _context(secret, version.version_id),
     }
-    return sealed.open_with(_ask(unit, "kms:Decrypt", request, DecryptionFailure)["Plaintext"])
+    try:
+        data_key = _ask(unit, "kms:Decrypt", request, DecryptionFailure)["Plaintext"]
+    except InvalidCiphertextException:
+        sealed.refuse()
+    return sealed.open_with(data_key)
 
 
 def holds_value(call: Call, unit: Unit, secret: Secret, version: Version, value: tuple[str, bytes]) -> bool:
@@ -121,11 +126,14 @@ def _data_key(unit: Unit, key: keys.KmsKey, secret: Secret, version_id: str) -> 
 
 
 def _ask(unit: Unit, operation: str, request: dict[str, Any], failure: type[ApiError]) -> Answer:
-    """Call KMS as the caller; its refusals become Secrets Manager's own (BEHAVIOUR 1.4)."""
+    """Call KMS as the caller; its refusals become Secrets Manager's own (BEHAVIOUR 1.4).
+
+    Raises InvalidCiphertextException as it is: only stored bytes that were changed can be the cause.
+    """
     answer = unit.nested(operation, request)
     if isinstance(answer, AccessDeniedException):
         raise AccessDeniedException(_DENIED)
-    if isinstance(answer, InternalServiceError):
+    if isinstance(answer, InternalServiceError | InvalidCiphertextException):
         raise answer
     if isinstance(answer, ApiError):
         raise failure
