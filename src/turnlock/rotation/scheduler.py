@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -32,6 +33,8 @@ from turnlock.storage.leases import claim
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
+OVERDUE_LOOKS: Final = timedelta(seconds=10)
+"""The time between two looks for windows that ended unheard: those are an hour long and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,8 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(limits.at_once, "rotation")
         self._active: dict[Fence, Claimed] = {}
         self._lock = threading.Lock()
+        self._overdue_look = datetime.min.replace(tzinfo=UTC)
+        """On the store's clock."""
         self.wake: Callable[[], None] = lambda: None
         """Called when a place is free again; the loop that ticks sets it."""
 
@@ -76,7 +81,9 @@ class Scheduler:
 
     def tick(self) -> float:
         """Begin and claim what there is; return the seconds until the next look."""
-        due, overdue, claimable = self._database.read(self._look)
+        due, overdue, claimable, now = self._database.read(self._look)
+        if now >= self._overdue_look:
+            self._overdue_look = now + OVERDUE_LOOKS
         if overdue:
             self._database.write(lambda unit: close_overdue(unit, self._holder))
         begun = self._database.write(begin_due) if due else 0
@@ -97,12 +104,13 @@ class Scheduler:
             self._keeper.let_go(claimed.hold)
         self._keeper.close()
 
-    def _look(self, unit: Unit) -> tuple[bool, bool, bool]:
-        """Tell whether a rotation can begin, a window is over unheard, a plan can be claimed: three looks at an index."""
+    def _look(self, unit: Unit) -> tuple[bool, bool, bool, datetime]:
+        """Tell whether a rotation can begin, a window is over unheard, a plan can be claimed (looks at indexes), and when."""
         claimable = runnable(unit, unit.now, 1)
         if claimable:
             claimable = runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
-        return begin_soon(unit), any_overdue(unit), bool(claimable)
+        overdue = unit.now >= self._overdue_look and any_overdue(unit)
+        return begin_soon(unit), overdue, bool(claimable), unit.now
 
     def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""
