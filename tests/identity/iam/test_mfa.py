@@ -222,7 +222,13 @@ def test_a_trust_policy_can_ask_for_a_code(
         ann("AssumeRole", **asked)
     with pytest.raises(AccessDeniedException):
         ann("AssumeRole", **asked, SerialNumber=SERIAL, TokenCode=phone.wrong())
-    ann("AssumeRole", **asked, SerialNumber=SERIAL, TokenCode=phone.code())
+    given = ann("AssumeRole", **asked, SerialNumber=SERIAL, TokenCode=phone.code())["Credentials"]
+    session = ann.database.read(
+        lambda unit: find_credential(unit, given["AccessKeyId"], given["SessionToken"], unit.now).session
+    )
+    assert not session.mfa_authenticated, "a role's session tells nothing of the code"
+    with pytest.raises(AccessDeniedException):
+        ann("AssumeRole", **asked, SerialNumber=SERIAL, TokenCode=phone.code())
     clock.advance(timedelta(seconds=60))
     proved = session_of(ann, SerialNumber=SERIAL, TokenCode=phone.code())
     ann.elsewhere(session=proved)("AssumeRole", **asked)
