@@ -220,7 +220,8 @@ class MySQLFamilyEstate(Estate):
         return self.server.connect(value["username"], value["password"], value["dbname"])
 
     def is_refusal(self, error: Exception) -> bool:
-        return bool(error.args) and error.args[0] == 1045
+        # Access denied, or the account is locked: a twin that is not finished yet (MySQL's number and MariaDB's).
+        return bool(error.args) and error.args[0] in {1045, 3118, 4151}
 
 
 class MySQLEstate(MySQLFamilyEstate):
