@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.calling import ACCOUNT, Client, refusal
+from tests.identity.iam import calling
 from tests.support import SettableClock, StorePlace
 from turnlock.admission import Service
 from turnlock.identity import IAM_ACTIONS, SIMULATE_ACTIONS
@@ -178,3 +179,19 @@ def test_the_keys_that_policies_ask_for(client: Client) -> None:
     assert call(client, "GetContextKeysForCustomPolicy", PolicyInputList=[policy]) == {
         "ContextKeyNames": ["aws:PrincipalTag/team", "aws:SourceVpc", "aws:userid"]
     }
+
+
+def test_an_sdk_reads_the_answers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(calling.SERVICES, "iam", client.service)
+    iam = calling.Caller(database=client.database)
+    iam("CreateUser", UserName="ann")
+    iam("PutUserPolicy", UserName="ann", PolicyName="own", PolicyDocument=document(allow()))
+    entry = {"ContextKeyName": "aws:SourceIp", "ContextKeyValues": ["10.0.0.7"], "ContextKeyType": "ip"}
+    answer = iam("SimulatePrincipalPolicy", PolicySourceArn=ANN, ActionNames=[GET], ContextEntries=[entry])
+    (result,) = answer["EvaluationResults"]
+    assert answer["IsTruncated"] is False
+    assert (result["EvalDecision"], result["EvalResourceName"]) == ("allowed", "*")
+    assert result["MatchedStatements"] == [{"SourcePolicyId": f"{ANN}/own", "SourcePolicyType": "IAM Policy"}]
+    assert result["MissingContextValues"] == []
+    keys = iam("GetContextKeysForCustomPolicy", PolicyInputList=[document(allow())])
+    assert keys["ContextKeyNames"] == []
