@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hmac
 
+import structlog
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.errors import SealBroken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import OWNER, resource_policies
 from turnlock.storage import HotQuery, Unit
+
+log = structlog.get_logger(__name__)
 
 _POLICY = HotQuery(
     select(resource_policies.c.policy, resource_policies.c.mac).where(
@@ -47,6 +50,9 @@ def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
 def _read(unit: Unit, secret: Secret) -> str | None:
     for policy, mac in _POLICY.rows(unit, _owner(secret)):
         if not hmac.compare_digest(policy_mac(unit, secret.arn, policy), bytes(mac)):
+            log.error(
+                "a resource policy was not written by this server", action="seal_broken", owner=secret.arn
+            )
             raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
         return str(policy)
     return None

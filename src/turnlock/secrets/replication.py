@@ -36,7 +36,7 @@ from turnlock.secrets.replicas import (
     version_heads,
 )
 from turnlock.secrets.store import find_secret, find_version
-from turnlock.secrets.tag_store import tags_of
+from turnlock.secrets.tag_store import find_tags
 from turnlock.secrets.values import open_value
 from turnlock.storage import Unit, outbox
 from turnlock.storage.unit import Subscribers
@@ -128,7 +128,7 @@ def _snapshot(unit: Unit, primary: Secret, replica: Replica) -> Snapshot:
     return Snapshot(
         primary=primary,
         replica=replica,
-        tags=tags_of(unit, primary.account_id, primary.region, [primary.name]).get(primary.name, {}),
+        tags=find_tags(unit, primary),
         policy=find_policy(unit, primary),
         versions=version_heads(unit, primary),
         open=partial(_open, unit, primary),

@@ -68,6 +68,7 @@ secret_tags = Table(
     *_owner_columns(),
     Column("tag_key", String(128), primary_key=True),
     Column("tag_value", String(256), nullable=False),
+    Column("mac", LargeBinary),
     ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
 )
 

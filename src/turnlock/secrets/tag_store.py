@@ -1,37 +1,48 @@
-"""The tags of secrets in their table."""
+"""The tags of secrets in their table, under a MAC.
+
+Policies decide by tags. Each row carries the MAC of all tags of its secret, so that whoever can write the store can change, move,
+add or remove one only with all of them.
+"""
 
 from __future__ import annotations
 
+import hmac
+import json
 from collections.abc import Mapping, Sequence
 
+import structlog
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, Region
+from turnlock.errors import SealBroken
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import OWNER, secret_tags
 from turnlock.storage import HotQuery, Unit
 
+log = structlog.get_logger(__name__)
+
 _TAGS = HotQuery(
-    select(secret_tags.c.tag_key, secret_tags.c.tag_value)
+    select(secret_tags.c.tag_key, secret_tags.c.tag_value, secret_tags.c.mac)
     .where(*(secret_tags.c[name] == bindparam(name) for name in OWNER))
     .order_by(secret_tags.c.tag_key)
 )
 
 
 def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
-    """Return one secret's tags: for whoever decides a request by them, and so may ask at each. Nobody changes them."""
-    owner = (secret.account_id, secret.region, secret.name)
-    return unit.derived(
-        ("tags", *owner), lambda: dict(_TAGS.rows(unit, dict(zip(OWNER, owner, strict=True))))
-    )
+    """Return one secret's tags: for whoever decides a request by them, and so may ask at each. Nobody changes them.
+
+    Raises SealBroken on tags that this server did not write.
+    """
+    return unit.derived(("tags", *_owner(secret).values()), lambda: _read(unit, secret))
 
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
-    owner = {"account_id": secret.account_id, "region": secret.region, "name": secret.name}
     unit.connection.execute(
-        delete(secret_tags).where(*(secret_tags.c[column] == value for column, value in owner.items()))
+        delete(secret_tags).where(
+            *(secret_tags.c[column] == value for column, value in _owner(secret).items())
+        )
     )
     insert_tags(unit, secret, tags)
     reindex(unit, secret, tags)
@@ -39,18 +50,36 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
 
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Insert the tags of a secret that has none; its terms are the caller's."""
-    owner = {"account_id": secret.account_id, "region": secret.region, "name": secret.name}
     if tags:
+        shared = {**_owner(secret), "mac": _mac(unit, secret, tags)}
         unit.connection.execute(
             secret_tags.insert(),
-            [{**owner, "tag_key": key, "tag_value": value} for key, value in tags.items()],
+            [{**shared, "tag_key": key, "tag_value": value} for key, value in tags.items()],
         )
+
+
+def _read(unit: Unit, secret: Secret) -> dict[str, str]:
+    rows = _TAGS.rows(unit, _owner(secret))
+    tags = {key: value for key, value, _ in rows}
+    expected = _mac(unit, secret, tags) if rows else b""
+    if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
+        log.error("tags were not written by this server", action="seal_broken", owner=secret.arn)
+        raise SealBroken(f"The tags of {secret.arn} were not written by this server.")
+    return tags
+
+
+def _owner(secret: Secret) -> dict[str, str]:
+    return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
+
+
+def _mac(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> bytes:
+    return unit.keyring.mac("secret-tags", json.dumps([secret.arn, sorted(tags.items())]).encode())
 
 
 def tags_of(
     unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
 ) -> dict[str, dict[str, str]]:
-    """Return the tags of several secrets, by name; names without tags are absent."""
+    """Return the tags of several secrets, by name, to be shown; names without tags are absent. Their MAC is not asked."""
     rows = unit.connection.execute(
         select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
         .where(

@@ -19,6 +19,8 @@ def upgrade() -> None:
     op.add_column("access_keys", sa.Column("last_used_service", sa.String(64)))
     op.create_index("ix_access_keys_principal", "access_keys", ["account_id", "principal_id"])
     op.add_column("sessions", sa.Column("context", sa.Text))
+    # Policies decide by the tags of secrets, too. Tags of before have no MAC, and are not believed until they are put again.
+    op.add_column("secret_tags", sa.Column("mac", sa.LargeBinary))
 
 
 def _identities() -> None:
