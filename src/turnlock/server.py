@@ -27,21 +27,18 @@ import structlog
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # named in no __all__
 from granian.server.mp import MPServer as Granian
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from turnlock import metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
+from turnlock.bodies import Bodies
 from turnlock.config import Config, is_within
 from turnlock.core.action import Answer, Pending
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
-    RequestEntityTooLargeException,
-    SerializationException,
-    ThrottlingException,
 )
 from turnlock.gate import pass_through, record_refusal
 from turnlock.root_keys import hold_served
@@ -49,15 +46,6 @@ from turnlock.storage import Unit, outbox
 from turnlock.wire import HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
-
-MAX_BODY = 1024 * 1024
-"""Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
-
-LARGE_BODY = 70 * 1024 * 1024
-"""Bytes where packages of functions come in: 50 MiB in Base64."""
-
-LARGE_BODIES = 4
-"""How many larger than MAX_BODY are read at once: nobody has proved yet who they are."""
 
 PENDING = 32
 """Threads that wait for functions which were invoked."""
@@ -67,9 +55,6 @@ MAX_HEAD = 64 * 1024
 
 HEAD_SECONDS = 10
 """How long a client may take to send a request's line and headers, the first of a connection or the next."""
-
-BODY_SECONDS = 10.0
-"""How long a client may take to send a body."""
 
 _HEALTHY = HttpResponse(status=200, headers=(("content-type", "text/plain"),), body=b"ok\n")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -194,11 +179,10 @@ class Worker:
         self._make = make
         self._parent_pid = parent_pid
         self._server: Server | None = None
-        self._large = LargeBodies()
-        self._patience: Patience | None = None
+        self._bodies: Bodies | None = None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._patience = Patience(loop, BODY_SECONDS)
+        self._bodies = Bodies(loop)
         _guard_process(parent_pid=self._parent_pid)
         with _mortal():
             application = self._make()
@@ -215,18 +199,13 @@ class Worker:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         assert self._server is not None
-        assert self._patience is not None
-        task = self._patience.begin()
+        assert self._bodies is not None
         try:
-            body = await _read_body(scope, protocol, self._large)
-        except (ApiError, asyncio.CancelledError) as error:
-            late = SerializationException("The request body did not arrive in time.")
-            refusal = error if isinstance(error, ApiError) else late
-            response = self._server.refuse(refusal, _http_request(scope, b""))
+            body = await self._bodies.read(scope, protocol)
+        except ApiError as error:
+            response = self._server.refuse(error, _http_request(scope, b""))
         else:
-            self._patience.end(task)
             response = await self._server.respond(_http_request(scope, body))
-        self._patience.end(task)
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 
@@ -239,90 +218,6 @@ def _mortal() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-class Patience:
-    """Cancels the tasks of one event loop that take too long over something. One timer for all: nearly none is ever late.
-
-    asyncio's own time limits make a timer for each task, which costs a request ten times as much.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._until: dict[asyncio.Task[Any], float] = {}
-        """The moments at which tasks are late, the first one first."""
-        self._armed = False
-
-    def begin(self) -> asyncio.Task[Any]:
-        """Have the task that runs cancelled after the time, unless `end` is called with it before; return it."""
-        task = asyncio.current_task(self._loop)
-        assert task is not None
-        self._until[task] = self._loop.time() + self._seconds
-        if not self._armed:
-            self._armed = True
-            self._loop.call_later(self._seconds, self._look)
-        return task
-
-    def end(self, task: asyncio.Task[Any]) -> None:
-        """Leave a task alone; one that is not waited for is no error."""
-        self._until.pop(task, None)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        for task, until in list(self._until.items()):
-            if until > now:
-                self._loop.call_later(until - now, self._look)
-                return
-            del self._until[task]
-            task.cancel()
-        self._armed = False
-
-
-class LargeBodies:
-    """The few bodies beyond MAX_BODY that one worker reads at once, and only where packages and events come in."""
-
-    PATHS = "/2015-03-31/functions"
-
-    def __init__(self) -> None:
-        self._places = LARGE_BODIES
-
-    @contextmanager
-    def place(self, path: str, length: int) -> Iterator[None]:
-        """Hold a place while a body beyond MAX_BODY is read. Raises RequestEntityTooLargeException, ThrottlingException when all are taken."""
-        if length > LARGE_BODY or not path.startswith(self.PATHS):
-            raise RequestEntityTooLargeException
-        if not self._places:
-            raise ThrottlingException
-        self._places -= 1
-        try:
-            yield
-        finally:
-            self._places += 1
-
-
-async def _read_body(scope: Any, protocol: Any, large: LargeBodies) -> bytes:
-    length = scope.headers.get("content-length")
-    if length is not None:
-        if not length.isdecimal():
-            raise RequestEntityTooLargeException
-        if int(length) <= MAX_BODY:
-            return await _whole_body(protocol)
-        with large.place(scope.path, int(length)):
-            return await _whole_body(protocol)
-    body = bytearray()
-    async for chunk in protocol:
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise RequestEntityTooLargeException
-    return bytes(body)
-
-
-async def _whole_body(protocol: Any) -> bytes:
-    try:
-        return bytes(await protocol())
-    except ProtocolClosed:
-        raise SerializationException("The request body did not arrive whole.") from None
 
 
 def _http_request(scope: Any, body: bytes) -> HttpRequest:

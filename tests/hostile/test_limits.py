@@ -11,7 +11,8 @@ import pytest
 
 from tests.hostile.test_raw_socket import exchange, statuses
 from tests.processes import ServerProcess
-from turnlock.server import BODY_SECONDS, HEAD_SECONDS, MAX_BODY, MAX_HEAD
+from turnlock.bodies import BODY_SECONDS, MAX_BODY
+from turnlock.server import HEAD_SECONDS, MAX_HEAD
 
 pytestmark = pytest.mark.slow
 
