@@ -95,6 +95,8 @@ def _be_init(user: int, lifeline: int) -> NoReturn:
     """Wait for the launcher's end; orphans are reaped by the kernel."""
     try:
         become(user)
+        # Also while it is stopped, as a function is between two events: then it would not see the line break.
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         _let_go_of_output()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         os.read(lifeline, 1)

@@ -98,6 +98,8 @@ class Program:
     """How long a process may take until it asks for its first event; None for the pool's own limit."""
     demand: Demand = "offered"
     nice: int = 0
+    freezes: bool = False
+    """Whether its processes are stopped between two events: what is not trusted may not go on without one."""
     revision: str = ""
     """Another one when anything of this was changed: a process serves one revision."""
 

@@ -80,6 +80,8 @@ class ProcessSpec:
     disk_bytes: int
     nice: int = 0
     log_stream: str = ""
+    freezes: bool = False
+    """Whether it is stopped between two events."""
 
 
 class Wait(Enum):
@@ -107,6 +109,9 @@ class FunctionProcess:
         self.key = spec.key
         self.credentials = spec.credentials
         self.log_stream = spec.log_stream
+        self._freezes = spec.freezes
+        self.frozen = False
+        """True between two events, where it is stopped then."""
         self.forgotten = False
         """True when it must not serve again."""
         self.idle_since = 0.0
@@ -163,6 +168,9 @@ class FunctionProcess:
 
     def run(self, delivery: Delivery, seconds: float, abort: threading.Event) -> Wait:
         """Hand over one event and wait for its outcome, which is then in `outcome`."""
+        if self.frozen:
+            self._watch.signal(signal.SIGCONT)
+            self.frozen = False
         if not self.api.offer(delivery):
             return Wait.DIED
         return self._wait(lambda: self.outcome is not None, seconds, abort)
@@ -175,6 +183,12 @@ class FunctionProcess:
     def settle(self, abort: threading.Event) -> bool:
         """Wait, shortly, until it asks for the next event; False when it does not, and so cannot serve again."""
         return self._wait(lambda: self.api.phase is Phase.READY, _SETTLE_SECONDS, abort) is Wait.REACHED
+
+    def freeze(self) -> None:
+        """Stop every process of it until the next event, as Lambda does: nothing runs on behalf of no event."""
+        if self._freezes:
+            self.frozen = True
+            self._watch.signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill it and its process group; may be called by any thread, at any time."""

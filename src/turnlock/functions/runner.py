@@ -191,6 +191,7 @@ class Functions:
             memory_bytes=key.memory_bytes,
             disk_bytes=function.disk_bytes,
             nice=function.nice,
+            freezes=function.freezes,
             log_stream=stream,
         )
 
@@ -225,7 +226,9 @@ class Functions:
             result = self._run(job, process, cold=cold, abort=abort)
             ran = result.fault is None or result.fault.kind is FaultKind.FUNCTION
             reusable = ran and process.settle(abort)
-            if not reusable:
+            if reusable:
+                process.freeze()
+            else:
                 process.end()
             result = self._seal(job, process, result)
         finally:

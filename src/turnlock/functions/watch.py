@@ -54,6 +54,15 @@ class Watch:
         # Pages that forks still share were counted for each of them; the exact sum is a hundred times as dear.
         return Excess.MEMORY if sum(map(_proportional, processes)) > self._memory_bytes else None
 
+    def signal(self, number: int) -> None:
+        """Send a signal to every process, the launcher among them; to those that were started meanwhile too."""
+        told: set[int] = set()
+        while left := [one for one in _descendants(self._launcher) if one not in told]:
+            for process in left:
+                told.add(process)
+                with suppress(OSError):
+                    os.kill(process, number)
+
 
 def _descendants(root: int) -> Iterator[int]:
     """Yield `root` and every process that descends from it, each once."""

@@ -15,6 +15,7 @@ from turnlock import functions, identity, secrets
 from turnlock.errors import StoreError
 from turnlock.functions import Invocation, InvocationResult
 from turnlock.rotation.due import reopen_if_due
+from turnlock.rotation.invocable import REFUSAL, refuses
 from turnlock.rotation.keeper import Hold
 from turnlock.rotation.managed import databases_of
 from turnlock.rotation.masters import allowed_master
@@ -126,6 +127,9 @@ class Carrier:
 
     def _invoke(self, claimed: Claimed, step: Step) -> Outcome:
         row = claimed.row
+        place = row.account_id, row.secret_arn, row.function_arn
+        if self._database.read(lambda unit: refuses(unit, *place)):
+            return StepFailed(step=step, message=REFUSAL)
         failed = f"Error when executing lambda {row.function_arn} during {step.value} step"
         invocation = Invocation(
             function_arn=row.function_arn,

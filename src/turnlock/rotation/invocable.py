@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from turnlock import functions
 from turnlock.core.arn import partition_of
 from turnlock.errors import AccessDeniedException
 from turnlock.secrets import Secret
 from turnlock.storage import Unit
+
+REFUSAL: Final = (
+    "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access"
+    " to the principal secretsmanager.amazonaws.com."
+)
 
 
 def check_function(unit: Unit, secret: Secret, function_arn: str) -> None:
@@ -17,26 +24,26 @@ def check_function(unit: Unit, secret: Secret, function_arn: str) -> None:
     AWS (BEHAVIOUR 3.3).
     """
     home = f"arn:{partition_of(secret.region)}:lambda:{secret.region}:{secret.account_id}:function:"
-    if not function_arn.startswith(home):
-        raise _refusal()
+    if not function_arn.startswith(home) or not may_invoke(unit, secret.account_id, secret.arn, function_arn):
+        raise AccessDeniedException(REFUSAL)
+    if functions.find_hosted(function_arn) is None:
+        unit.require("lambda:Invoke", {"FunctionName": function_arn})
+
+
+def may_invoke(unit: Unit, account_id: str, secret_arn: str, function_arn: str) -> bool:
+    """Tell whether the function is there and lets Secrets Manager invoke it for a secret."""
     if functions.find_hosted(function_arn) is not None:
-        return
+        return True
+    there = functions.find_version(unit, function_arn) is not None
+    return there and not refuses(unit, account_id, secret_arn, function_arn)
+
+
+def refuses(unit: Unit, account_id: str, secret_arn: str, function_arn: str) -> bool:
+    """Tell whether a function of one's own is there and does not let Secrets Manager invoke it (any more)."""
     found = functions.find_own(unit, function_arn)
-    if found is None or functions.find_version(unit, function_arn) is None:
-        raise _refusal()
-    admitted = functions.lets_service_invoke(
+    return found is not None and not functions.lets_service_invoke(
         unit,
         *found,
         service="secretsmanager.amazonaws.com",
-        conditions={"aws:sourceaccount": [secret.account_id], "aws:sourcearn": [secret.arn]},
-    )
-    if not admitted:
-        raise _refusal()
-    unit.require("lambda:Invoke", {"FunctionName": function_arn})
-
-
-def _refusal() -> AccessDeniedException:
-    return AccessDeniedException(
-        "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access"
-        " to the principal secretsmanager.amazonaws.com."
+        conditions={"aws:sourceaccount": [account_id], "aws:sourcearn": [secret_arn]},
     )

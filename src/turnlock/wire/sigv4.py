@@ -16,7 +16,7 @@ A request is authentic when all of these hold; `read_claim` walks 1 to 7, which 
 10. The HMAC of the string to sign, made from the request as it was sent, is the signature; compared in constant time.
 
 The query enters as sent (still percent-encoded). The path comes decoded, and is signed encoded twice: there are a few ways in
-which clients encode a path the first time (`_SENT`), and the signature must be that of one of them. Each decodes to the path
+which clients encode a path the first time (`signed_paths`), and the signature must be that of one of them. Each decodes to the path
 that is acted upon, so nothing can be signed for another; a path sent in a way that is not listed is refused, and so is one with
 an encoded slash. Dot segments and doubled slashes are resolved first, as the algorithm demands. The access key id is not under the signature: another id
 means another secret. A request that was captured can be sent again within the five minutes: only TLS prevents that.
@@ -28,12 +28,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -45,6 +45,7 @@ from turnlock.errors import (
     MissingAuthenticationTokenException,
 )
 from turnlock.wire.http import HttpRequest
+from turnlock.wire.signed_paths import canonical_paths
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 _MINUTE = timedelta(minutes=1)
@@ -136,7 +137,7 @@ def verify(claim: Claim, request: HttpRequest, signing_key: bytes, now: datetime
     payload = _payload_hash(request)  # (9)
     expected = [
         _mac(signing_key, _string_to_sign(claim, request, path, payload))
-        for path in _canonical_paths(request.path)
+        for path in canonical_paths(request.path)
     ]
     if not any(hmac.compare_digest(each, claim.signature) for each in expected):  # (10)
         raise InvalidSignatureException
@@ -418,37 +419,6 @@ def _trimmed(value: str) -> str:
     if value.isascii():
         return " ".join(value.split())
     return b" ".join(value.encode("latin-1").split()).decode("latin-1")
-
-
-_SENT = ("/-._~", "/-._~:", "/-._~:@!$&'()*+,;=")
-"""What clients leave as it is in a path: SDKs nothing, some the colon of ARNs, others all that RFC 3986 (3.3) allows there."""
-
-
-def _canonical_paths(path: str) -> Sequence[str]:
-    """Return the resolved path in each way in which it may have been sent, percent-encoded once more: so it is signed.
-
-    Every service but S3 signs it so.
-    """
-    if path == "/":
-        return ("/",)
-    resolved = _resolved(path)
-    try:
-        sent = dict.fromkeys(quote(resolved, safe=kept, errors="strict") for kept in _SENT)
-    except UnicodeEncodeError:  # a lone surrogate: this was never sent
-        raise InvalidSignatureException from None
-    return [quote(each, safe="/~") for each in sent]
-
-
-def _resolved(path: str) -> str:
-    """Return `path` without dot segments and doubled slashes (RFC 3986, 5.2.4)."""
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            if kept:
-                kept.pop()
-        elif segment not in {"", "."}:
-            kept.append(segment)
-    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
 
 
 def _canonical_query(query: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -357,3 +358,41 @@ def test_an_event_that_fails_is_tried_three_times(
         clock.advance(timedelta(seconds=1))
     deliver()
     assert waiting() == []
+
+
+def test_nothing_runs_between_two_events(root: Caller, create: Create) -> None:
+    """A thread that counts without end stands still until the next event, and goes on with it."""
+    create(
+        "counter",
+        Code={
+            "ZipFile": package(
+                {
+                    "main.py": (
+                        "import threading, time\n"
+                        "count = 0\n"
+                        "def run():\n"
+                        "    global count\n"
+                        "    while True:\n"
+                        "        count += 1\n"
+                        "        time.sleep(0.001)\n"
+                        "threading.Thread(target=run, daemon=True).start()\n"
+                        "def handler(event, context):\n"
+                        "    before = count\n"
+                        "    time.sleep(event['seconds'])\n"
+                        "    return [before, count]\n"
+                    )
+                }
+            )
+        },
+    )
+
+    def counted(seconds: float) -> list[int]:
+        answer = root("Invoke", FunctionName="counter", Payload=json.dumps({"seconds": seconds}).encode())
+        found: list[int] = json.loads(answer["Payload"])
+        return found
+
+    _, end = counted(0.2)
+    time.sleep(1.0)
+    before, after = counted(0.2)
+    assert before - end < 200, "it ran between the events"
+    assert after > before

@@ -70,6 +70,7 @@ class Catalogue:
             start_seconds=START_SECONDS + version.timeout,
             demand=self._demand,
             nice=NICE,
+            freezes=True,
             revision=hashlib.sha256(f"{version.revision_id} {version.code_id}".encode()).hexdigest(),
         )
 

@@ -96,7 +96,7 @@ def _entries(archive: zipfile.ZipFile) -> list[Entry]:
     infos = archive.infolist()
     if len(infos) > MOST_ENTRIES:
         raise BadPackage(f"it has more than {MOST_ENTRIES} entries")
-    entries = [_entry(info) for info in infos if not info.is_dir()]
+    entries = [_entry(info) for info in infos if not info.filename.endswith("/")]
     paths = {entry.path for entry in entries}
     if len(paths) != len(entries):
         raise BadPackage("two of its entries have the same path")
