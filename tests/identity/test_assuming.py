@@ -279,7 +279,9 @@ def test_passing_a_role_needs_a_right_on_it_and_for_the_service(iam: Caller) -> 
 
 def test_a_service_is_let_in_by_the_trust_policy_alone(iam: Caller) -> None:
     def let_in(service: str) -> bool:
-        return iam.database.read(lambda unit: identity.service_may_assume(unit, ROLE, service))
+        return iam.database.read(
+            lambda unit: identity.service_may_assume(unit, ROLE, service, source_account=ACCOUNT)
+        )
 
     assert not let_in("lambda.amazonaws.com")
     document = json.loads(trust("x"))
@@ -287,6 +289,10 @@ def test_a_service_is_let_in_by_the_trust_policy_alone(iam: Caller) -> None:
     make_role(iam, json.dumps(document))
     assert let_in("lambda.amazonaws.com")
     assert not let_in("rds.amazonaws.com")
+    for account, lets in ((ACCOUNT, True), (OTHER, False)):
+        document["Statement"]["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
+        iam("UpdateAssumeRolePolicy", RoleName="reader", PolicyDocument=json.dumps(document))
+        assert let_in("lambda.amazonaws.com") is lets
 
 
 def test_a_service_gets_a_session_of_the_role(iam: Caller) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
+from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException, StoreError
 from turnlock.identity.context import tag_keys
@@ -50,15 +51,15 @@ def require_pass_role(unit: Unit, call: Call, role_arn: str, service: str) -> No
     )
 
 
-def service_may_assume(unit: Unit, role_arn: str, service: str) -> bool:
-    """Tell whether a role is there and its trust policy lets a service in."""
+def service_may_assume(unit: Unit, role_arn: str, service: str, *, source_account: AccountId) -> bool:
+    """Tell whether a role is there and its trust policy lets a service in, on behalf of an account."""
     role = find_role(unit, role_arn)
     return role is not None and admits(
         role.trust_policy,
         NamedPrincipal(type=PrincipalType.SERVICE, name=service),
         action=_ASSUME,
         resource=role.arn,
-        conditions={},
+        conditions={"aws:sourceaccount": [source_account]},
         form=Form.TRUST,
     )
 

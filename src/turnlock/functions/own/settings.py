@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from turnlock import identity
-from turnlock.core.action import Action, Request, Subject, no_resource
+from turnlock.core.action import Request
 from turnlock.core.call import Call
-from turnlock.errors import AccessDeniedException, InvalidParameterValueException
+from turnlock.errors import InvalidParameterValueException
 from turnlock.functions.own import runtimes
 from turnlock.functions.own.answers import sealed_environment
 from turnlock.functions.own.model import FunctionVersion, OwnFunction
-from turnlock.identity import NamedPrincipal, PrincipalType
 from turnlock.storage import Unit
 
 LONGEST_TIMEOUT: Final = 900
@@ -36,9 +34,7 @@ NOT_SERVED: Final[Mapping[str, str]] = {
     "AcceleratorConfig": "there are no accelerators",
 }
 """Settings that change what a function is, with the reason why they are refused."""
-_PASS_ROLE: Final = Action(
-    name="PassRole", handler=lambda _call, _request, _unit: {}, subject=no_resource, mutates=False
-)
+_LAMBDA: Final = "lambda.amazonaws.com"
 _MACHINE: Final = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -126,24 +122,7 @@ RESERVED: Final = frozenset(
 
 def _check_role(call: Call, unit: Unit, role_arn: str) -> None:
     """Raise unless the caller may pass the role to Lambda, and its trust policy lets Lambda assume it."""
-    passing = replace(call, service="iam", action="PassRole")
-    subject = Subject(
-        arn=role_arn,
-        named=role_arn,
-        conditions=lambda: {"iam:passedtoservice": ["lambda.amazonaws.com"]},
-    )
-    decision = identity.decide(passing, _PASS_ROLE, subject, identity.holdings_of(unit, call.principal))
-    if isinstance(decision, identity.Denied):
-        raise AccessDeniedException(decision.reason)
-    role = identity.find_role(unit, role_arn)
-    service = NamedPrincipal(type=PrincipalType.SERVICE, name="lambda.amazonaws.com")
-    trusts = role is not None and identity.admits(
-        role.trust_policy,
-        service,
-        action="sts:AssumeRole",
-        resource=role_arn,
-        conditions={"aws:sourceaccount": [call.account_id]},
-        form=identity.Form.TRUST,
-    )
+    identity.require_pass_role(unit, call, role_arn, _LAMBDA)
+    trusts = identity.service_may_assume(unit, role_arn, _LAMBDA, source_account=call.account_id)
     if not trusts:
         raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
