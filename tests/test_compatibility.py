@@ -7,6 +7,8 @@ from pathlib import Path
 
 from botocore.loaders import Loader
 
+from turnlock import identity, keys
+from turnlock.keys.scope import NOT_YET as KMS_NOT_YET
 from turnlock.secrets.scope import NOT_YET
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
@@ -52,3 +54,16 @@ def test_each_structure_stands_there_with_its_members() -> None:
 def test_what_has_no_handler_is_said_to_be_not_there_yet() -> None:
     missing = {name for name, cells in rows("Operations").items() if cells[-1].startswith("**not yet**")}
     assert missing == set(NOT_YET)
+
+
+def test_each_operation_of_kms_that_is_served_stands_in_its_section() -> None:
+    served = {action.name for action in keys.kms_actions(identity.read_resource_policy)}
+    section = PAGE.read_text(encoding="utf-8").split("## KMS\n")[1].split("\n## ")[0]
+    named = {
+        name
+        for line in section.splitlines()
+        for name in re.findall(r"\b[A-Z]\w+", line.split("|")[1] if line.startswith("|") else "")
+    }
+    assert named >= served
+    assert named - served <= {"operations"}
+    assert f"{len(served)} of {len(served) + len(KMS_NOT_YET)} operations" in section
