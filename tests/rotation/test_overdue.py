@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.calling import Client
+from tests.calling import Client, token
 from tests.rotation.conftest import MakeNode
 from tests.rotation.hosted import (
     Node,
@@ -21,6 +21,7 @@ from tests.rotation.hosted import (
     schedule,
     settle,
     stages,
+    value,
     wait_until,
 )
 from tests.rotation.test_windows import DAY, HOUR, MINUTE, walk
@@ -181,3 +182,27 @@ def test_a_cancelled_rotation_misses_nothing(
     clock.set(NOON + 6 * HOUR)
     settle(node)
     assert len(failures(client, arn)) == int(enabled)
+
+
+@pytest.mark.parametrize("accepts_pending", [True, False])
+def test_a_version_that_was_left_pending_heals_by_what_the_database_accepts(
+    client: Client, node: Node, clock: SettableClock, world: World, accepts_pending: bool
+) -> None:
+    arn = schedule(client, node, **HOURLY)
+    left = client(
+        "PutSecretValue",
+        SecretId=arn,
+        ClientRequestToken=token(9),
+        SecretString=value("db-1", "left-password"),
+        VersionStages=["AWSPENDING"],
+    )["VersionId"]
+    if accepts_pending:
+        world.accepted[arn] = "left-password"
+    begun = len(world.steps(arn))
+    walk(clock, node, NOON + 5 * HOUR)
+    healing = (
+        ["testSecret", "finishSecret"] if accepts_pending else ["setSecret", "testSecret", "finishSecret"]
+    )
+    assert world.steps(arn)[begun:] == ["probe", *healing]
+    assert stages(client, arn)["AWSCURRENT"] == left
+    assert world.accepted[arn] == "left-password"
