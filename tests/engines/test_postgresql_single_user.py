@@ -39,13 +39,13 @@ class Case:
 
 
 def rotations(in_test: int) -> int:
-    return 50 if proofs.FULL else in_test
+    return 100 if proofs.FULL else in_test
 
 
 CASES = (
-    Case(store="sqlite", tls=False, rotations=50),
-    Case(store="sqlite", tls=True, rotations=rotations(20)),
-    Case(store="postgresql", tls=False, rotations=rotations(15)),
+    Case(store="sqlite", tls=False, rotations=rotations(15)),
+    Case(store="sqlite", tls=True, rotations=rotations(8)),
+    Case(store="postgresql", tls=False, rotations=rotations(6)),
     Case(store="postgresql", tls=True, rotations=rotations(5)),
 )
 
