@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def test_refusals_have_the_codes_that_clients_of_sts_know(server: Running) -> No
         (stranger.client().get_caller_identity, "InvalidClientTokenId", 403),
         (server.client(secret="x" * 40).get_caller_identity, "SignatureDoesNotMatch", 403),
         (server.client(region="eu-west-1").get_caller_identity, "SignatureDoesNotMatch", 403),
-        (server.client().get_session_token, "InvalidAction", 400),
+        (partial(server.client().get_federation_token, Name="n1"), "InvalidAction", 400),
         (server.client("ec2").describe_regions, "SignatureDoesNotMatch", 403),
     ]
     for call, code, status in cases:
