@@ -109,6 +109,24 @@ def test_reencrypt_needs_both_sides(kms: Client, ann: Client, key: str) -> None:
     assert ann("ReEncrypt", **asked)["KeyId"] == other
 
 
+def test_a_holder_of_create_grant_hands_on_no_more_than_it_has(kms: Client, ann: Client, key: str) -> None:
+    bob = f"arn:aws:iam::{ACCOUNT}:user/bob"
+    narrow = {"EncryptionContextSubset": {"app": "shop"}}
+    give(kms, key, "CreateGrant", "Encrypt", "DescribeKey", Constraints=narrow)
+    assert ann("DescribeKey", KeyId=key)["KeyMetadata"]["Arn"] == key
+    for operations, constraints in (
+        (["Decrypt"], narrow),
+        (["Encrypt", "Decrypt"], narrow),
+        (["Encrypt"], {}),
+        (["Encrypt"], {"EncryptionContextSubset": {"app": "other"}}),
+    ):
+        asked = {"KeyId": key, "GranteePrincipal": bob, "Operations": operations, "Constraints": constraints}
+        denied = refusal(lambda asked=asked: ann("CreateGrant", **asked))  # type: ignore[misc]
+        assert denied[0] == "AccessDeniedException"
+    for constraints in (narrow, {"EncryptionContextEquals": CONTEXT}):
+        assert give(ann, key, "Encrypt", to=bob, Constraints=constraints)["GrantId"]
+
+
 def test_a_role_is_its_sessions(kms: Client, key: str) -> None:
     give(kms, key, "DescribeKey", to=ROLE)
     assert kms.elsewhere(principal=session())("DescribeKey", KeyId=key)["KeyMetadata"]["Arn"] == key

@@ -45,4 +45,4 @@ def rotate_root(data_dir: Path, database: str | None, root_key: str, to: str | N
         " none is under the old one."
     )
     if wanted is not None:
-        click.echo(f"Start the server with --root-key {to.partition(':')[0] if to else ''}: from now on.")
+        click.echo("From now on, start the server with --root-key as it was given to --to.")

@@ -24,6 +24,9 @@ from turnlock.storage import HotQuery, Unit, moment
 
 _COLUMNS: Final = tuple(column.name for column in kms_grants.c)
 _OF_KEY = HotQuery(select(kms_grants).where(*(kms_grants.c[name] == bindparam(name) for name in KEY)))
+_WITHOUT_CONTEXT: Final = frozenset({"CreateGrant", "DescribeKey", "RetireGrant"})
+"""Operations that have no encryption context, so that a grant's constraints say nothing of them."""
+
 _GRANTED_AS: Final = {"ReEncrypt": "ReEncryptTo"}
 """By action: the grant operation that it is, where that has another name."""
 
@@ -82,13 +85,29 @@ def context_fits(terms: GrantTerms, context: Mapping[str, str]) -> bool:
     return terms.context_subset is None or terms.context_subset.items() <= context.items()
 
 
+def holds_within(terms: GrantTerms, request: Request) -> bool:
+    """Tell whether a CreateGrant asks for no more than a grant gives: its holder may hand on that much (API reference).
+
+    Its operations are among the grant's, and its constraints demand at least what the grant's demand.
+    """
+    constraints = request.get("Constraints", {})
+    equals, subset = constraints.get("EncryptionContextEquals"), constraints.get("EncryptionContextSubset")
+    if not set(request["Operations"]) <= set(terms.operations):
+        return False
+    if terms.context_equals is not None and equals != terms.context_equals:
+        return False
+    demanded = {**(subset or {}), **(equals or {})}
+    return terms.context_subset is None or terms.context_subset.items() <= demanded.items()
+
+
 def grant_lets(unit: Unit, key: KmsKey, principal: Principal, operation: str, request: Request) -> bool:
     """Tell whether a grant on the key lets a principal do this. Raises SealBroken for a forged grant."""
     context, granted_as = context_of(operation, request), _GRANTED_AS.get(operation, operation)
     return any(
         granted_as in grant.terms.operations
         and stands_for(grant.terms.grantee, principal)
-        and context_fits(grant.terms, context)
+        and (operation in _WITHOUT_CONTEXT or context_fits(grant.terms, context))
+        and (operation != "CreateGrant" or holds_within(grant.terms, request))
         for grant in grants_of(unit, key)
     )
 
