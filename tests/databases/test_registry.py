@@ -11,7 +11,7 @@ from tests.calling import ACCOUNT, REGION, refusal
 from tests.databases.calling import MASTER, RdsClient, cluster, identifiers, instance
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Session
-from turnlock.databases.tables import databases
+from turnlock.databases.tables import database_tags, databases
 from turnlock.errors import SealBroken
 from turnlock.identity import root_principal
 
@@ -342,3 +342,10 @@ def test_a_row_that_somebody_changed_in_the_store_is_an_alarm(
             )
         )
     assert refusal(lambda: rds("DescribeDBInstances"))[0] == "InternalServiceError"
+
+
+def test_a_tag_that_somebody_changed_in_the_store_is_an_alarm(rds: RdsClient) -> None:
+    rds.register(**instance(Tags=[{"Key": "team", "Value": "red"}]))
+    forged = update(database_tags).values(tag_value="blue")
+    rds.database.write(lambda unit: unit.connection.execute(forged))
+    assert refusal(lambda: rds("ListTagsForResource", ResourceName=ARN))[0] == "InternalServiceError"

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.databases.model import DbResource, Kind, Status
+from turnlock.databases.model import DbResource, Kind, Status, rds_arn
 from turnlock.databases.tables import OWNER, database_tags, databases
 from turnlock.errors import SealBroken
 from turnlock.keys import RootMacs, associated_data
@@ -140,7 +140,15 @@ def add_tags(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> None:
     if not tags:
         return
     remove_tags(unit, resource, tags)
-    rows = [{**_names(resource), "tag_key": key, "tag_value": value} for key, value in tags.items()]
+    rows = [
+        {
+            **_names(resource),
+            "tag_key": key,
+            "tag_value": value,
+            "mac": _tag_mac(unit, resource.arn, key, value),
+        }
+        for key, value in tags.items()
+    ]
     unit.connection.execute(database_tags.insert(), rows)
 
 
@@ -152,7 +160,10 @@ def remove_tags(unit: Unit, resource: DbResource, keys: Iterable[str]) -> None:
 
 
 def tags_of(unit: Unit, resources: Iterable[DbResource]) -> dict[str, dict[str, str]]:
-    """Return the tags of resources of one kind in one account and Region, by identifier."""
+    """Return the tags of resources of one kind in one account and Region, by identifier; policies decide by them.
+
+    Raises SealBroken for a tag that this server did not write.
+    """
     listed = list(resources)
     if not listed:
         return {}
@@ -169,6 +180,7 @@ def tags_of(unit: Unit, resources: Iterable[DbResource]) -> dict[str, dict[str, 
     )
     tags: dict[str, dict[str, str]] = {}
     for row in unit.connection.execute(statement):
+        _check_tag(unit, row)
         tags.setdefault(row.identifier, {})[row.tag_key] = row.tag_value
     return tags
 
@@ -223,5 +235,23 @@ def _mac(unit: Unit, resource: DbResource) -> bytes:
     return unit.keyring.mac("database", associated_data(resource.arn, *covered))
 
 
-MACS: Final = (RootMacs(table=databases, mac_of=lambda unit, row: _mac(unit, _value(row))),)
+def _tag_mac(unit: Unit, arn: str, key: str, value: str) -> bytes:
+    return unit.keyring.mac("database-tag", associated_data(arn, key, value))
+
+
+def _row_tag_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
+    arn = rds_arn(row["account_id"], row["region"], Kind(row["kind"]), row["identifier"])
+    return _tag_mac(unit, arn, row["tag_key"], row["tag_value"])
+
+
+def _check_tag(unit: Unit, row: Any) -> None:
+    if not hmac.compare_digest(bytes(row.mac), _row_tag_mac(unit, row._mapping)):  # noqa: SLF001 (as above)
+        log.error("a tag was not written by this server", action="seal_broken", resource=row.identifier)
+        raise SealBroken(f"The tag {row.tag_key} of {row.identifier} was not written by this server.")
+
+
+MACS: Final = (
+    RootMacs(table=databases, mac_of=lambda unit, row: _mac(unit, _value(row))),
+    RootMacs(table=database_tags, mac_of=_row_tag_mac),
+)
 """What a rotation of the root key writes anew."""

@@ -66,5 +66,6 @@ database_tags = Table(
     *_owner_columns(),
     Column("tag_key", String(128), primary_key=True),
     Column("tag_value", String(256), nullable=False),
+    Column("mac", LargeBinary, nullable=False),
     ForeignKeyConstraint(OWNER, [f"databases.{c}" for c in OWNER], ondelete="CASCADE"),
 )

@@ -28,9 +28,5 @@ def databases_of(unit: Unit, secret: Secret) -> list[str]:
     """Return the ARNs of the databases that a rotation may look up: those of managed secrets, the secret itself or its master."""
     candidates = (secret, find_master(unit, secret))
     owned = [one for one in candidates if one is not None and one.owning_service in _FUNCTIONS]
-    tags = [tag for one in owned for tag in _tags(unit, one).items()]
+    tags = [tag for one in owned for tag in secrets.find_tags(unit, one).items()]
     return sorted(arn for key, arn in tags if key in _DATABASE_TAGS)
-
-
-def _tags(unit: Unit, secret: Secret) -> dict[str, str]:
-    return secrets.tags_of(unit, secret.account_id, secret.region, [secret.name]).get(secret.name, {})

@@ -44,7 +44,7 @@ from turnlock.secrets.store import (
     postpone_rotation,
     rotating_within,
 )
-from turnlock.secrets.tag_store import tags_of
+from turnlock.secrets.tag_store import find_tags
 from turnlock.secrets.values import copy_value, open_value
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "drop_version",
     "due_for_rotation",
     "find_secret",
+    "find_tags",
     "find_version",
     "hand_over",
     "move_labels",
@@ -90,6 +91,5 @@ __all__ = [
     "rotating_within",
     "secret_subject",
     "stages_of",
-    "tags_of",
     "update_secret",
 ]

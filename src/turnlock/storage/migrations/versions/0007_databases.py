@@ -59,6 +59,7 @@ def upgrade() -> None:
         *_owner_columns(),
         sa.Column("tag_key", sa.String(128)),
         sa.Column("tag_value", sa.String(256), nullable=False),
+        sa.Column("mac", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint(*_OWNER, "tag_key", name="pk_database_tags"),
         sa.ForeignKeyConstraint(
             _OWNER,
