@@ -20,6 +20,7 @@ from turnlock.confinement import landlock
 from turnlock.confinement.orders import Demand
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult, PoolLimits
+from turnlock.functions.runtime_api import Phase, RuntimeApi
 
 ATTEMPTS = """
 import ctypes, os, signal, socket, subprocess, sys, time
@@ -66,6 +67,13 @@ def listen(event):
 
 def processes(event):
     return [int(name) for name in os.listdir("/proc") if name.isdigit()].index(event["pid"])
+
+def ask_for_anothers_event(event):
+    host, _, port = event["address"].partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as line:
+        path = event["prefix"] + "/2018-06-01/runtime/invocation/next"
+        line.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+        return line.recv(64).split()[1].decode()
 
 def mount(event):
     if ctypes.CDLL(None, use_errno=True).mount(b"tmpfs", b"/mnt", b"tmpfs", 2, None):
@@ -273,6 +281,19 @@ def test_abstract_sockets_outside_are_out_of_reach(run: Run, demand: Demand) -> 
 
 def test_no_port_can_be_listened_at(run: Run, demand: Demand) -> None:
     judge(run("attempt", attempt="listen"), demand, "PermissionError")
+
+
+@pytest.mark.parametrize("demand", ["required"])
+def test_anothers_runtime_api_gives_nothing_to_who_does_not_know_its_path(run: Run) -> None:
+    """The port can be reached, for any port can; the path is told to its own function alone."""
+    other = RuntimeApi()
+    try:
+        stranger = run("attempt", attempt="ask_for_anothers_event", address=other.address, prefix="")
+        guess = run("attempt", attempt="ask_for_anothers_event", address=other.address, prefix="/" + "A" * 32)
+        assert (stranger.payload, guess.payload) == ("403", "403")
+        assert other.phase is Phase.STARTING, "nothing was taken or answered"
+    finally:
+        other.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this unconfined")

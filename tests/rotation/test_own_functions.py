@@ -59,7 +59,7 @@ CASES = (
     ]
 )
 """(step, how it fails): all of them together take minutes of two cores."""
-MANY = 50 if proofs.FULL else 6
+MANY = 50 if proofs.FULL else 4
 
 
 @pytest.fixture(scope="module")
