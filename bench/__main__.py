@@ -36,8 +36,8 @@ class Bench:
         """What Turnlock is expected to answer in a second: how many requests a round needs."""
 
     def warm_up(self) -> None:
-        """Load both for a moment, and learn the rate."""
-        self.round(2, first_bare=True)
+        """Load both, and learn the rate; until the day's first reads are written back, which forgets what is remembered."""
+        self.round(5, first_bare=True)
 
     def round(self, seconds: int, *, first_bare: bool) -> Round:
         """Sign fresh requests, then measure one server after the other with them."""
