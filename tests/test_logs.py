@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import turnlock
 
 PROGRAM = r"""
 import structlog
@@ -69,3 +72,29 @@ def test_a_log_whose_disk_is_full_stops_nobody(tmp_path: Path) -> None:
         )
     assert done.stdout == "went on\n"
     assert '"room again"' in (tmp_path / "log").read_text().splitlines()[-1]
+
+
+def test_every_line_that_the_server_can_log_has_an_action() -> None:
+    calls = 0
+    for path in sorted(Path(turnlock.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if not (isinstance(node.func.value, ast.Name) and node.func.value.id == "log"):
+                continue
+            assert "action" in {one.arg for one in node.keywords}, f"{path}:{node.lineno}"
+            calls += 1
+    assert calls > 20
+
+
+def test_a_line_names_the_request_that_is_being_carried_out() -> None:
+    program = (
+        "import structlog; from turnlock import logs; logs.configure(); log = structlog.get_logger()\n"
+        "token = logs.REQUEST_ID.set('r-1'); log.info('a', action='a')\n"
+        "log.info('b', action='b', request_id='r-2'); logs.REQUEST_ID.reset(token); log.info('c', action='c')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    named = [json.loads(line).get("request_id") for line in done.stderr.splitlines()]
+    assert named == ["r-1", "r-2", None]

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, each with a stable `action`.
+"""Structured logs: one JSON object a line on standard error, each with a stable `action`, and the request's id where there is one.
 
 Nothing sensitive is ever given to a log call; JSON escapes control characters, so no caller's text can forge a line.
 Tracebacks are written without the values of local variables.
@@ -9,8 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
 
 import structlog
+from structlog.typing import EventDict
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being carried out here, if one is: each line that is logged meanwhile names it."""
 
 
 class StandardError:
@@ -32,11 +37,18 @@ def _standard_error(*_names: object) -> StandardError:
     return StandardError()
 
 
+def _name_request(_logger: object, _method: str, event: EventDict) -> EventDict:
+    request_id = REQUEST_ID.get()
+    if request_id:
+        event.setdefault("request_id", request_id)
+    return event
+
+
 def configure(level: int = logging.INFO) -> None:
     """Set up structlog for a server process."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _name_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,

@@ -30,7 +30,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer as Granian
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from turnlock import metrics, wire
+from turnlock import logs, metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.bodies import Bodies
@@ -107,7 +107,7 @@ class Server:
         began = time.perf_counter()
         admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
         if outcome is None:
-            change = self._app.database.submit(partial(_carry_out, admitted))
+            change = self._app.database.submit(partial(_change, admitted))
             outcome = await asyncio.wrap_future(change, loop=self._loop)
             if isinstance(outcome, Pending):
                 outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
@@ -139,13 +139,17 @@ class Server:
 
         The outcome is None for what is still to be done in a unit that writes.
         """
-        admitted = self._app.admission.admit(request, request_id, unit)
-        if admitted.refusal is not None:
-            record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
-            return admitted, admitted.refusal
-        if admitted.passage.action.mutates:
-            return admitted, None
-        return admitted, _carry_out(admitted, unit)
+        token = logs.REQUEST_ID.set(request_id)
+        try:
+            admitted = self._app.admission.admit(request, request_id, unit)
+            if admitted.refusal is not None:
+                record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
+                return admitted, admitted.refusal
+            if admitted.passage.action.mutates:
+                return admitted, None
+            return admitted, _carry_out(admitted, unit)
+        finally:
+            logs.REQUEST_ID.reset(token)
 
 
 class RequestIds:
@@ -158,6 +162,15 @@ class RequestIds:
         """Return a version 4 UUID as text."""
         digits = f"{self._random.getrandbits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _change(admitted: Admitted, unit: Unit) -> Answer | ApiError:
+    """Carry a change out in a unit that writes, on whichever thread runs it."""
+    token = logs.REQUEST_ID.set(admitted.call.request_id)
+    try:
+        return _carry_out(admitted, unit)
+    finally:
+        logs.REQUEST_ID.reset(token)
 
 
 def _carry_out(admitted: Admitted, unit: Unit) -> Answer | ApiError:

