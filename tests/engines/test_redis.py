@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:SecretsManagerRedisACLRotationDualPasswords"
-ROTATIONS = 100 if proofs.FULL else 4
+ROTATIONS = 95 if proofs.FULL else 4
 
 
 @pytest.fixture(params=[True, False], ids=["tls", "plain"])
