@@ -58,20 +58,21 @@ class Tries:
     """Counts wrong codes by device, so that a code of six digits cannot be guessed. Any thread may count."""
 
     def __init__(self) -> None:
-        self._wrong: dict[str, list[datetime]] = {}
+        self._wrong: dict[bytes, list[datetime]] = {}
+        """By the sealed seed: another device of the same name is another."""
         self._lock = Lock()
 
-    def exhausted(self, serial: str, now: datetime) -> bool:
+    def exhausted(self, device: MfaDevice, now: datetime) -> bool:
         """Tell whether a device takes no code now."""
         with self._lock:
-            recent = [at for at in self._wrong.get(serial, ()) if at > now - REST]
-            self._wrong[serial] = recent
+            recent = [at for at in self._wrong.get(device.sealed_seed, ()) if at > now - REST]
+            self._wrong[device.sealed_seed] = recent
             return len(recent) >= TRIES
 
-    def note(self, serial: str, now: datetime) -> None:
+    def note(self, device: MfaDevice, now: datetime) -> None:
         """Count a wrong code."""
         with self._lock:
-            self._wrong.setdefault(serial, []).append(now)
+            self._wrong.setdefault(device.sealed_seed, []).append(now)
 
 
 _TRIES: Final = Tries()
@@ -86,11 +87,11 @@ def take_code(call: Call, request: Request, unit: Unit) -> datetime | None:
     if "SerialNumber" not in request and "TokenCode" not in request:
         return None
     device = _own_device(call, request, unit)
-    if device is None or _TRIES.exhausted(device.serial, unit.now):
+    if device is None or _TRIES.exhausted(device, unit.now):
         raise AccessDeniedException(_REFUSED)
     step = _step(unit, device, request)
     if step is None:
-        _TRIES.note(device.serial, unit.now)
+        _TRIES.note(device, unit.now)
         raise AccessDeniedException(_REFUSED)
     DEVICES.replace(unit, device, device.evolve(last_step=step))
     return unit.now
@@ -253,12 +254,12 @@ def _owner_id(account_id: AccountId, call: Call, request: Request, unit: Unit) -
 
 
 def _pair(unit: Unit, device: MfaDevice, request: Request) -> int:
-    if _TRIES.exhausted(device.serial, unit.now):
+    if _TRIES.exhausted(device, unit.now):
         raise InvalidAuthenticationCodeException
     first, second = request["AuthenticationCode1"], request["AuthenticationCode2"]
     step = accepted_pair(seed_of(unit, device), first, second, unit.now, device.last_step)
     if step is None:
-        _TRIES.note(device.serial, unit.now)
+        _TRIES.note(device, unit.now)
         raise InvalidAuthenticationCodeException
     return step
 
