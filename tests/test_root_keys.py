@@ -54,6 +54,7 @@ def place(store_place: StorePlace) -> StorePlace:
     kms("CreateGrant", KeyId=key, GranteePrincipal=root, Operations=["Decrypt"], Name="g")
     secrets("CreateSecret", Name="db", SecretString="v", KmsKeyId="alias/mine", ClientRequestToken=token(1))
     secrets("CreateSecret", Name="other", SecretString="w", ClientRequestToken=token(2))
+    secrets("TagResource", SecretId="db", Tags=[{"Key": key, "Value": "v"} for key in ("a", "b")])
     secrets("PutResourcePolicy", SecretId="db", ResourcePolicy=policy(Action="secretsmanager:*"))
     database.write(lambda unit: identity.create_account(unit, ACCOUNT))
     store_place.close()
@@ -90,12 +91,14 @@ def test_everything_is_readable_under_the_new_key_and_nothing_under_the_old(plac
         "kms_grants",
         "staging_labels",
         "resource_policies",
+        "secret_tags",
     ):
         assert counts[table] > 0, table
     database = opened(place)
     assert client(database)("GetSecretValue", SecretId="db")["SecretString"] == "v"
     assert client(database)("GetSecretValue", SecretId="other")["SecretString"] == "w"
     assert client(database)("GetResourcePolicy", SecretId="db")["ResourcePolicy"]
+    assert len(client(database)("DescribeSecret", SecretId="db")["Tags"]) == 2
     kms = client(database, "kms")
     assert kms("ListGrants", KeyId=kms("ListAliases")["Aliases"][-1]["TargetKeyId"])["Grants"]
     stranger = place.open(keyring=old)

@@ -148,9 +148,9 @@ def _remake(unit: Unit, old: RootKeyring, new: RootKeyring, macs: RootMacs, repo
         changed = []
         for row in batch:
             wanted = macs.mac_of(after, row)
-            if hmac.compare_digest(wanted, bytes(row["mac"])):
+            if hmac.compare_digest(wanted, bytes(row["mac"] or b"")):
                 continue
-            if not hmac.compare_digest(macs.mac_of(before, row), bytes(row["mac"])):
+            if not hmac.compare_digest(macs.mac_of(before, row), bytes(row["mac"] or b"")):
                 raise _forged(macs.table, row)
             changed.append({**_key(macs.table, row), "mac": wanted})
         _write(unit, macs.table, changed)
@@ -162,7 +162,7 @@ def _check(unit: Unit, macs: RootMacs) -> int:
     checked = 0
     for batch in _batches(unit, _rows(macs)):
         for row in batch:
-            if not hmac.compare_digest(macs.mac_of(unit, row), bytes(row["mac"])):
+            if not hmac.compare_digest(macs.mac_of(unit, row), bytes(row["mac"] or b"")):
                 raise _forged(macs.table, row)
         checked += len(batch)
     if checked != _count(unit, macs.table):

@@ -11,7 +11,8 @@ from turnlock.keys import RootMacs
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
 from turnlock.secrets.store import label_mac
-from turnlock.secrets.tables import OWNER, resource_policies, secrets, staging_labels
+from turnlock.secrets.tables import OWNER, resource_policies, secret_tags, secrets, staging_labels
+from turnlock.secrets.tag_store import tags_mac
 from turnlock.storage import Unit
 
 
@@ -21,6 +22,14 @@ def _label_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
 
 def _policy_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
     return policy_mac(unit, _arn(row), row["policy"])
+
+
+def _tags_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
+    """Return the MAC of a tag's row, which covers the secret's other tags too."""
+    here = [secret_tags.c[name] == row[name] for name in OWNER]
+    statement = select(secret_tags.c.tag_key, secret_tags.c.tag_value).where(*here)
+    tags = {one.tag_key: one.tag_value for one in unit.connection.execute(statement)}
+    return tags_mac(unit, _arn(row), tags)
 
 
 def _with_suffix(table: Table) -> Select[Any]:
@@ -34,5 +43,6 @@ def _arn(row: Mapping[str, Any]) -> str:
 
 MACS: Final = (
     RootMacs(table=staging_labels, mac_of=_label_mac, rows=_with_suffix(staging_labels)),
+    RootMacs(table=secret_tags, mac_of=_tags_mac, rows=_with_suffix(secret_tags)),
     RootMacs(table=resource_policies, mac_of=_policy_mac, rows=_with_suffix(resource_policies)),
 )

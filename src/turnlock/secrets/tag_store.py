@@ -51,7 +51,7 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Insert the tags of a secret that has none; its terms are the caller's."""
     if tags:
-        shared = {**_owner(secret), "mac": _mac(unit, secret, tags)}
+        shared = {**_owner(secret), "mac": tags_mac(unit, secret.arn, tags)}
         unit.connection.execute(
             secret_tags.insert(),
             [{**shared, "tag_key": key, "tag_value": value} for key, value in tags.items()],
@@ -61,7 +61,7 @@ def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
 def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     rows = _TAGS.rows(unit, _owner(secret))
     tags = {key: value for key, value, _ in rows}
-    expected = _mac(unit, secret, tags) if rows else b""
+    expected = tags_mac(unit, secret.arn, tags) if rows else b""
     if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
         log.error("tags were not written by this server", action="seal_broken", owner=secret.arn)
         raise SealBroken(f"The tags of {secret.arn} were not written by this server.")
@@ -72,8 +72,9 @@ def _owner(secret: Secret) -> dict[str, str]:
     return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
 
 
-def _mac(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> bytes:
-    return unit.keyring.mac("secret-tags", json.dumps([secret.arn, sorted(tags.items())]).encode())
+def tags_mac(unit: Unit, secret_arn: str, tags: Mapping[str, str]) -> bytes:
+    """Return the MAC that each row of a secret's tags must have: it covers them all."""
+    return unit.keyring.mac("secret-tags", json.dumps([secret_arn, sorted(tags.items())]).encode())
 
 
 def tags_of(
