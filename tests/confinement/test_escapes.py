@@ -118,13 +118,28 @@ def loop(event, context):
     while True:
         pass
 
+def temporary(event, context):
+    with open("/tmp/notes", "w") as file:
+        file.write("kept for now")
+    return sorted(os.listdir("/tmp"))
+
 def scratch(event, context):
     with open("notes", "w") as file:
         file.write("kept for now")
     return [subprocess.run(["/bin/cat", "notes"], capture_output=True, text=True).stdout, os.nice(0)]
 """
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:"
-RUN_HANDLERS = ("attempt", "fork", "fork_quietly", "together", "fill", "fill_by_many", "loop", "scratch")
+RUN_HANDLERS = (
+    "attempt",
+    "fork",
+    "fork_quietly",
+    "together",
+    "fill",
+    "fill_by_many",
+    "loop",
+    "scratch",
+    "temporary",
+)
 
 Run = Callable[..., InvocationResult]
 
@@ -222,7 +237,12 @@ def test_directories_are_out_of_reach(
     path = task_root.parent if place == "beside the code" else task_root.parent / "data"
     path.mkdir(exist_ok=True)
     path.chmod(0o777)
-    judge(run("attempt", attempt=attempt, path=str(path)), demand, "PermissionError", "FileNotFoundError")
+    (task_root.parent / "neighbour").mkdir(exist_ok=True)
+    result = run("attempt", attempt=attempt, path=str(path))
+    if demand == "required" and result.fault is None:
+        assert (attempt, result.payload) == ("entries", 1), "a private /tmp shows the way to its own code"
+        return
+    judge(result, demand, "PermissionError", "FileNotFoundError")
 
 
 def test_another_functions_files_are_out_of_reach(run: Run, demand: Demand, task_root: Path) -> None:
@@ -305,6 +325,16 @@ def test_no_power_is_left(run: Run, demand: Demand, attempt: str) -> None:
 @pytest.mark.parametrize("demand", ["required"])
 def test_a_home_can_be_used_and_programs_be_run(run: Run) -> None:
     assert run("scratch").payload == ["kept for now", 0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a server that is not root has only a home to give")
+@pytest.mark.parametrize("demand", ["required"])
+def test_its_tmp_is_its_own(run: Run, tmp_path: Path) -> None:
+    """Functions written for Lambda write to /tmp by name."""
+    names = run("temporary").payload
+    assert "notes" in names
+    assert not Path("/tmp/notes").exists()
+    assert run("temporary", secret="another").payload.count("notes") == 1
 
 
 @pytest.mark.parametrize("demand", ["required"])

@@ -19,6 +19,7 @@ _SETTINGS: Final = (
     "protocols", "resolv.conf", "services", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
 """Of /etc, only this: an operator may keep keys there that the server's user can read."""
+SCRATCH: Final = "/tmp"  # noqa: S108 -- the function's own, in its own mount namespace
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -42,19 +43,23 @@ def closed_ancestor(path: str) -> str | None:
     return None
 
 
-def open_ways(paths: Sequence[str]) -> None:
+def open_ways(paths: Sequence[str], *, scratch_bytes: int) -> None:
     """Make the paths reachable for strangers, in this mount namespace: root alone can, and only before it is root no more.
 
     A closed directory is covered by an empty one in memory, and only what is named is put into it again: files as copies,
-    directories as they are. OSError when the kernel refuses.
+    directories as they are. /tmp is covered in any case, by one that everybody can write to, of `scratch_bytes`: functions
+    expect it. OSError when the kernel refuses.
     """
-    behind: dict[str, list[tuple[str, int]]] = {}
+    behind: dict[str, list[tuple[str, int]]] = {SCRATCH: []}
     for path in sorted(paths):
-        closed = closed_ancestor(path)
+        closed = SCRATCH if path.startswith(f"{SCRATCH}/") else closed_ancestor(path)
         if closed is not None:
             behind.setdefault(closed, []).append((path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
     for closed, entries in behind.items():
-        kernel.mount("tmpfs", closed, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=16m")
+        bounds = (
+            f"mode=1777,size={scratch_bytes},nr_inodes=16384" if closed == SCRATCH else "mode=0755,size=16m"
+        )
+        kernel.mount("tmpfs", closed, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, bounds)
         for path, place in entries:
             if not Path(path).exists():
                 _put_back(Path(path), place)

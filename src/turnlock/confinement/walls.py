@@ -29,7 +29,7 @@ def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> None:
     SystemExit when root cannot be given up, and with the status REFUSED when something is missing that was required.
     """
     os.umask(0o022)
-    user = namespaces.own_user()
+    user, was_root = namespaces.own_user(), os.geteuid() == 0
     readable = places.readable_places([*wanted["readable"]])
     apart = wanted["demand"] != "none" and namespaces.enter()
     if wanted["demand"] == "required":
@@ -45,8 +45,11 @@ def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> None:
     give_up_powers()
     if wanted["demand"] != "none" and landlock.abi():
         own_proc = "/proc" if apart else "/proc/self"
+        scratch = [places.SCRATCH] if apart and was_root else []
         landlock.restrict(
-            readable=[*readable, own_proc], usable=places.DEVICES, writable=[os.path.realpath(wanted["home"])]
+            readable=[*readable, own_proc],
+            usable=places.DEVICES,
+            writable=[os.path.realpath(wanted["home"]), *scratch],
         )
 
 
@@ -62,7 +65,7 @@ def _furnish(wanted: Confinement, user: int, readable: list[str]) -> None:
     """Open the ways, and lay a file system of the home's size over it."""
     home = os.path.realpath(wanted["home"])
     if os.geteuid() == 0:
-        places.open_ways([*readable, home])
+        places.open_ways([*readable, home], scratch_bytes=wanted["home_bytes"])
     bounds = f"mode=0700,uid={user},gid={user},size={wanted['home_bytes']},nr_inodes=16384"
     if os.geteuid() != 0:
         bounds = f"mode=0700,size={wanted['home_bytes']},nr_inodes=16384"
