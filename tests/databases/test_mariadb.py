@@ -53,8 +53,8 @@ def test_without_tls_it_offers_none() -> None:
         assert plain.execute("SELECT @@have_ssl")[0][0] != "YES"
 
 
-def test_a_committed_row_survives_a_kill_and_the_port_stays(tmp_path: Path) -> None:
-    with EmbeddedMariaDB(tmp_path / "data") as server:
+def test_a_committed_row_survives_a_kill_and_the_port_stays(passable_dir: Path) -> None:
+    with EmbeddedMariaDB(passable_dir / "data") as server:
         port = server.port
         server.execute(
             "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT)", "INSERT INTO shop.orders VALUES (7)"
@@ -67,24 +67,24 @@ def test_a_committed_row_survives_a_kill_and_the_port_stays(tmp_path: Path) -> N
         assert server.execute("SELECT id FROM shop.orders") == [(7,)]
         password = server.password
     with pytest.raises(ConfigurationError, match="password is needed"):
-        EmbeddedMariaDB(tmp_path / "data").start()
-    with EmbeddedMariaDB(tmp_path / "data", password=password) as again:
+        EmbeddedMariaDB(passable_dir / "data").start()
+    with EmbeddedMariaDB(passable_dir / "data", password=password) as again:
         assert again.execute("SELECT id FROM shop.orders") == [(7,)]
 
 
-def test_an_unknown_setting_is_a_configuration_error_in_the_servers_words(tmp_path: Path) -> None:
+def test_an_unknown_setting_is_a_configuration_error_in_the_servers_words(passable_dir: Path) -> None:
     with pytest.raises(ConfigurationError, match="no-such-setting"):
-        EmbeddedMariaDB(tmp_path / "data", settings={"no-such-setting": "1"}).start()
+        EmbeddedMariaDB(passable_dir / "data", settings={"no-such-setting": "1"}).start()
 
 
-def test_it_ends_with_its_owner(tmp_path: Path) -> None:
+def test_it_ends_with_its_owner(passable_dir: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path; from turnlock.databases import EmbeddedMariaDB\n"
         "server = EmbeddedMariaDB(Path(sys.argv[1])); server.start(); print(server.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "data")],
+        [sys.executable, "-c", program, str(passable_dir / "data")],
         capture_output=True,
         text=True,
         timeout=120,
@@ -96,19 +96,19 @@ def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     assert os.getpid() != pid
 
 
-def test_it_does_not_start_when_its_first_statements_fail(tmp_path: Path) -> None:
+def test_it_does_not_start_when_its_first_statements_fail(passable_dir: Path) -> None:
     class LeftOpen(EmbeddedMariaDB):
         _root_goes = ("no statement",)
 
-    server = LeftOpen(tmp_path / "data")
+    server = LeftOpen(passable_dir / "data")
     with pytest.raises(ConfigurationError, match="error in your SQL syntax"):
         server.start()
     assert not server.running
 
 
-def test_any_printable_password_will_do(tmp_path: Path) -> None:
+def test_any_printable_password_will_do(passable_dir: Path) -> None:
     password = "it's a \"b\" \\ back'slash"
-    with EmbeddedMariaDB(tmp_path / "data", user="o'brien", password=password) as server:
+    with EmbeddedMariaDB(passable_dir / "data", user="o'brien", password=password) as server:
         assert server.execute("SELECT CURRENT_USER()") == [("o'brien@%",)]
     with pytest.raises(ValueError, match="unprintable"):
         quoted("line\nbreak")
