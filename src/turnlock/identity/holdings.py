@@ -12,13 +12,13 @@ from turnlock.core.arn import AccountId
 from turnlock.core.call import Principal
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.model import Identity, Kind
-from turnlock.identity.iam.records import broken
 from turnlock.identity.iam.store import GROUPS_OF, POLICIES, VERSIONS_KEPT, held_identities
 from turnlock.identity.iam.tables import (
     managed_policies,
     managed_policy_versions,
     policy_attachments,
 )
+from turnlock.keys.records import broken
 from turnlock.storage import HotQuery, Unit
 
 

@@ -12,12 +12,12 @@ from sqlalchemy import Row, Table, select, update
 
 from tests.identity.iam.calling import ACCOUNT, OTHER, READ, Caller
 from tests.support import NOON
-from turnlock.errors import SealBroken
+from turnlock.errors import EntityAlreadyExistsException, SealBroken
 from turnlock.identity.iam.devices_store import DEVICES
 from turnlock.identity.iam.login_profiles import PROFILES, LoginProfile
 from turnlock.identity.iam.providers_store import PROVIDERS
-from turnlock.identity.iam.records import Records
 from turnlock.identity.iam.store import IDENTITIES, POLICIES, VERSIONS_KEPT
+from turnlock.keys.records import Records
 
 KEPT: dict[str, Records[Any]] = {
     records.table.name: records
@@ -31,7 +31,7 @@ def filled(iam: Caller) -> Caller:
     iam("CreateUser", UserName="ann")
     iam("CreatePolicy", PolicyName="p", PolicyDocument=READ)
     profile = LoginProfile(account_id=ACCOUNT, user_id="AIDA", created_at=NOON, hash="$argon2id$")
-    iam.database.write(lambda unit: PROFILES.insert(unit, profile, taken=""))
+    iam.database.write(lambda unit: PROFILES.insert(unit, profile, taken=EntityAlreadyExistsException()))
     iam("CreateVirtualMFADevice", VirtualMFADeviceName="phone")
     iam("CreateOpenIDConnectProvider", Url="https://idp.example.com")
     return iam

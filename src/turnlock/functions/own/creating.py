@@ -66,8 +66,9 @@ def create_function(call: Call, request: Request, unit: Unit) -> Answer:
         modified_at=unit.now,
     )
     version = changed(call, request, unit, function, version)
-    store.FUNCTIONS.insert(unit, function, taken=f"Function already exist: {asked.name}")
-    store.VERSIONS.insert(unit, version, taken=f"Function already exist: {asked.name}")
+    taken = ResourceConflictException(f"Function already exist: {asked.name}")
+    store.FUNCTIONS.insert(unit, function, taken=taken)
+    store.VERSIONS.insert(unit, version, taken=taken)
     if request.get("Publish"):
         version = publish(unit, function, version, description=version.description)
     return configuration(unit, version)

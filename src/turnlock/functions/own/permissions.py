@@ -165,7 +165,9 @@ def _save(
         revision_id=str(uuid.UUID(bytes=unit.entropy.bytes(16), version=4)),
     )
     if before is None:
-        store.POLICIES.insert(unit, after, taken="The policy was made at the same time.")
+        store.POLICIES.insert(
+            unit, after, taken=ResourceConflictException("The policy was made at the same time.")
+        )
     elif document["Statement"]:
         store.POLICIES.replace(unit, before, after)
     else:

@@ -16,7 +16,7 @@ from turnlock.functions.own.tables import (
     function_versions,
     functions,
 )
-from turnlock.identity.iam.records import Records, broken, root_macs_of
+from turnlock.keys.records import Records, broken, root_macs_of
 from turnlock.storage import Unit
 
 FUNCTIONS: Final = Records(

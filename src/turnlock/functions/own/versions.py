@@ -39,7 +39,9 @@ def publish(
         revision_id=_revision(unit),
         modified_at=unit.now,
     )
-    store.VERSIONS.insert(unit, version, taken=f"Version {version.version} exists.")
+    store.VERSIONS.insert(
+        unit, version, taken=ResourceConflictException(f"Version {version.version} exists.")
+    )
     return version
 
 
@@ -86,9 +88,7 @@ def create_alias(call: Call, request: Request, unit: Unit) -> Answer:
         description=request.get("Description", ""),
         revision_id=_revision(unit),
     )
-    if store.find_alias(unit, function, alias.name) is not None:
-        raise ResourceConflictException(f"Alias already exists: {alias.arn}")
-    store.ALIASES.insert(unit, alias, taken=f"Alias already exists: {alias.arn}")
+    store.ALIASES.insert(unit, alias, taken=ResourceConflictException(f"Alias already exists: {alias.arn}"))
     return _shown(alias)
 
 

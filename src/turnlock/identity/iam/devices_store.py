@@ -10,8 +10,8 @@ from typing import Any, Final
 from turnlock import keys
 from turnlock.core.arn import AccountId
 from turnlock.identity.iam.model import spoken
-from turnlock.identity.iam.records import Records
 from turnlock.identity.iam.tables import mfa_devices
+from turnlock.keys.records import Records
 from turnlock.storage import Unit
 
 

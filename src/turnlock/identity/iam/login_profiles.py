@@ -15,15 +15,16 @@ from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
     AccessDeniedException,
+    EntityAlreadyExistsException,
     NoSuchEntityException,
     PasswordPolicyViolationException,
     ValidationException,
 )
 from turnlock.identity.iam.lookup import calling_user, identity_subject, named_identity
 from turnlock.identity.iam.model import Identity, Kind
-from turnlock.identity.iam.records import Records
 from turnlock.identity.iam.store import find_identity
 from turnlock.identity.iam.tables import login_profiles
+from turnlock.keys.records import Records
 from turnlock.storage import Unit
 
 SHORTEST: Final = 8
@@ -60,7 +61,8 @@ def create_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
         hash=_hashed(user, request["Password"]),
         reset_required=request.get("PasswordResetRequired", False),
     )
-    PROFILES.insert(unit, profile, taken=f"Login Profile for user {user.name} already exists.")
+    taken = EntityAlreadyExistsException(f"Login Profile for user {user.name} already exists.")
+    PROFILES.insert(unit, profile, taken=taken)
     return {"LoginProfile": _shown(user, profile)}
 
 

@@ -9,6 +9,7 @@ from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
     DeleteConflictException,
+    EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
 )
@@ -46,9 +47,8 @@ def create_policy(call: Call, request: Request, unit: Unit) -> Answer:
         description=request.get("Description"),
         tags=tags_in(request),
     )
-    POLICIES.insert(
-        unit, policy, taken=f"A policy called {policy.name} already exists. Duplicate names are not allowed."
-    )
+    taken = f"A policy called {policy.name} already exists. Duplicate names are not allowed."
+    POLICIES.insert(unit, policy, taken=EntityAlreadyExistsException(taken))
     _add(unit, policy, request["PolicyDocument"])
     return {"Policy": policy_members(unit, policy)}
 
@@ -175,7 +175,7 @@ def _add(unit: Unit, policy: ManagedPolicy, document: str) -> PolicyVersion:
         document=document,
         created_at=unit.now,
     )
-    VERSIONS_KEPT.insert(unit, version, taken="The version exists already.")
+    VERSIONS_KEPT.insert(unit, version, taken=EntityAlreadyExistsException("The version exists already."))
     return version
 
 

@@ -128,7 +128,8 @@ def create_virtual_mfa_device(call: Call, request: Request, unit: Unit) -> Answe
         tags=tags_in(request),
     )
     device = device.evolve(sealed_seed=seal_seed(unit, call.account_id, device.serial, seed))
-    DEVICES.insert(unit, device, taken="MFADevice entity at the same path and name already exists.")
+    taken = EntityAlreadyExistsException("MFADevice entity at the same path and name already exists.")
+    DEVICES.insert(unit, device, taken=taken)
     shown = base64.b32encode(seed)
     return {
         "VirtualMFADevice": {

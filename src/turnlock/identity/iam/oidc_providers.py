@@ -8,7 +8,12 @@ from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.call import Call
-from turnlock.errors import InvalidInputException, LimitExceededException, NoSuchEntityException
+from turnlock.errors import (
+    EntityAlreadyExistsException,
+    InvalidInputException,
+    LimitExceededException,
+    NoSuchEntityException,
+)
 from turnlock.identity.iam.lookup import conditions, tags_in
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.providers_store import (
@@ -42,7 +47,8 @@ def create_provider(call: Call, request: Request, unit: Unit) -> Answer:
         tags=tags_in(request),
     )
     _check_clients(provider)
-    PROVIDERS.insert(unit, provider, taken=f"Provider with url https://{provider.url} already exists.")
+    taken = EntityAlreadyExistsException(f"Provider with url https://{provider.url} already exists.")
+    PROVIDERS.insert(unit, provider, taken=taken)
     unit.announce(KeysWanted(account_id=provider.account_id, url=provider.url))
     return {
         "OpenIDConnectProviderArn": provider.arn,

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from turnlock.core.arn import AccountId
-from turnlock.identity.iam.records import Records
 from turnlock.identity.iam.tables import oidc_providers
+from turnlock.keys.records import Records
 from turnlock.storage import Unit
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from turnlock.identity.iam import tables
-from turnlock.identity.iam.records import root_macs_of
+from turnlock.keys.records import root_macs_of
 
 MACS: Final = tuple(
     root_macs_of(table)

@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Table, bindparam, delete, insert, or_, select
 
 from turnlock.core.arn import AccountId
+from turnlock.errors import EntityAlreadyExistsException
 from turnlock.identity.iam.model import Identity, Kind, ManagedPolicy, PolicyVersion, spoken
-from turnlock.identity.iam.records import Records
 from turnlock.identity.iam.tables import (
     group_memberships,
     identities,
@@ -17,6 +17,7 @@ from turnlock.identity.iam.tables import (
     managed_policy_versions,
     policy_attachments,
 )
+from turnlock.keys.records import Records
 from turnlock.storage import HotQuery, Unit
 
 POLICY_USE: Final = "policy"
@@ -93,7 +94,7 @@ def identities_by_id(unit: Unit, account_id: AccountId, ids: Collection[str]) ->
 
 def insert_identity(unit: Unit, one: Identity) -> None:
     """Insert an identity with what it holds. Raises EntityAlreadyExistsException when its name is taken."""
-    taken = f"{one.kind.value} with name {one.name} already exists."
+    taken = EntityAlreadyExistsException(f"{one.kind.value} with name {one.name} already exists.")
     IDENTITIES.insert(unit, one, taken=taken)
     _index(unit, one)
 

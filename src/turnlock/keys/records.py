@@ -18,8 +18,8 @@ import structlog
 from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from turnlock.errors import EntityAlreadyExistsException, SealBroken
-from turnlock.keys import RootMacs
+from turnlock.errors import ApiError, SealBroken
+from turnlock.keys.root_rotation import RootMacs
 from turnlock.storage import Unit
 
 log = structlog.get_logger(__name__)
@@ -68,13 +68,13 @@ class Records(Generic[T]):
             return None
         return next(iter(self.all(unit, *self._where(keys))), None)
 
-    def insert(self, unit: Unit, value: T, *, taken: str) -> None:
-        """Insert a value; `taken` is the sentence of the EntityAlreadyExistsException where its key is taken."""
+    def insert(self, unit: Unit, value: T, *, taken: ApiError) -> None:
+        """Insert a value; `taken` is what is raised where its key is taken: each service has an error of its own for it."""
         try:
             with unit.savepoint():
                 unit.connection.execute(insert(self.table).values(**self._row(unit, value)))
         except IntegrityError:
-            raise EntityAlreadyExistsException(taken) from None
+            raise taken from None
 
     def replace(self, unit: Unit, before: T, after: T) -> None:
         """Write a value over the one that was read before."""
