@@ -12,7 +12,7 @@ run: $(STAMP)
 test: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 # Only what failed in the last run.
 retest: $(STAMP)
@@ -20,8 +20,8 @@ retest: $(STAMP)
 
 # The embedded store only, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
-	TURNLOCK_TEST_STORES=sqlite $(BIN)/pytest -q -m "not slow" --timeout 60 $(foreach room,bench cli clients databases \
-	  engines faults functions rotators,--ignore tests/$(room))
+	TURNLOCK_TEST_STORES=sqlite $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
+	  databases engines examples faults functions hostile rotators,--ignore tests/$(room))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
