@@ -25,6 +25,15 @@ STORES = tuple(os.environ.get("TURNLOCK_TEST_STORES", "sqlite,postgresql").split
 TEMPLATE = "turnlock_template"
 
 
+@pytest.fixture(autouse=True)
+def _umask_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process makes its files private, and those of later tests too."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[EmbeddedPostgres]:
     """A real PostgreSQL for the whole session.
