@@ -23,15 +23,16 @@ from turnlock.storage import Database
 
 STORES = tuple(os.environ.get("TURNLOCK_TEST_STORES", "sqlite,postgresql").split(","))
 TEMPLATE = "turnlock_template"
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
 @pytest.fixture(autouse=True)
 def _umask_as_it_was() -> Iterator[None]:
-    """A command that a test runs in this process makes its files private, and those of later tests too."""
-    before = os.umask(0o022)
-    os.umask(before)
+    """A command that runs in this process, in a test or a fixture of many, makes the files of later tests private too."""
+    os.umask(_UMASK)
     yield
-    os.umask(before)
+    os.umask(_UMASK)
 
 
 @pytest.fixture(scope="session")

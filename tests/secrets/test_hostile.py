@@ -180,7 +180,7 @@ def test_a_value_is_in_no_table_no_file_no_record_and_no_log(
         for value in wanted:
             for form in forms(value):
                 assert form not in content, place
-    assert "action_failed" in out + err  # there was something to log
+    assert "seal_broken" in out + err  # there was something to log
 
 
 def live_a_life(client: Client) -> None:

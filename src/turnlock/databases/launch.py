@@ -24,7 +24,9 @@ def main(arguments: list[str]) -> None:
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-    # After the change of user, which clears the setting. SIGQUIT is PostgreSQL's immediate shutdown.
+    # After the change of user, which clears the setting. SIGQUIT is PostgreSQL's immediate shutdown; a shell that starts
+    # something in the background has it ignored, and programs inherit that.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGQUIT), 0, 0, 0) != 0:
         sys.exit("this kernel cannot bind a process to its parent's life")
     if os.getppid() != owner:  # it ended before the line above
