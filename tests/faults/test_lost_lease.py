@@ -24,6 +24,8 @@ from turnlock.rotators.postgresql import _lock_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
@@ -46,6 +48,8 @@ def test_a_function_is_killed_when_the_store_is_silent_past_the_lease(scene: Sce
         with scene.conductor.hold(Moment(moment="decided", step="setSecret", token=token)) as hold:
             begun = begin_rotation(client, arn, token)
             hold.await_arrival()
+        # What the server still asks its store before it invokes the function is over when the function waits.
+        wait_until(lambda: blocker.execute(_WAITING).fetchone() == (1,), 10, "setSecret at the lock")
         try:
             for process in store:
                 process.signal(signal.SIGSTOP)
