@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select, update
 
@@ -104,6 +104,7 @@ class Node(Functions):
         super().__init__("http://127.0.0.1:9")
         self.world = world
         self.client = client
+        self.database = client.database
         self.name = name
         self.warm: dict[str, TemporaryCredentials] = {}
         self.scheduler = Scheduler(
@@ -305,7 +306,17 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 10.0) -> Non
     raise AssertionError("the condition did not come true in time")
 
 
-def tick_until(condition: Callable[[], object], *nodes: Node, seconds: float = 10.0) -> None:
+class Rotating(Protocol):
+    """Whoever carries rotations out, and the store that they are in."""
+
+    @property
+    def scheduler(self) -> Scheduler: ...
+
+    @property
+    def database(self) -> Database: ...
+
+
+def tick_until(condition: Callable[[], object], *nodes: Rotating, seconds: float = 10.0) -> None:
     """Let the nodes look for work again and again until a condition is true."""
     for _ in _moments(seconds):
         for node in nodes:
@@ -315,15 +326,15 @@ def tick_until(condition: Callable[[], object], *nodes: Node, seconds: float = 1
     raise AssertionError("the condition did not come true in time")
 
 
-def settle(*nodes: Node, seconds: float = 20.0) -> None:
+def settle(*nodes: Rotating, seconds: float = 20.0) -> None:
     """Let the nodes work until there is nothing to do at the clock's present moment."""
     tick_until(lambda: _idle(nodes), *nodes, seconds=seconds)
 
 
-def _idle(nodes: tuple[Node, ...]) -> bool:
+def _idle(nodes: tuple[Rotating, ...]) -> bool:
     if any(node.scheduler.busy for node in nodes):
         return False
-    database = nodes[0].client.database
+    database = nodes[0].database
     return not database.read(begin_soon) and not database.read(lambda unit: runnable(unit, unit.now, 1))
 
 

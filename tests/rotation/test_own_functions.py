@@ -28,14 +28,15 @@ main()
 """A server that tries again at once; nothing else of it is changed."""
 TEMPLATE = EXAMPLES / "rotation-template"
 FAULTY = """
-import os, time
+import json, os, time
 import main
 
 def handler(event, context):
     step, _, how = os.environ.get("FAULT", "").partition(":")
     if event["Step"] == step:
         if how == "raise":
-            raise RuntimeError(f"the service is down in {step}")
+            value = json.loads(main.boto3.client("secretsmanager").get_secret_value(SecretId=event["SecretId"])["SecretString"])
+            raise RuntimeError(f"the service is down in {step}, and {value['password']} does not help")
         if how == "hang":
             time.sleep(600)
         if how == "die":
