@@ -9,6 +9,7 @@
     │   └── SchemaTooNew
     ├── StoreError                        the store could not do its work
     │   ├── CommitFailed
+    │   │   └── Contended                 tells its caller to try again: ThrottlingException
     │   └── StaleFence
     ├── EgressFailed                      an address outside gave no usable answer
     │   └── EgressRefused                 it may not be asked at all
@@ -364,6 +365,10 @@ class StoreError(TurnlockError):
 
 class CommitFailed(StoreError):
     """The commit failed: nothing of the unit of work was kept."""
+
+
+class Contended(CommitFailed):
+    """Others changed the same again and again: nothing of the unit of work was kept."""
 
 
 class StaleFence(StoreError):

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import bindparam, select, text
+from structlog.testing import capture_logs
 
 from tests.storage.notes import increment, make_notes, names, notes, put
 from tests.support import StorePlace
-from turnlock.errors import CommitFailed, ConfigurationError
+from turnlock.errors import CommitFailed, ConfigurationError, Contended, ThrottlingException
 from turnlock.storage import HotQuery, Unit, postgresql
+from turnlock.wire import as_api_error
 
 pytestmark = pytest.mark.parametrize("store_place", ["postgresql"], indirect=True)
 
@@ -87,7 +89,7 @@ def test_a_conflict_that_a_hot_query_meets_is_known_as_one(store_place: StorePla
     assert runs == [1]
 
 
-def test_a_unit_that_never_wins_ends_in_commit_failed(
+def test_a_unit_that_never_wins_ends_in_an_error_that_asks_to_try_again(
     store_place: StorePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "ATTEMPTS", 3)
@@ -98,9 +100,76 @@ def test_a_unit_that_never_wins_ends_in_commit_failed(
         runs.append(1)
         unit.connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
 
-    with pytest.raises(CommitFailed):
+    with capture_logs() as logged, pytest.raises(Contended) as caught:
         store.write(work)
     assert len(runs) == 3
+    assert isinstance(as_api_error(caught.value), ThrottlingException)
+    [line] = [line for line in logged if line["action"] == "commit_failed"]
+    assert line["attempts"] == 3
+    assert "RAISE" in line["reason"] or "40001" in line["reason"], line
+
+
+def test_units_that_conflict_all_win_in_the_end_whichever_node_they_run_on(store_place: StorePlace) -> None:
+    nodes = [make_notes(store_place.open()), store_place.open()]
+    nodes[0].write(put("one", 0))
+
+    def add(unit: Unit) -> None:
+        # A whole look before the change: every two that overlap are in conflict.
+        value = unit.connection.execute(select(notes.c.value)).scalar_one()
+        unit.connection.execute(text("SELECT pg_sleep(0.002)"))
+        unit.connection.execute(notes.update().values(value=value + 1))
+
+    waiting = [node.submit(add) for _ in range(60) for node in nodes]
+    for future in waiting:
+        future.result(PATIENCE * 2)
+    assert nodes[1].read(lambda unit: unit.connection.execute(select(notes.c.value)).scalar_one()) == 120
+
+
+def test_who_holds_its_turn_and_loses_again_is_given_way_to(store_place: StorePlace) -> None:
+    """Without that, whoever comes anew could win before it each time."""
+    store = make_notes(store_place.open())
+    store.write(put("one", 0))
+    runs: list[str] = []
+    lost, go_on = threading.Event(), threading.Event()
+
+    def lose(unit: Unit) -> None:
+        runs.append("lose")
+        if len(runs) == 3:
+            lost.set()
+            go_on.wait(PATIENCE)
+        if len(runs) < 3:
+            unit.connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+
+    first = store.submit(lose)
+    assert lost.wait(PATIENCE)
+    second = store.submit(lambda _unit: runs.append("second"))
+    with pytest.raises(TimeoutError):
+        second.result(0.2)
+    go_on.set()
+    first.result(PATIENCE)
+    second.result(PATIENCE)
+    assert runs == ["lose", "lose", "lose", "second"]
+
+
+def test_a_turn_ends_with_whoever_holds_it(store_place: StorePlace) -> None:
+    """A node that is cut off from its store in the middle of its turn keeps no other from taking theirs."""
+    nodes = [make_notes(store_place.open()), store_place.open()]
+    runs: list[int] = []
+
+    def work(unit: Unit) -> str:
+        runs.append(1)
+        if len(runs) == 1:
+            unit.connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+        if len(runs) == 2:
+            holders = text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            )
+            assert unit.connection.execute(holders).all()
+        return "done"
+
+    assert nodes[0].write(work) == "done"
+    runs.clear()
+    assert nodes[1].write(work) == "done"
 
 
 def test_a_unit_that_lost_keeps_nothing_of_its_first_run(store_place: StorePlace) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from turnlock.errors import InternalServiceError, ResourceNotFoundException, SealBroken, StaleFence
+from turnlock.errors import (
+    CommitFailed,
+    Contended,
+    InternalServiceError,
+    ResourceNotFoundException,
+    SealBroken,
+    StaleFence,
+    ThrottlingException,
+)
 from turnlock.wire import as_api_error
 
 
@@ -19,6 +27,7 @@ def test_an_error_meant_for_callers_stays_what_it_is() -> None:
         ValueError("hunter2"),
         SealBroken("hunter2"),
         StaleFence("hunter2"),
+        CommitFailed("hunter2"),
         KeyboardInterrupt("hunter2"),
         InternalServiceError("hunter2"),
     ],
@@ -30,3 +39,8 @@ def test_everything_else_becomes_an_opaque_internal_error(error: BaseException) 
     assert told.message == "An error occurred on the server side."
     assert told.__cause__ is None
     assert told.__context__ is None
+
+
+def test_a_change_that_lost_to_too_many_others_is_an_error_that_sdks_try_again() -> None:
+    told = as_api_error(Contended("hunter2"))
+    assert (type(told), told.message) == (ThrottlingException, "Rate exceeded")

@@ -19,9 +19,10 @@ import structlog
 from sqlalchemy import URL, Connection, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from turnlock.errors import CommitFailed, ConfigurationError, StoreError
+from turnlock.errors import CommitFailed, ConfigurationError, Contended, StoreError
 from turnlock.storage.database import Outcome, RecordSink, Surroundings
 from turnlock.storage.migrate import migrate
+from turnlock.storage.turns import Turns
 from turnlock.storage.unit import Unit, call_back
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ WRITERS = 8
 """Threads that run changes, each with a connection and a hash chain of its own."""
 
 ATTEMPTS = 12
-"""How often a unit is run that loses serialisation conflicts; with the back-off below about 3 s."""
+"""How often a unit is run that loses serialisation conflicts: once at its first chance, then in its turn; with the back-off 1 s."""
 
 _CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 
@@ -67,6 +68,7 @@ class PostgresqlDatabase:
         except BaseException:
             self._engine.dispose()
             raise
+        self._turns = Turns(self._engine)
         self._closed = False
         self._local = threading.local()
         self._writers = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="writer")
@@ -112,17 +114,36 @@ class PostgresqlDatabase:
             raise ConfigurationError(f"The store cannot be opened: {_reason(error)}") from error
 
     def _carry_out(self, work: Callable[[Unit], T]) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._attempt(work)
-            except DBAPIError as error:
-                self._local.sink = None  # whether the records are kept is not known: a new chain begins
-                if getattr(error.orig, "sqlstate", None) not in _CONFLICTS or attempt == ATTEMPTS:
-                    log.warning("commit failed", action="commit_failed", reason=_reason(error))
-                    raise CommitFailed(f"The commit failed ({type(error).__name__}).") from error
-            # Full jitter, so that units that met once do not meet again.
-            time.sleep(random.uniform(0, min(0.5, 0.004 * 2**attempt)))  # noqa: S311 (a delay, not a secret)
-        raise CommitFailed
+        self._turns.give_way()
+        try:
+            return self._attempt(work)
+        except DBAPIError as error:
+            self._refuse_unless_lost(error)
+        with self._turns.taken():
+            for attempt in range(2, ATTEMPTS):
+                try:
+                    return self._attempt(work)
+                except DBAPIError as error:
+                    self._refuse_unless_lost(error)
+                    self._turns.press()
+                # Full jitter, so that units that met once do not meet again.
+                time.sleep(random.uniform(0, min(0.2, 0.002 * 2**attempt)))  # noqa: S311 (a delay, not a secret)
+            return self._last_attempt(work)
+
+    def _last_attempt(self, work: Callable[[Unit], T]) -> T:
+        try:
+            return self._attempt(work)
+        except DBAPIError as error:
+            self._refuse_unless_lost(error)
+            log.warning("commit failed", action="commit_failed", reason=_reason(error), attempts=ATTEMPTS)
+            raise Contended from error
+
+    def _refuse_unless_lost(self, error: DBAPIError) -> None:
+        """Raise CommitFailed for all but a lost conflict, after which the unit can run again from the start."""
+        self._local.sink = None  # whether the records are kept is not known: a new chain begins
+        if getattr(error.orig, "sqlstate", None) not in _CONFLICTS:
+            log.warning("commit failed", action="commit_failed", reason=_reason(error))
+            raise CommitFailed(f"The commit failed ({type(error).__name__}).") from error
 
     def _attempt(self, work: Callable[[Unit], T]) -> T:
         with self._engine.connect() as connection, connection.begin() as transaction:

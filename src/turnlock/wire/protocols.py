@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from turnlock.errors import ApiError, InternalServiceError
+from turnlock.errors import ApiError, Contended, InternalServiceError, ThrottlingException
 from turnlock.wire.contract import Operation
 from turnlock.wire.http import HttpRequest, HttpResponse
 
@@ -33,8 +33,11 @@ class WireProtocol(Protocol):
 def as_api_error(error: BaseException) -> ApiError:
     """Return what the caller may learn of `error`: itself when it is meant for callers, else an opaque InternalServiceError.
 
+    Where nothing was kept because too many others changed the same, it is ThrottlingException, which every SDK tries again.
     An InternalServiceError loses whatever was written into it. The details belong in the log, and that is the caller's work.
     """
     if isinstance(error, ApiError) and not isinstance(error, InternalServiceError):
         return error
+    if isinstance(error, Contended):
+        return ThrottlingException()
     return InternalServiceError()
