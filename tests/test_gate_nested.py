@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, REGION, Client, token
@@ -95,7 +96,7 @@ def session_for(*actions: str) -> Session:
 
 
 def role() -> Principal:
-    return replace(
+    return structs.replace(
         identity.root_principal(ACCOUNT),
         kind=PrincipalKind.ASSUMED_ROLE,
         arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s",
@@ -139,7 +140,7 @@ def test_a_nested_call_under_a_lost_lease_is_refused(client: Client) -> None:
         return get("db")(unit)
 
     outer = Outer(lose_and_get, mutates=True)
-    fenced = client.elsewhere(session=replace(client.session, fence=fence))
+    fenced = client.elsewhere(session=structs.replace(client.session, fence=fence))
     assert outer.run(fenced) == {}
     assert isinstance(outer.outcomes[0], ExpiredTokenException)
 

@@ -14,6 +14,7 @@ from turnlock.errors import (
     SerializationException,
     ThrottlingException,
 )
+from turnlock.wire import Headers
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
@@ -35,22 +36,22 @@ class Bodies:
         self._patience = Patience(loop, BODY_SECONDS)
         self._large = LargeBodies()
 
-    async def read(self, scope: Any, protocol: Any) -> bytes:
-        """Return the body of an RSGI request.
+    async def read(self, path: str, headers: Headers, protocol: Any) -> bytes:
+        """Return the body of an RSGI request with this path and these headers.
 
         Raises RequestEntityTooLargeException, ThrottlingException, and SerializationException for one that did not arrive
         whole, or not within BODY_SECONDS.
         """
         task = self._patience.begin()
         try:
-            length = scope.headers.get("content-length")
+            length = _first("content-length", headers)
             if length is None:
                 return await _chunks(protocol)
             if not length.isdecimal():
                 raise RequestEntityTooLargeException
             if int(length) <= MAX_BODY:
                 return bytes(await protocol())
-            with self._large.place(scope.path, int(length)):
+            with self._large.place(path, int(length)):
                 return bytes(await protocol())
         except ProtocolClosed:
             raise SerializationException("The request body did not arrive whole.") from None
@@ -118,6 +119,13 @@ class LargeBodies:
             yield
         finally:
             self._places += 1
+
+
+def _first(wanted: str, headers: Headers) -> str | None:
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None
 
 
 async def _chunks(protocol: Any) -> bytes:

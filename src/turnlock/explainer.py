@@ -8,8 +8,10 @@ action out, or read a value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec.structs import replace
 
 from turnlock import identity, secrets
 from turnlock.admission import Service

@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
 from turnlock import identity
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId
-from turnlock.core.call import Call
+from turnlock.core.call import Call, Fence
 from turnlock.errors import (
     AccessDeniedException,
     ApiError,
@@ -68,7 +69,8 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     outcome: Answer | ApiError
     outer, inside = (unit.nested, unit.require), call
     try:
-        _check_fence(call, unit)
+        if call.session.fence is not None:
+            _check_fence(call.session.fence, unit)
         inside = _authorise(passage.action, call, request, unit)
         unit.nested, unit.require = (
             partial(_nested, passage, inside, unit),
@@ -121,11 +123,9 @@ def _further(passage: Passage, call: Call, operation: str) -> tuple[Passage, Cal
     return passage.beside[operation], replace(call, service=service, action=name, invoked_by=through)
 
 
-def _check_fence(call: Call, unit: Unit) -> None:
-    if call.session.fence is None:
-        return
+def _check_fence(fence: Fence, unit: Unit) -> None:
     try:
-        require_current(unit, call.session.fence)
+        require_current(unit, fence)
     except StaleFence:
         raise ExpiredTokenException from None
 

@@ -43,7 +43,7 @@ from turnlock.errors import (
 from turnlock.gate import pass_through, record_refusal
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
-from turnlock.wire import HttpRequest, HttpResponse
+from turnlock.wire import Headers, HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +80,12 @@ class Server:
             if request.path == "/metrics" and is_within(request.source_ip, self._app.config.metrics_from):
                 return await self._loop.run_in_executor(None, self._metrics_page)
         request_id = self._request_ids.draw()
+        began = time.perf_counter()
         try:
-            return await self._answer(request, request_id)
+            admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
+            if outcome is None:
+                outcome = await self._changed(admitted)
+            return self._answer(admitted, outcome, began)
         except Exception as error:
             if isinstance(error, ApiError):
                 self._refusals.note(error, request)
@@ -103,21 +107,22 @@ class Server:
         self._app.close()
         self._pending.shutdown(wait=True, cancel_futures=True)
 
-    async def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
-        began = time.perf_counter()
-        admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
-        if outcome is None:
-            change = self._app.database.submit(partial(_change, admitted))
-            outcome = await asyncio.wrap_future(change, loop=self._loop)
-            if isinstance(outcome, Pending):
-                outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
+    async def _changed(self, admitted: Admitted) -> Answer | ApiError:
+        """Carry out what an admitted call changes, and what it leaves to be done outside of a unit of work."""
+        change = self._app.database.submit(partial(_change, admitted))
+        outcome = await asyncio.wrap_future(change, loop=self._loop)
+        if isinstance(outcome, Pending):
+            outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
+        return outcome
+
+    def _answer(self, admitted: Admitted, outcome: Answer | ApiError, began: float) -> HttpResponse:
+        """Return the answer to a call whose outcome is kept, and count it."""
+        call, protocol = admitted.call, admitted.service.protocol
         code = outcome.code if isinstance(outcome, ApiError) else metrics.OK
-        call, seconds = admitted.call, time.perf_counter() - began
-        self._metrics.answered(call.service, call.action, code, seconds)
-        protocol = admitted.service.protocol
+        self._metrics.answered(call.service, call.action, code, time.perf_counter() - began)
         if isinstance(outcome, ApiError):
-            return protocol.fault(outcome, request_id)
-        return protocol.respond(admitted.passage.operation, outcome, request_id)
+            return protocol.fault(outcome, call.request_id)
+        return protocol.respond(admitted.passage.operation, outcome, call.request_id)
 
     def _metrics_page(self) -> HttpResponse:
         """Return what Prometheus reads; without the outbox when the store does not answer."""
@@ -213,12 +218,13 @@ class Worker:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         assert self._server is not None
         assert self._bodies is not None
+        headers = tuple(scope.headers.items())  # once: Granian copies them each time that it is asked
         try:
-            body = await self._bodies.read(scope, protocol)
+            body = await self._bodies.read(scope.path, headers, protocol)
         except ApiError as error:
-            response = self._server.refuse(error, _http_request(scope, b""))
+            response = self._server.refuse(error, _http_request(scope, headers, b""))
         else:
-            response = await self._server.respond(_http_request(scope, body))
+            response = await self._server.respond(_http_request(scope, headers, body))
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 
@@ -233,12 +239,12 @@ def _mortal() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _http_request(scope: Any, body: bytes) -> HttpRequest:
+def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
     return HttpRequest(
         method=scope.method,
         path=scope.path,
         query=scope.query_string,
-        headers=tuple(scope.headers.items()),
+        headers=headers,
         body=body,
         source_ip=scope.client.rpartition(":")[0],
         secure=scope.scheme == "https",

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from botocore.serialize import create_serializer
+from msgspec import structs
 
 from tests.calling import Client
 from turnlock import databases, rotation, secrets
@@ -63,7 +64,7 @@ class RdsClient(Client):
         return self.through(passage, self.service.protocol.parse(passage.operation, request))
 
     def call(self, operation: str) -> Call:
-        return replace(super().call(operation), service="rds")
+        return structs.replace(super().call(operation), service="rds")
 
     def register(self, **request: Any) -> dict[str, Any]:
         """Register an instance as `turnlock databases add` does."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call, Principal, PrincipalKind, Session

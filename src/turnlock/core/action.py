@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from turnlock.core.call import Call, Principal
 
 Request = Mapping[str, Any]
@@ -39,8 +41,7 @@ def no_conditions() -> ConditionValues:
     return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What a call is about, as the gate authorises it."""
 
     arn: str | None

@@ -1,11 +1,15 @@
-"""Who asks for what: the one value that every action receives beside its request."""
+"""Who asks for what: the one value that every action receives beside its request.
+
+Made for each request, and therefore structs of msgspec's (docs/decisions/0021-hot-path.md); `msgspec.structs.replace` changes one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+
+import msgspec
 
 from turnlock.core.arn import AccountId, Region
 
@@ -27,8 +31,7 @@ class PrincipalKind(Enum):
     __hash__ = object.__hash__  # members are singletons; Enum's own hash is a Python call at each look-up
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Whose authority a call carries."""
 
     kind: PrincipalKind
@@ -39,8 +42,7 @@ class Principal:
     with audience and subject for a web identity."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
     """The fencing number that temporary credentials carry: they are good only while it is the newest."""
 
     account_id: AccountId
@@ -49,8 +51,7 @@ class Fence:
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """How the principal came here."""
 
     access_key_id: str = ""
@@ -61,7 +62,7 @@ class Session:
     """The session policy (JSON) that narrows temporary credentials; None when nothing narrows them."""
     managed_policies: tuple[str, ...] = ()
     """Managed policies (JSON) that were passed as session policies too: together with `policy` they allow what any of them allows."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Session tags; they win over the tags of the role or user."""
     hosted: bool = False
     """True for a hosted function's session: no role stands behind it, `policy` is all its authority."""
@@ -74,12 +75,11 @@ class Session:
     fence: Fence | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One authenticated request: made from SigV4, a console session or a role by the scheduler, and nowhere else."""
 
     principal: Principal
-    session: Session = field(default_factory=Session)
+    session: Session = msgspec.field(default_factory=Session)
     account_id: AccountId
     region: Region
     service: str

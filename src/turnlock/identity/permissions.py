@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId

@@ -6,8 +6,9 @@ written into a trail without it, and when the session is made, against the rows 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from turnlock.core.action import Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Arn

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
 
+import msgspec
 from sqlalchemy import Connection
 
 from turnlock.core.arn import Region
@@ -34,8 +35,7 @@ class NoRecords:
         return lambda: None
 
 
-@dataclass(slots=True)
-class Outcome(Generic[T]):
+class Outcome(msgspec.Struct, Generic[T]):
     """What became of one unit of work."""
 
     value: T | None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.call import Call, Principal, PrincipalKind
 from turnlock.core.record import TrailEntry
 from turnlock.errors import ApiError
 
@@ -29,41 +29,91 @@ class ApiEvent(msgspec.Struct, frozen=True, kw_only=True):
     """16 random bytes that the records of both accounts have in common; None where only one account is concerned."""
 
 
+class _ApiRecord(
+    msgspec.Struct,
+    kw_only=True,
+    rename={
+        "event_version": "eventVersion",
+        "user_identity": "userIdentity",
+        "event_time": "eventTime",
+        "event_source": "eventSource",
+        "event_name": "eventName",
+        "aws_region": "awsRegion",
+        "source_ip": "sourceIPAddress",
+        "user_agent": "userAgent",
+        "request_parameters": "requestParameters",
+        "response_elements": "responseElements",
+        "request_id": "requestID",
+        "event_id": "eventID",
+        "read_only": "readOnly",
+        "event_type": "eventType",
+        "management_event": "managementEvent",
+        "recipient_account_id": "recipientAccountId",
+        "event_category": "eventCategory",
+        "shared_event_id": "sharedEventID",
+        "error_code": "errorCode",
+        "error_message": "errorMessage",
+    },
+):
+    """The record of an API call; a member that is UNSET is left out."""
+
+    event_version: str = "1.11"
+    user_identity: msgspec.Raw
+    event_time: str
+    event_source: str
+    event_name: str
+    aws_region: str
+    source_ip: str
+    user_agent: str
+    request_parameters: Mapping[str, Any] | None
+    response_elements: Mapping[str, Any] | None
+    request_id: str
+    event_id: str
+    read_only: bool
+    event_type: str = "AwsApiCall"
+    management_event: bool = True
+    recipient_account_id: str
+    event_category: str = "Management"
+    shared_event_id: str | msgspec.UnsetType = msgspec.UNSET
+    error_code: str | msgspec.UnsetType = msgspec.UNSET
+    error_message: str | msgspec.UnsetType = msgspec.UNSET
+
+
 def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
     """Return the record of an API call; `event_id` is 16 random bytes."""
-    call = event.call
-    body = {
-        "eventVersion": "1.11",
-        "userIdentity": _identity(call),
-        "eventTime": _seconds(call.at),
-        "eventSource": f"{call.service}.amazonaws.com",
-        "eventName": call.action,
-        "awsRegion": call.region,
-        "sourceIPAddress": call.invoked_by or call.source_ip,
-        "userAgent": call.invoked_by or call.user_agent,
-        "requestParameters": event.request,
-        "responseElements": None if event.read_only else event.response,
-        "requestID": call.request_id,
-        "eventID": (identifier := _uuid(event_id)),
-        "readOnly": event.read_only,
-        "eventType": "AwsApiCall",
-        "managementEvent": True,
-        "recipientAccountId": call.account_id,
-        "eventCategory": "Management",
-    }
+    call, error = event.call, event.error
+    record = _ApiRecord(
+        user_identity=_identity(
+            call.principal,
+            call.session.access_key_id,
+            call.session.created_at,
+            call.session.mfa_authenticated,
+            call.invoked_by,
+        ),
+        event_time=_seconds(call.at),
+        event_source=f"{call.service}.amazonaws.com",
+        event_name=call.action,
+        aws_region=call.region,
+        source_ip=call.invoked_by or call.source_ip,
+        user_agent=call.invoked_by or call.user_agent,
+        request_parameters=event.request,
+        response_elements=None if event.read_only or error is not None else event.response,
+        request_id=call.request_id,
+        event_id=(identifier := _uuid(event_id)),
+        read_only=event.read_only,
+        recipient_account_id=call.account_id,
+    )
     if event.shared_id is not None:
-        body["sharedEventID"] = _uuid(event.shared_id)
-    if event.error is not None:
-        body["errorCode"] = event.error.code
-        body["errorMessage"] = event.error.message
-        body["responseElements"] = None
+        record.shared_event_id = _uuid(event.shared_id)
+    if error is not None:
+        record.error_code, record.error_message = error.code, error.message
     return TrailEntry(
         account_id=call.account_id,
         region=call.region,
         event_id=identifier,
         event_name=call.action,
         at=call.at,
-        body=_encode(body),
+        body=_encode(record),
     )
 
 
@@ -116,14 +166,21 @@ def service_event(
     )
 
 
-def _identity(call: Call) -> dict[str, Any]:
-    principal, session = call.principal, call.session
+@lru_cache(maxsize=1024)
+def _identity(
+    principal: Principal,
+    access_key_id: str,
+    created_at: datetime | None,
+    mfa_authenticated: bool,
+    invoked_by: str | None,
+) -> msgspec.Raw:
+    """Return the userIdentity element as JSON: the same in all that a session asks."""
     identity: dict[str, Any] = {
         "type": principal.kind.value,
         "principalId": principal.principal_id,
         "arn": principal.arn,
         "accountId": principal.account_id,
-        "accessKeyId": session.access_key_id,
+        "accessKeyId": access_key_id,
     }
     if principal.kind is PrincipalKind.USER:
         identity["userName"] = principal.arn.rpartition("/")[2]
@@ -132,16 +189,16 @@ def _identity(call: Call) -> dict[str, Any]:
             "userName": principal.principal_id.removeprefix(f"{principal.arn}:").partition(":")[2],
             "identityProvider": principal.arn,
         }
-    if session.created_at is not None:
+    if created_at is not None:
         identity["sessionContext"] = {
             "attributes": {
-                "creationDate": _seconds(session.created_at),
-                "mfaAuthenticated": "true" if session.mfa_authenticated else "false",
+                "creationDate": _seconds(created_at),
+                "mfaAuthenticated": "true" if mfa_authenticated else "false",
             }
         }
-    if call.invoked_by is not None:
-        identity["invokedBy"] = call.invoked_by
-    return identity
+    if invoked_by is not None:
+        identity["invokedBy"] = invoked_by
+    return msgspec.Raw(_encode(identity))
 
 
 def _uuid(random: bytes) -> str:

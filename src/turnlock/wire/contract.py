@@ -42,6 +42,8 @@ class Operation:
     """Request → requestParameters of the trail record: camelCase names, nothing sensitive, no bytes."""
     redact_answer: Callable[[Mapping[str, Any]], dict[str, Any]] = field(repr=False)
     """Answer → responseElements of the trail record, likewise."""
+    is_plain: bool
+    """True when every member of a request is a scalar that may be shown: what a body says may be kept in memory, and shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,16 @@ def _operation(model: OperationModel, compiler: ShapeCompiler) -> Operation:
         serialise=lambda value: answer.serialise(value, ""),
         redact_request=request.redact,
         redact_answer=answer.redact,
+        is_plain=all(_is_plain(compiler.codec(member)) for member in _members(model.input_shape)),
     )
+
+
+def _members(shape: StructureShape | None) -> Iterable[Shape]:
+    return () if shape is None else shape.members.values()
+
+
+def _is_plain(codec: Codec) -> bool:
+    return codec.scalar is not None and not codec.hidden
 
 
 def _parser(codec: Codec) -> Callable[[object], dict[str, Any]]:

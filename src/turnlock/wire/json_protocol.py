@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,11 @@ from turnlock.wire.http import Headers, HttpRequest, HttpResponse
 
 MAX_DEPTH = 32
 """How deep objects and lists may be nested in a body."""
+
+SHORT = 512
+"""Bytes of a body whose reading is remembered: applications ask for the same secret again and again, in the same words."""
+
+MOST_READINGS = 4096
 
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
@@ -35,6 +40,7 @@ class JsonProtocol:
         self._targets: Mapping[str, str] = MappingProxyType(
             {f"{contract.target_prefix}.{name}": name for name in contract.operations}
         )
+        self._known = lru_cache(MOST_READINGS)(self._read)
 
     def operation(self, request: HttpRequest) -> Operation:
         """Return the operation that X-Amz-Target names; UnknownOperationException when it names none or it was no POST."""
@@ -49,7 +55,12 @@ class JsonProtocol:
         Raises SerializationException when the body is not one JSON object in UTF-8, nests deeper than MAX_DEPTH, repeats
         a key or has a member of the wrong type; ValidationException when the model's demands are not met.
         """
-        return operation.parse(read_object(request.body) if request.body else {})
+        if operation.is_plain and len(request.body) <= SHORT:
+            return self._known(operation.name, request.body).copy()
+        return self._read(operation.name, request.body)
+
+    def _read(self, operation: str, body: bytes) -> dict[str, Any]:
+        return self._contract.operations[operation].parse(read_object(body) if body else {})
 
     def respond(self, operation: Operation, answer: Mapping[str, Any], request_id: str) -> HttpResponse:
         """Return the response (200) that carries `answer`; AnswerMismatch when it does not fit the model."""
@@ -92,10 +103,12 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object that `body` is; SerializationException as in `JsonProtocol.parse`."""
     if _brackets(body) > MAX_DEPTH and _too_deep(_outline(body)):
         raise SerializationException(f"The request body is nested deeper than {MAX_DEPTH} levels.")
-    document: object = None
+    document: object
     # msgspec's errors, and UnicodeDecodeError above all, carry the body: they must not become a context of ours.
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    try:
         document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = None
     if type(document) is not dict:
         raise SerializationException("The request body must be one JSON object in UTF-8.")
     # Outside the strings there are never more colons than in the whole body, and never fewer than pairs.

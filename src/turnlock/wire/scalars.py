@@ -187,18 +187,18 @@ def _timestamp(read: Callable[[object], datetime], write: Callable[[datetime], A
     return Scalar(decode=decode, encode=encode, record=to_record)
 
 
-_STRING = Scalar(decode=_decode_string, encode=_encode_string)
+STRING = Scalar(decode=_decode_string, encode=_encode_string)
 _FLOAT = Scalar(decode=_decode_float, encode=_encode_float)
 _SCALARS: Mapping[str, Scalar] = MappingProxyType(
     {
         "blob": Scalar(decode=_decode_blob, encode=_encode_blob),
         "boolean": Scalar(decode=_decode_boolean, encode=_encode_boolean),
-        "character": _STRING,
+        "character": STRING,
         "double": _FLOAT,
         "float": _FLOAT,
         "integer": _integer(32, "Integer"),
         "long": _integer(64, "Long"),
-        "string": _STRING,
+        "string": STRING,
     }
 )
 _TIMESTAMPS: Mapping[str, Scalar] = MappingProxyType(

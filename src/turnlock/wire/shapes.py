@@ -14,7 +14,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from turnlock.errors import AnswerMismatch
 from turnlock.wire.constraints import Rules, missing, rules_of, violation
-from turnlock.wire.scalars import Scalar, mismatch, scalar_of, wrong_type
+from turnlock.wire.scalars import STRING, Scalar, mismatch, scalar_of, wrong_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class _Member:
     wire_name: str
     camel: str
     codec: Codec
+    is_text: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,11 @@ class ShapeCompiler:
             wire_name = member.serialization.get("name", name)
             codec = self.codec(member, within_sensitive=sensitive)
             members.by_name[name] = members.by_wire_name[wire_name] = _Member(
-                name=name, wire_name=wire_name, camel=camel_case(name), codec=codec
+                name=name,
+                wire_name=wire_name,
+                camel=camel_case(name),
+                codec=codec,
+                is_text=codec.scalar is STRING,
             )
         members.required.update((name, camel_case(name)) for name in shape.required_members)
 
@@ -163,7 +168,9 @@ def _structure_serialiser(shape_name: str, members: _Members) -> Callable[[Any, 
             member = by_name.get(name)
             if member is None:
                 raise AnswerMismatch(f"{shape_name} has no member {name!r}.")
-            if item is not None:
+            if member.is_text and type(item) is str:  # as most are: nothing more is asked of them
+                written[member.wire_name] = item
+            elif item is not None:
                 written[member.wire_name] = member.codec.serialise(item, prefix + name)
         return written
 
@@ -191,6 +198,8 @@ def _list(shape: ListShape, element: Codec, *, sensitive: bool) -> Codec:
     def serialise(value: object, place: str) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise mismatch("list", place)
+        if element.scalar is STRING and set(map(type, value)) <= _TEXT:
+            return list(value)
         return [element.serialise(item, f"{place}.{at}") for at, item in enumerate(value, 1)]
 
     return Codec(
@@ -222,6 +231,9 @@ def _list_parser(rules: Rules, element: Codec) -> Callable[[Any, str, list[str]]
         return parsed
 
     return parse
+
+
+_TEXT = frozenset({str})
 
 
 def _map(shape: MapShape, key: Codec, item: Codec, *, sensitive: bool) -> Codec:

@@ -29,7 +29,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -135,18 +134,12 @@ def verify(claim: Claim, request: HttpRequest, signing_key: bytes, now: datetime
     """
     _check_clock(claim, now)  # (8)
     payload = _payload_hash(request)  # (9)
-    expected = [
-        _mac(signing_key, _string_to_sign(claim, request, path, payload))
-        for path in canonical_paths(request.path)
-    ]
-    if not any(hmac.compare_digest(each, claim.signature) for each in expected):  # (10)
-        raise InvalidSignatureException
-
-
-def _mac(signing_key: bytes, text: bytes) -> bytes:
-    mac = _keyed(signing_key).copy()
-    mac.update(text)
-    return mac.finalize()
+    for path in canonical_paths(request.path):
+        mac = _keyed(signing_key).copy()
+        mac.update(_string_to_sign(claim, request, path, payload))
+        if hmac.compare_digest(mac.finalize(), claim.signature):  # (10)
+            return
+    raise InvalidSignatureException
 
 
 @lru_cache(maxsize=1024)
@@ -294,11 +287,13 @@ def _stamp_of_date_header(fields: Mapping[str, str]) -> str:
 
 
 def _read_signature(signature: str) -> bytes:
-    with suppress(ValueError):
+    try:
         found = bytes.fromhex(signature)
-        if len(found) == 32 and found.hex() == signature:
-            return found
-    raise IncompleteSignatureException("The signature must be 64 lower-case hexadecimal digits.")
+    except ValueError:
+        found = b""
+    if len(found) != 32 or found.hex() != signature:
+        raise IncompleteSignatureException("The signature must be 64 lower-case hexadecimal digits.")
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -400,7 +395,13 @@ def _string_to_sign(claim: Claim, request: HttpRequest, path: str, payload: str)
 def _canonical_request(claim: Claim, request: HttpRequest, path: str, payload: str) -> bytes:
     fields = request.fields
     try:
-        headers = "".join([f"{name}:{_trimmed(fields[name])}\n" for name in claim.signed_headers])
+        values = [fields[name] for name in claim.signed_headers]
+        together = "".join(values)
+        if " " in together or not together.isprintable():
+            values = [_trimmed(value) for value in values]
+        headers = "".join(
+            [f"{name}:{value}\n" for name, value in zip(claim.signed_headers, values, strict=True)]
+        )
         query = _canonical_query(request.query) if request.query else ""
         signed = ";".join(claim.signed_headers)
         return f"{request.method}\n{path}\n{query}\n{headers}\n{signed}\n{payload}".encode("latin-1")
