@@ -63,6 +63,7 @@ class Bench:
     help="For each server in each round.",
 )
 @click.option("--connections", default=32, show_default=True, type=click.IntRange(1, 256))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16), help="Of each server.")
 @click.option("--secrets", default=1000, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--generator", type=click.Choice(list(load.GENERATORS)), help="[default: wrk where it is]")
 @click.option("--write", is_flag=True, help=f"Write the figures to {PAGE}.")
@@ -83,7 +84,7 @@ def main(write: bool, rounds: int, **options: Any) -> None:
     sys.exit(_verdict(measured, setting.generator))
 
 
-def _setting(connections: int, seconds: int, secrets: int, generator: str | None) -> Setting:
+def _setting(connections: int, seconds: int, secrets: int, workers: int, generator: str | None) -> Setting:
     return Setting(
         command=f"python -m bench {' '.join(sys.argv[1:])}".strip(),
         commit=_commit(),
@@ -91,6 +92,7 @@ def _setting(connections: int, seconds: int, secrets: int, generator: str | None
         connections=connections,
         seconds=seconds,
         secrets=secrets,
+        workers=workers,
         machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
         date=f"{datetime.now(UTC):%Y-%m-%d}",
     )
@@ -98,12 +100,12 @@ def _setting(connections: int, seconds: int, secrets: int, generator: str | None
 
 def _measure(scratch: Path, rounds: int, setting: Setting) -> list[Round]:
     data_dir = scratch / "data"
-    with children.turnlock(data_dir) as host:
+    with children.turnlock(data_dir, setting.workers) as host:
         click.echo(f"storing {setting.secrets} secrets")
         target = children.store_secrets(host, data_dir, setting.secrets)
         write_requests(target, 1, scratch / "first")
         size = children.answer_size(host, read_requests(scratch / "first")[0])
-        with children.bare(size, scratch) as bare:
+        with children.bare(size, scratch, setting.workers) as bare:
             bench = Bench(target=target, bare=bare, scratch=scratch, setting=setting)
             bench.warm_up()
             measured = []

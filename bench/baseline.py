@@ -1,6 +1,6 @@
 """The bare server: Granian as Turnlock sets it up, reading each body and answering a constant.
 
-python -m bench.baseline PORT BYTES
+python -m bench.baseline PORT BYTES WORKERS
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def _load(size: int) -> Any:
     return Constant(size)
 
 
-def main(port: int, size: int) -> None:
+def main(port: int, size: int, workers: int) -> None:
     """Serve answers of `size` bytes on 127.0.0.1 until SIGINT or SIGTERM."""
-    config = Config(data_dir=Path(), host="127.0.0.1", port=port, regions=frozenset())
+    config = Config(data_dir=Path(), host="127.0.0.1", port=port, regions=frozenset(), workers=workers)
     server.listener(config).serve(target_loader=partial(_load, size), wrap_loader=False)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

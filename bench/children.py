@@ -25,20 +25,21 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def turnlock(directory: Path) -> Iterator[str]:
-    """Run Turnlock with its defaults on SQLite in `directory`; yield its HOST:PORT."""
+def turnlock(directory: Path, workers: int = 1) -> Iterator[str]:
+    """Run Turnlock with its defaults on SQLite in `directory`, by so many processes; yield its HOST:PORT."""
     host = f"127.0.0.1:{_free_port()}"
     arguments = ["-m", "turnlock", "serve", "--data-dir", str(directory), "--listen", host]
+    arguments += ["--workers", str(workers)]
     with _running(arguments, host, directory.parent / "turnlock.log"):
         yield host
 
 
 @contextmanager
-def bare(size: int, directory: Path) -> Iterator[str]:
-    """Run the bare server that answers `size` bytes; its log goes to `directory`; yield its HOST:PORT."""
+def bare(size: int, directory: Path, workers: int) -> Iterator[str]:
+    """Run the bare server that answers `size` bytes, by so many processes; its log goes to `directory`; yield its HOST:PORT."""
     port = _free_port()
     host = f"127.0.0.1:{port}"
-    with _running(["-m", "bench.baseline", str(port), str(size)], host, directory / "bare.log"):
+    with _running(["-m", "bench.baseline", str(port), str(size), str(workers)], host, directory / "bare.log"):
         yield host
 
 

@@ -38,6 +38,7 @@ class Setting:
     connections: int
     seconds: int
     secrets: int
+    workers: int
     machine: str
     date: str
 
@@ -75,7 +76,7 @@ def replace_figures(page: str, rounds: Sequence[Round], setting: Setting) -> str
 
 def _figures(rounds: Sequence[Round], setting: Setting) -> str:
     return f"""\
-`{setting.command}` on {setting.date}, commit `{setting.commit}`, {setting.machine}; {setting.secrets:,} secrets,
+`{setting.command}` on {setting.date}, commit `{setting.commit}`, {setting.machine}; {setting.secrets:,} secrets, workers {setting.workers},
 {setting.connections} connections, generator {setting.generator}, {setting.seconds} s for each server in each round.
 
 {table(rounds)}

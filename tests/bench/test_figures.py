@@ -14,6 +14,7 @@ SETTING = Setting(
     connections=32,
     seconds=4,
     secrets=1000,
+    workers=1,
     machine="2 cores",
     date="2026-11-23",
 )
