@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import LargeBinary, select, update
+from sqlalchemy import LargeBinary, delete, select, update
+from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, Client, services, token
 from tests.keys.test_policies import policy
@@ -17,11 +18,11 @@ from tests.support import SettableClock, StorePlace
 from turnlock import identity, keys
 from turnlock.config import RootKeyChoice
 from turnlock.core.ports import SystemEntropy
-from turnlock.errors import ConfigurationError
+from turnlock.errors import ConfigurationError, InternalServiceError
 from turnlock.keys import FileRootKey, Keyring, Progress
 from turnlock.keys.tables import kms_aliases, kms_key_materials
 from turnlock.root_keys import MACS, hold_served, rotate
-from turnlock.secrets.tables import staging_labels
+from turnlock.secrets.tables import resource_policies, secrets, staging_labels
 from turnlock.storage import Database, Unit, metadata
 
 
@@ -89,6 +90,7 @@ def test_everything_is_readable_under_the_new_key_and_nothing_under_the_old(plac
         "kms_aliases",
         "kms_key_policies",
         "kms_grants",
+        "secrets",
         "staging_labels",
         "resource_policies",
         "secret_tags",
@@ -107,6 +109,23 @@ def test_everything_is_readable_under_the_new_key_and_nothing_under_the_old(plac
     with pytest.raises(ConfigurationError):
         stranger.read(keys.settle_macs)
     assert len((place.data_dir / "root.key").read_text().splitlines()) == 2
+
+
+def test_what_a_secret_has_is_bound_to_it_under_the_new_key_too(place: StorePlace) -> None:
+    turn(place)
+    database = opened(place)
+    database.write(lambda unit: unit.connection.execute(delete(resource_policies)).rowcount)
+    with capture_logs(), pytest.raises(InternalServiceError):
+        client(database)("GetSecretValue", SecretId="db")
+    assert client(database)("GetSecretValue", SecretId="other")["SecretString"] == "w"
+
+
+def test_secrets_without_a_mac_are_not_given_one_by_a_rotation(place: StorePlace) -> None:
+    database = opened(place)
+    database.write(lambda unit: unit.connection.execute(update(secrets).values(mac=None)).rowcount)
+    place.close()
+    with pytest.raises(ConfigurationError, match="when its server is started once"):
+        turn(place)
 
 
 def test_a_rotation_that_ends_in_the_middle_changes_nothing_and_is_gone_on_with(place: StorePlace) -> None:

@@ -401,6 +401,8 @@ def _open(
     database = opened(keys.open_root_key(provider, store_holds_keys))
     try:
         database.read(keys.settle_macs)
+        if database.read(secrets.lacks_macs):
+            database.write(secrets.adopt)
     except ConfigurationError:
         database.close()
         raise

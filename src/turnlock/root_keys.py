@@ -64,6 +64,11 @@ def rotate(
             target = keys.root_key_provider(wanted, data_dir, clock=clock, entropy=entropy)
             new = target.load() or target.create()
         with _store(data_dir, database_url, old) as database:
+            if database.read(secrets.lacks_macs):
+                raise ConfigurationError(
+                    "Secrets are there without a MAC. A store of a former release gets them when its server is started once; in"
+                    " any other they were taken away."
+                )
             keys.rewrap(database, old, new, MACS, report)
         with _store(data_dir, database_url, new) as database:
             proof = keys.prove(database, new, MACS)

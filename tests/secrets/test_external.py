@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.calling import Client, refusal, token
-from tests.secrets.replicated import Deployment
+from tests.secrets.replicated import Deployment, secret_in
 from tests.support import SettableClock, StorePlace
-from turnlock.secrets.tables import secrets
+from turnlock.secrets import update_secret
+from turnlock.storage import Unit
 
 ROLE = "arn:aws:iam::123456789012:role/rotator"
 METADATA = [{"Key": "instance", "Value": "https://example.test"}]
@@ -86,9 +87,12 @@ def test_what_does_not_fit_is_said_first(client: Client, parameters: dict[str, A
 
 def test_what_is_stored_is_shown(client: Client) -> None:
     """Nothing writes these yet: a server that can rotate external secrets will."""
-    columns = {"external_metadata": '[{"Key":"instance","Value":"x"}]', "external_role_arn": ROLE}
-    change = secrets.update().where(secrets.c.name == "ext").values(**columns)
-    client.database.write(lambda unit: unit.connection.execute(change).rowcount)
+    written = {"external_metadata": [{"Key": "instance", "Value": "x"}], "external_role_arn": ROLE}
+
+    def write(unit: Unit) -> None:
+        update_secret(unit, secret_in(unit, client.region, "ext").evolve(**written))
+
+    client.database.write(write)
     shown = client("DescribeSecret", SecretId="ext")
     assert shown["ExternalSecretRotationMetadata"] == [{"Key": "instance", "Value": "x"}]
     assert shown["ExternalSecretRotationRoleArn"] == ROLE

@@ -7,6 +7,7 @@ let a replica be changed but by its primary, or rotate anything (the `rotation` 
 """
 
 from turnlock.secrets.accesses import AccessNotes, VersionRead
+from turnlock.secrets.adoption import adopt, lacks_macs
 from turnlock.secrets.api import ACTIONS
 from turnlock.secrets.changes import (
     LabelsChanged,
@@ -67,6 +68,7 @@ __all__ = [
     "SecretRestored",
     "Version",
     "VersionRead",
+    "adopt",
     "copy_value",
     "delete_now",
     "drop_version",
@@ -75,6 +77,7 @@ __all__ = [
     "find_tags",
     "find_version",
     "hand_over",
+    "lacks_macs",
     "move_labels",
     "open_value",
     "parse_secret_id",

@@ -38,7 +38,7 @@ from turnlock.secrets.replicas_api import (
 )
 from turnlock.secrets.scope import refuse_members
 from turnlock.secrets.store import fill_version, find_secret, find_version, insert_secret, insert_version
-from turnlock.secrets.tag_store import tags_of
+from turnlock.secrets.tag_store import find_tags
 from turnlock.secrets.values import (
     answer_member,
     require_value,
@@ -156,9 +156,8 @@ def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
 def describe_secret(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeSecret: everything but the value; also of a secret that is scheduled for deletion."""
     secret = require_secret(call, request, unit)
-    tags = tags_of(unit, secret.account_id, secret.region, [secret.name]).get(secret.name, {})
     return {
-        **describe(secret, tags),
+        **describe(secret, find_tags(unit, secret)),
         "VersionIdsToStages": model.versions_to_stages(secret.labels) or None,
         "ReplicationStatus": replication_status(unit, secret) if secret.has_replicas else None,
     }

@@ -78,16 +78,19 @@ class OtherRegion:
         return None
 
     def _write_versions(self, snapshot: Snapshot, wanted: Secret) -> None:
-        """Delete what the primary has no more, add what the replica lacks, then move the labels."""
+        """Delete what the primary has no more, with its labels, add what the replica lacks, then move the labels."""
         unit = self._unit
+        labelled = find_secret(unit, ReplicaLink.of(snapshot.primary, wanted.region).reference(wanted.region))
+        assert labelled is not None
         present, versions = set(version_heads(unit, wanted)), set(snapshot.versions)
-        for head in present - versions:
-            delete_version(unit, wanted, head.version_id)
+        gone = {head.version_id for head in present - versions}
+        kept = {label: holder for label, holder in labelled.labels.items() if holder not in gone}
+        labelled = save_labels(unit, labelled, kept)
+        for version_id in gone:
+            delete_version(unit, labelled, version_id)
         for head in snapshot.versions:
             if head not in present:
                 insert_version(unit, wanted, self._sealed(snapshot, wanted, head))
-        labelled = find_secret(unit, ReplicaLink.of(snapshot.primary, wanted.region).reference(wanted.region))
-        assert labelled is not None
         save_labels(unit, labelled, snapshot.primary.labels)
 
     def _sealed(self, snapshot: Snapshot, wanted: Secret, head: VersionHead) -> Version:

@@ -1,4 +1,7 @@
-"""The resource policy of a secret in its table, under a MAC: whoever can write the store cannot move or edit one unseen."""
+"""The resource policy of a secret in its table, under a MAC: whoever can write the store cannot move or edit one unseen.
+
+Nor can they take it away, or put an older one back: the secret's own row names the policy that it has (`seals`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import structlog
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.errors import SealBroken
+from turnlock.keys.records import broken
 from turnlock.secrets.model import Secret
+from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, resource_policies
 from turnlock.storage import HotQuery, Unit
 
@@ -45,17 +50,21 @@ def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
                 **_owner(secret), policy=policy, mac=policy_mac(unit, secret.arn, policy)
             )
         )
+    hold(unit, secret, policy=digest(policy))
 
 
 def _read(unit: Unit, secret: Secret) -> str | None:
+    found: str | None = None
     for policy, mac in _POLICY.rows(unit, _owner(secret)):
         if not hmac.compare_digest(policy_mac(unit, secret.arn, policy), bytes(mac)):
             log.error(
                 "a resource policy was not written by this server", action="seal_broken", owner=secret.arn
             )
             raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
-        return str(policy)
-    return None
+        found = policy
+    if digest(found) != holds_of(unit, secret).policy:
+        broken(f"What {secret.arn} has of a resource policy")
+    return found
 
 
 def _owner(secret: Secret) -> dict[str, str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Select, Table, and_, select
 from turnlock.keys import RootMacs
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
+from turnlock.secrets.seals import row_mac
 from turnlock.secrets.store import label_mac
 from turnlock.secrets.tables import OWNER, resource_policies, secret_tags, secrets, staging_labels
 from turnlock.secrets.tag_store import tags_mac
@@ -42,6 +43,7 @@ def _arn(row: Mapping[str, Any]) -> str:
 
 
 MACS: Final = (
+    RootMacs(table=secrets, mac_of=row_mac),
     RootMacs(table=staging_labels, mac_of=_label_mac, rows=_with_suffix(staging_labels)),
     RootMacs(table=secret_tags, mac_of=_tags_mac, rows=_with_suffix(secret_tags)),
     RootMacs(table=resource_policies, mac_of=_policy_mac, rows=_with_suffix(resource_policies)),

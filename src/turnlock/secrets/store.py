@@ -1,7 +1,7 @@
 """The tables of secrets, and every query on them.
 
-A secret is read with its labels in one hot query; each label carries a MAC over (ARN, label, version id), so that whoever
-can write the store cannot move a label unseen.
+A secret is read with its labels in one hot query. Each label carries a MAC over (ARN, label, version id), and the secret's row one
+over itself and all of its labels (`seals`), so that whoever can write the store can neither move nor remove a label unseen.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from sqlalchemy import Table, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
+from turnlock.keys.records import broken
 from turnlock.secrets.indexing import forget as forget_terms
 from turnlock.secrets.indexing import found_otherwise, index_new, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
+from turnlock.secrets.seals import Holds, digest, hold, holds_of, read_holds, remember, sealed
 from turnlock.secrets.tables import (
     OWNER,
-    SECRET_COLUMNS,
+    SEALED_COLUMNS,
     secret_versions,
     secrets,
     staging_labels,
@@ -34,7 +36,7 @@ from turnlock.storage import HotQuery, Unit, moment
 log = structlog.get_logger(__name__)
 
 _FIND = HotQuery(
-    select(*SECRET_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
+    select(*SEALED_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
     .select_from(
         secrets.outerjoin(
             staging_labels,
@@ -59,7 +61,7 @@ _VERSION = HotQuery(
 
 
 def find_secret(unit: Unit, reference: SecretReference) -> Secret | None:
-    """Return the secret that a reference names, with its labels, or None. Raises SealBroken on a forged label."""
+    """Return the secret that a reference names, with its labels, or None. Raises SealBroken on what was forged."""
     if not is_name(reference.name):
         return None
     key = ("secret", reference.account_id, reference.region, reference.name)
@@ -73,21 +75,24 @@ def find_secret(unit: Unit, reference: SecretReference) -> Secret | None:
 
 def insert_secret(unit: Unit, secret: Secret, tags: Mapping[str, str] = MappingProxyType({})) -> bool:
     """Insert a new secret with its tags, without labels or versions; False when its name is taken."""
+    holds = Holds(tags=digest(tags))
     try:
         with unit.savepoint():
             terms = index_new(unit, secret, tags)
-            unit.connection.execute(secrets.insert().values(**_row(secret), terms=terms))
+            unit.connection.execute(secrets.insert().values(**sealed(unit, _row(secret), holds), terms=terms))
     except IntegrityError:
         return False
     insert_tags(unit, secret, tags)
     _forget(unit, secret)
+    remember(unit, secret, holds)
     return True
 
 
 def update_secret(unit: Unit, secret: Secret) -> None:
     """Write the secret's own columns (not its labels) as they now are."""
     indexed = not found_otherwise(unit, secret)
-    unit.connection.execute(update(secrets).where(*_owner(secrets, secret)).values(**_row(secret)))
+    columns = sealed(unit, _row(secret), holds_of(unit, secret))
+    unit.connection.execute(update(secrets).where(*_owner(secrets, secret)).values(columns))
     if not indexed:
         tags = tags_of(unit, secret.account_id, secret.region, [secret.name])
         reindex(unit, secret, tags.get(secret.name, {}))
@@ -99,6 +104,7 @@ def delete_secret(unit: Unit, secret: Secret) -> None:
     forget_terms(unit, secret)
     unit.connection.execute(delete(secrets).where(*_owner(secrets, secret)))
     _forget(unit, secret)
+    remember(unit, secret, None)
 
 
 def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
@@ -120,6 +126,8 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
     ]
     if added:
         unit.connection.execute(staging_labels.insert(), added)
+    if gone or added:
+        hold(unit, secret, labels=digest(dict(labels)))
     _forget(unit, secret)
     return secret.evolve(labels=dict(labels))
 
@@ -180,7 +188,7 @@ def fill_version(unit: Unit, secret: Secret, version: Version) -> None:
 
 
 def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
-    """Delete one version, its labels with it."""
+    """Delete one version, from which the labels were taken before."""
     unit.connection.execute(
         delete(secret_versions).where(
             *_owner(secret_versions, secret), secret_versions.c.version_id == version_id
@@ -333,18 +341,20 @@ _NO_ROTATION = Rotation()
 
 
 def _read_secret(unit: Unit, reference: SecretReference) -> Secret | None:
-    """Read a secret with its labels, each label's MAC checked."""
+    """Read a secret with its labels: each label's MAC checked, and that they are all of them."""
     owner = (reference.account_id, reference.region, reference.name)
     rows = _FIND.rows(unit, dict(zip(OWNER, owner, strict=True)))
     if not rows:
         return None
-    secret = secret_of(rows[0])
+    secret, holds = secret_of(rows[0]), read_holds(unit, rows[0])
     labels: dict[str, str] = {}
     for row in rows:
         label, version_id, mac = row[-3:]
         if label is not None:
             _check_mac(unit, secret.arn, label, version_id, mac)
             labels[label] = version_id
+    if digest(labels) != holds.labels:
+        broken(f"What {secret.arn} has of staging labels")
     return secret.evolve(labels=labels)
 
 
@@ -404,7 +414,7 @@ def _maybe(value: int | None) -> datetime | None:
 def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
     """Return the MAC that a staging label's row must have."""
     # No part can hold a NUL, so the joined text has one reading.
-    return unit.keyring.mac("staging-label", f"{arn}\0{label}\0{version_id}".encode())
+    return unit.keyring.mac("secret-label", f"{arn}\0{label}\0{version_id}".encode())
 
 
 def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:

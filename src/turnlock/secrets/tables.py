@@ -54,13 +54,18 @@ secrets = Table(
     Column("external_role_arn", Text),
     Column("primary_region", String(32)),
     Column("terms", Text),
+    Column("holds", Text),
+    Column("mac", LargeBinary),
     Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
     Index("ix_secrets_changed", "account_id", "region", "last_changed_at", "name"),
     Index("ix_secrets_accessed", "account_id", "region", "last_accessed_at", "name"),
 )
 
-SECRET_COLUMNS = tuple(column for column in secrets.c if column.name != "terms")
-"""The columns that a Secret is made of: all but what only searching reads."""
+SECRET_COLUMNS = tuple(column for column in secrets.c if column.name not in {"terms", "holds", "mac"})
+"""The columns that a Secret is made of: all but what only searching reads, and what `seals` keeps."""
+
+SEALED_COLUMNS = (*SECRET_COLUMNS, secrets.c.holds, secrets.c.mac)
+"""What a Secret is made of, with what it has and the MAC over all of it (`seals`)."""
 
 secret_tags = Table(
     "secret_tags",

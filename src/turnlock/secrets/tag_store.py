@@ -1,7 +1,7 @@
 """The tags of secrets in their table, under a MAC.
 
-Policies decide by tags. Each row carries the MAC of all tags of its secret, so that whoever can write the store can change, move,
-add or remove one only with all of them.
+Policies decide by tags. Each row carries the MAC of all tags of its secret, and the secret's own row names them together (`seals`), so
+that whoever can write the store can neither change, move, add nor remove one unseen, nor all of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
+from turnlock.keys.records import broken
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
+from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, secret_tags
 from turnlock.storage import HotQuery, Unit
 
@@ -45,11 +47,12 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
         )
     )
     insert_tags(unit, secret, tags)
+    hold(unit, secret, tags=digest(dict(tags)))
     reindex(unit, secret, tags)
 
 
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Insert the tags of a secret that has none; its terms are the caller's."""
+    """Insert the tags of a secret that has none; its terms, and that it has them, are the caller's to write."""
     if tags:
         shared = {**_owner(secret), "mac": tags_mac(unit, secret.arn, tags)}
         unit.connection.execute(
@@ -65,6 +68,8 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
         log.error("tags were not written by this server", action="seal_broken", owner=secret.arn)
         raise SealBroken(f"The tags of {secret.arn} were not written by this server.")
+    if digest(tags) != holds_of(unit, secret).tags:
+        broken(f"What {secret.arn} has of tags")
     return tags
 
 
