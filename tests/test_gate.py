@@ -26,6 +26,7 @@ from turnlock.errors import (
     ExpiredTokenException,
     InternalServiceError,
     LimitExceededException,
+    SealBroken,
     SerializationException,
     StoreError,
 )
@@ -170,6 +171,20 @@ def test_an_unexpected_error_becomes_an_opaque_fault_and_is_recorded(
     (line,) = logged  # its text is there, and nowhere else
     assert (line["action"], line["request_id"]) == ("action_failed", record["requestID"])
     assert line["exc_info"]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"), [(None, "seal_broken"), ("The row", "action_failed")], ids=["untold", "told"]
+)
+def test_a_broken_seal_that_nobody_has_told_of_is_told_of_here(
+    client: Client, row: str | None, told: str
+) -> None:
+    def fail(_call: Call, _request: Request, _unit: Unit) -> Answer:
+        raise SealBroken(row=row)
+
+    with capture_logs() as logged:
+        assert isinstance(Behaviour(fail).run(client), InternalServiceError)
+    assert [line["action"] for line in logged] == [told]
 
 
 def test_an_error_of_the_store_keeps_the_whole_unit_from_committing(client: Client) -> None:

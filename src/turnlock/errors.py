@@ -386,6 +386,11 @@ class EgressRefused(EgressFailed):
 class SealBroken(TurnlockError):
     """Stored bytes are not what was sealed under this name: altered, moved or sealed under another key."""
 
+    def __init__(self, message: str | None = None, *, row: str | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+        """What is broken, as the alarm has named it in the log; None where nobody has told of it yet."""
+
 
 class AnswerMismatch(TurnlockError):
     """The answer does not fit its service model."""

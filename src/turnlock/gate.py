@@ -82,8 +82,8 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
     except Exception as error:
         outcome = as_api_error(error)
         if outcome is not error:
-            # Whoever found a broken seal may have said where; that it is an alarm is said here in any case.
-            what = "seal_broken" if isinstance(error, SealBroken) else "action_failed"
+            # Whoever found a broken seal has mostly told of it, with its name; an alarm is told once.
+            what = "seal_broken" if isinstance(error, SealBroken) and error.row is None else "action_failed"
             log.exception("an action failed", action=what, operation=call.action, request_id=call.request_id)
     finally:
         unit.nested, unit.require = outer

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from tests.calling import refusal
 from tests.identity.iam.calling import ACCOUNT, OTHER, READ, Caller, user_principal
@@ -18,11 +19,13 @@ from turnlock.errors import (
     ExpiredTokenException,
     MalformedPolicyDocumentException,
     PackedPolicyTooLargeException,
+    UnrecognizedClientException,
     ValidationException,
 )
 from turnlock.identity import Credential
 from turnlock.identity.credentials import find_credential, unseal_secret
 from turnlock.identity.holdings import Holdings, holdings_of
+from turnlock.identity.iam.tables import identities
 from turnlock.storage import Unit
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app/reader"
@@ -247,6 +250,22 @@ def test_a_session_of_a_deleted_role_may_nothing(iam: Caller) -> None:
     iam("AttachRolePolicy", RoleName="reader", PolicyArn=ADMIN)
     with pytest.raises(AccessDeniedException):
         session("ListUsers")
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["deleted", "taken away"])
+def test_credentials_of_a_role_that_is_gone_are_unknown(iam: Caller, by_hand: bool) -> None:
+    """Else its denials and its boundary would be gone with it, and what a resource's policy allows its session would not."""
+    ann = make_user(iam)
+    make_role(iam, trust(ann.principal.arn))
+    answer = assume(ann)
+    assert found(ann, answer).principal.kind is PrincipalKind.ASSUMED_ROLE
+    if by_hand:
+        gone = delete(identities).where(identities.c.kind == "Role")
+        assert iam.database.write(lambda unit: unit.connection.execute(gone).rowcount) == 1
+    else:
+        iam("DeleteRole", RoleName="reader")
+    with pytest.raises(UnrecognizedClientException):
+        found(ann, answer)
 
 
 # Passing roles to services.

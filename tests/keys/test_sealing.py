@@ -214,13 +214,14 @@ def test_the_alarm_names_the_place_and_no_bytes(database: Database) -> None:
     blob = database.write(seal)
     (line,) = broken(database, lambda unit: unseal(unit, blob, part="moved"))
     assert line == {
-        "event": "stored bytes are not what was sealed",
+        "event": "what is stored is not what was written",
         "log_level": "error",
         "action": "seal_broken",
         "account_id": ACCOUNT,
         "region": REGION,
         "owner": OWNER,
         "part": "moved",
+        "row": f"What is sealed for moved of {OWNER}",
     }
 
 

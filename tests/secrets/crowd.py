@@ -12,7 +12,9 @@ from tests.calling import Client, token
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets import Secret, store
+from turnlock.secrets.seals import Holds, digest, sealed
 from turnlock.secrets.tables import secret_tags, secret_terms, secret_versions, secrets, staging_labels
+from turnlock.secrets.tag_store import tags_mac
 from turnlock.secrets.terms import as_text, terms_of
 from turnlock.secrets.values import seal_version
 from turnlock.storage import Unit
@@ -74,9 +76,11 @@ def _rows(unit: Unit, secret: Secret, number: int) -> Iterator[tuple[Any, dict[s
     tags, version_id = tags_of(number), token(number)
     owner = {"account_id": secret.account_id, "region": secret.region, "name": secret.name}
     terms = terms_of(secret, tags)
-    yield secrets, {**store._row(secret), "terms": as_text(terms)}
+    holds = Holds(labels=digest({"AWSCURRENT": version_id}), tags=digest(tags))
+    yield secrets, {**sealed(unit, store._row(secret), holds), "terms": as_text(terms)}
+    mac = tags_mac(unit, secret.arn, tags)
     for key, value in tags.items():
-        yield secret_tags, {**owner, "tag_key": key, "tag_value": value}
+        yield secret_tags, {**owner, "tag_key": key, "tag_value": value, "mac": mac}
     for term in terms:
         yield secret_terms, {**owner, "kind": term.kind, "term": term.text}
     version = seal_version(unit, secret, version_id, ("string", f"value {number}".encode()))

@@ -79,7 +79,7 @@ def put_back(database: Database, table: Table, kept: list[Row]) -> None:
 def alarmed(call: Callable[[], object]) -> None:
     with capture_logs() as logged:
         assert refusal(call) == ("InternalServiceError", "An error occurred on the server side.")
-    assert "seal_broken" in {line.get("action") for line in logged}
+    assert [bool(line["row"]) for line in logged if line["action"] == "seal_broken"] == [True], logged
 
 
 def of_a(table: Table) -> Any:

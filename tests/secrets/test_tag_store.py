@@ -70,7 +70,7 @@ def test_tags_that_were_changed_in_the_store_are_not_believed(client: Client, fo
     change = partial(client, "TagResource", SecretId="a", Tags=[{"Key": "x", "Value": "y"}])
     with capture_logs() as logs:
         assert refusal(change)[0] == "InternalServiceError"
-    assert [entry["action"] for entry in logs] == ["seal_broken", "seal_broken"]
+    assert [entry["action"] for entry in logs] == ["seal_broken", "action_failed"]
     assert tags(client, "b") == {"Team": "redb", "Stage": "prodb"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.calling import ACCOUNT, Client, refusal, token
-from tests.secrets.replicated import AWAY, HOME, ONLY_THE_PRIMARY, Deployment, replicas, status
+from tests.secrets.replicated import AWAY, HOME, ONLY_THE_PRIMARY, Deployment, replicas, secret_in, status
 from tests.support import NOON, SettableClock, StorePlace
 from turnlock.keys import KeyState
 from turnlock.keys.envelope import Envelope
@@ -20,8 +20,9 @@ from turnlock.secrets import (
     SecretReference,
     find_secret,
     put_placeholder,
+    update_secret,
 )
-from turnlock.secrets.tables import secret_versions, secrets
+from turnlock.secrets.tables import secret_versions
 from turnlock.storage import Unit
 
 HOUR = timedelta(hours=1)
@@ -234,9 +235,11 @@ def test_it_announces_what_others_follow(store_place: StorePlace, clock: Settabl
 
 def test_a_managed_secret_is_changed_by_its_service_only(client: Client) -> None:
     """Nothing makes one yet: its row is written here."""
-    client.database.write(
-        lambda unit: unit.connection.execute(secrets.update().values(owning_service="rds")).rowcount
-    )
+
+    def write(unit: Unit) -> None:
+        update_secret(unit, secret_in(unit, client.region).evolve(owning_service="rds"))
+
+    client.database.write(write)
     assert describe(client)["OwningService"] == "rds"
     refused = (
         "InvalidRequestException",

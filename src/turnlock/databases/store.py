@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-import structlog
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -21,9 +20,8 @@ from turnlock.databases.model import DbResource, Kind, Status, rds_arn
 from turnlock.databases.tables import OWNER, database_tags, databases
 from turnlock.errors import SealBroken
 from turnlock.keys import RootMacs, associated_data
+from turnlock.keys.alarms import broken
 from turnlock.storage import Unit
-
-log = structlog.get_logger(__name__)
 
 _COVERED = (
     "resource_id",
@@ -216,8 +214,7 @@ def _resource(unit: Unit, found: Any) -> DbResource:
     values = dict(found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
     mac, resource = bytes(values["mac"]), _value(values)
     if not hmac.compare_digest(mac, _mac(unit, resource)):
-        log.error("a row was not written by this server", action="seal_broken", resource=resource.arn)
-        raise SealBroken(f"The row of {resource.arn} was not written by this server.")
+        broken(f"The row of {resource.arn}", owner=resource.arn)
     return resource
 
 
@@ -246,8 +243,7 @@ def _row_tag_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
 
 def _check_tag(unit: Unit, row: Any) -> None:
     if not hmac.compare_digest(bytes(row.mac), _row_tag_mac(unit, row._mapping)):  # noqa: SLF001 (as above)
-        log.error("a tag was not written by this server", action="seal_broken", resource=row.identifier)
-        raise SealBroken(f"The tag {row.tag_key} of {row.identifier} was not written by this server.")
+        broken(f"The tag {row.tag_key} of {row.identifier}", owner=row.identifier)
 
 
 MACS: Final = (

@@ -28,6 +28,7 @@ from turnlock.errors import (
 )
 from turnlock.identity import store
 from turnlock.identity.drawn import draw_key_id, draw_secret
+from turnlock.identity.holdings import holdings_of
 from turnlock.identity.iam import store as iam
 from turnlock.identity.iam.model import Kind
 from turnlock.identity.model import (
@@ -88,7 +89,7 @@ def accounts(unit: Unit) -> list[AccountId]:
 def find_credential(unit: Unit, access_key_id: str, session_token: str | None, now: datetime) -> Credential:
     """Return whose authority a request claims; the signature is still to be verified under its secret.
 
-    Raises UnrecognizedClientException for a key that is unknown or inactive and for a token that is wrong, missing, or
+    Raises UnrecognizedClientException for a key that is unknown, inactive or of an identity that is gone, and for a token that is wrong, missing, or
     sent with a long-term key; ExpiredTokenException for a session that is over at `now`, if the token is its own.
     """
     form = _ACCESS_KEY_ID.fullmatch(access_key_id)
@@ -247,12 +248,16 @@ def _temporary(unit: Unit, access_key_id: str, session_token: str | None, now: d
 def _session_principal(unit: Unit, row: SessionRow, context: SessionContext) -> Principal:
     if context.kind is not PrincipalKind.ASSUMED_ROLE:
         return _owner(unit, row.account_id, row.principal_arn, row.principal_id)
-    return Principal(
+    session = Principal(
         kind=PrincipalKind.ASSUMED_ROLE,
         arn=row.principal_arn,
         account_id=row.account_id,
         principal_id=row.principal_id,
     )
+    # A role that is gone takes its denials and its boundary along: a resource's policy alone must not go on deciding.
+    if not context.hosted and holdings_of(unit, session).role_arn is None:
+        raise UnrecognizedClientException
+    return session
 
 
 _FINDERS: Final[dict[str, Callable[[Unit, str, str | None, datetime], Credential]]] = {

@@ -18,7 +18,7 @@ from turnlock.identity.iam.tables import (
     managed_policy_versions,
     policy_attachments,
 )
-from turnlock.keys.records import broken
+from turnlock.keys.alarms import broken
 from turnlock.storage import HotQuery, Unit
 
 

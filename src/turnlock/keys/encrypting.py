@@ -26,6 +26,7 @@ from turnlock.errors import (
     ValidationException,
 )
 from turnlock.keys import store
+from turnlock.keys.alarms import broken
 from turnlock.keys.ciphertexts import decrypt_under, encrypt_under
 from turnlock.keys.envelope import Ciphertext
 from turnlock.keys.grants_api import check_tokens
@@ -190,7 +191,7 @@ def _encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes, contex
         return _rsa_encrypted(unit, key, algorithm, plaintext)
     material = store.current_material(unit, key)
     if material is None:
-        raise SealBroken(f"The material of {key.arn} is gone.")
+        broken(f"The material of {key.arn}", "is gone", owner=key.arn)
     return encrypt_under(unit, material, plaintext, context).pack()
 
 

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from turnlock.core.ports import Entropy
+from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.errors import SealBroken
 from turnlock.keys import store
+from turnlock.keys.alarms import broken
 from turnlock.keys.model import KmsKey, associated_data, material_context
 from turnlock.keys.recent import Recent
 from turnlock.keys.specs import KeySpec
@@ -72,16 +73,24 @@ def open_secret(unit: Unit, key: KmsKey) -> bytes:
     """Return a key's current material. Raises SealBroken."""
     material = store.current_material(unit, key)
     if material is None:
-        raise SealBroken(f"The material of {key.arn} is gone.")
-    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
-    return unit.keyring.unwrap(material.sealed, context=place)
+        broken(f"The material of {key.arn}", "is gone", owner=key.arn)
+    return _unwrapped(unit.keyring, material)
 
 
 def cipher_of(unit: Unit, material: store.Material) -> AESGCM:
     """Return the cipher of a symmetric key's material, kept open: any other row is another entry. Raises SealBroken."""
     key, keyring, sealed = material.key, unit.keyring, material.sealed
     place = material_context(key.account_id, key.region, key.key_id, material.material_id)
-    return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(keyring.unwrap(sealed, context=place)))
+    return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(_unwrapped(keyring, material)))
+
+
+def _unwrapped(keyring: RootKeyring, material: store.Material) -> bytes:
+    key = material.key
+    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
+    try:
+        return keyring.unwrap(material.sealed, context=place)
+    except SealBroken:
+        broken(f"The material of {key.arn}", "is not what was sealed", owner=key.arn)
 
 
 def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:

@@ -6,17 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, partition_of
-from turnlock.errors import SealBroken
+from turnlock.keys.alarms import broken
 from turnlock.keys.model import KeyOwner, KmsKey
 from turnlock.keys.row_macs import check_row, signed
 from turnlock.keys.tables import KEY, kms_key_policies
 from turnlock.storage import HotQuery, Unit
-
-log = structlog.get_logger(__name__)
 
 _COLUMNS: Final = tuple(column.name for column in kms_key_policies.c)
 _OF_KEY = HotQuery(
@@ -31,12 +28,12 @@ def policy_of(unit: Unit, key: KmsKey) -> str:
     place = {"account_id": key.account_id, "region": key.region, "key_id": key.key_id}
 
     def read() -> str:
-        for values in _OF_KEY.rows(unit, place):
-            row = dict(zip(_COLUMNS, values, strict=True))
-            check_row(unit, kms_key_policies, row)
-            return str(row["policy"])
-        log.error("a key's policy is gone", action="seal_broken", table=kms_key_policies.name, **place)
-        raise SealBroken(f"The policy of {key.arn} is gone.")
+        found = _OF_KEY.rows(unit, place)
+        if not found:
+            broken(f"The policy of {key.arn}", "is gone", table=kms_key_policies.name, **place)
+        row = dict(zip(_COLUMNS, found[0], strict=True))
+        check_row(unit, kms_key_policies, row)
+        return str(row["policy"])
 
     return unit.derived(("kms policy", *place.values()), read)
 

@@ -11,26 +11,18 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-import structlog
 from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from turnlock.errors import ApiError, SealBroken
+from turnlock.errors import ApiError
+from turnlock.keys.alarms import broken
 from turnlock.keys.root_rotation import RootMacs
 from turnlock.storage import Unit
 
-log = structlog.get_logger(__name__)
-
 T = TypeVar("T")
-
-
-def broken(what: str) -> NoReturn:
-    """Raise SealBroken for something that this server did not write, with a line in the log."""
-    log.error("a stored row is not what was written", action="seal_broken", row=what)
-    raise SealBroken(f"{what} was not written by this server.")
 
 
 @dataclass(frozen=True, slots=True)

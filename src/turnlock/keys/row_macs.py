@@ -8,14 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy import Table
 
 from turnlock.core.ports import RootKeyring
-from turnlock.errors import SealBroken
+from turnlock.keys.alarms import broken
 from turnlock.storage import Unit, micros
-
-log = structlog.get_logger(__name__)
 
 PURPOSE = "kms-row"
 
@@ -35,9 +32,8 @@ def check_row(unit: Unit, table: Table, row: Mapping[str, Any]) -> None:
     """Raise SealBroken, with a line in the log, unless a row is as this server wrote it."""
     if hmac.compare_digest(row_mac(unit.keyring, table, row), bytes(row["mac"])):
         return
-    place = {column.name: row[column.name] for column in table.primary_key.columns}
-    log.error("a row is not what was written", action="seal_broken", table=table.name, **place)
-    raise SealBroken(f"A row of {table.name} was not written by this server.")
+    place = {column.name: str(row[column.name]) for column in table.primary_key.columns}
+    broken(f"A row of {table.name}", table=table.name, **place)
 
 
 def _plain(value: object) -> object:

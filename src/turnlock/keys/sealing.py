@@ -15,13 +15,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from turnlock.core.arn import AccountId, Arn, Region
 from turnlock.errors import ConfigurationError, DecryptionFailure, EncryptionFailure, SealBroken, StoreError
 from turnlock.keys import store
 from turnlock.keys.aead import KEY_BYTES, decrypt, encrypt
+from turnlock.keys.alarms import alarm, broken
 from turnlock.keys.ciphertexts import ciphertext_aad, encrypt_under
 from turnlock.keys.envelope import Ciphertext, Envelope, envelope_header
 from turnlock.keys.materials import cipher_of, wrap_material
@@ -41,8 +41,6 @@ from turnlock.keys.model import (
     parse_kms_key_id,
 )
 from turnlock.storage import LARGEST_BLOB, Unit
-
-log = structlog.get_logger(__name__)
 
 _DESCRIPTIONS: Final = {
     MANAGED_ALIAS: "Default key that protects my Secrets Manager data when no other key is defined",
@@ -216,21 +214,18 @@ class Sealed:
             data_key = decrypt(self.kek, self.data_key.body, self.data_key_aad)
             return decrypt(AESGCM(data_key), self.body, self.body_aad)
         except SealBroken:
-            _alarm(self.key.account_id, self.key.region, self.owner, self.part)
-            raise
+            self.refuse()
 
     def refuse(self) -> NoReturn:
-        """Raise SealBroken, with a line in the log: KMS did not find in the data key what it once gave."""
-        _alarm(self.key.account_id, self.key.region, self.owner, self.part)
-        raise SealBroken
+        """Raise SealBroken, with a line in the log: also where KMS did not find in the data key what it once gave."""
+        _refuse(self.key.account_id, self.key.region, self.owner, self.part)
 
     def open_with(self, data_key: bytes) -> bytes:
         """Return the value by a data key that KMS decrypted for who asks. Raises SealBroken, with a line in the log."""
         try:
             return decrypt(AESGCM(data_key), self.body, self.body_aad)
         except SealBroken:
-            _alarm(self.key.account_id, self.key.region, self.owner, self.part)
-            raise
+            self.refuse()
 
 
 def _parts(
@@ -239,9 +234,13 @@ def _parts(
     """Return a blob's parts and the material that opens it. Raises SealBroken, DecryptionFailure."""
     try:
         return _read(unit, account_id, region, blob, owner=owner, part=part)
-    except (SealBroken, DecryptionFailure):
-        # Also where the key is gone: it was destroyed, or the blob names none that ever was. Nothing here can tell.
-        _alarm(account_id, region, owner, part)
+    except SealBroken as error:
+        if error.row is not None:
+            raise  # it is not the blob but what stands for its key
+        _refuse(account_id, region, owner, part)
+    except DecryptionFailure:
+        # The key is gone: it was destroyed, or the blob names none that ever was. Nothing here can tell.
+        alarm(_named(owner, part), account_id=account_id, region=region, owner=owner, part=part)
         raise
 
 
@@ -286,15 +285,19 @@ def _material_named(
     return material
 
 
-def _alarm(account_id: AccountId, region: Region, owner: str, part: str) -> None:
-    log.error(
-        "stored bytes are not what was sealed",
-        action="seal_broken",
+def _refuse(account_id: AccountId, region: Region, owner: str, part: str) -> NoReturn:
+    broken(
+        _named(owner, part),
+        "is not what was sealed",
         account_id=account_id,
         region=region,
         owner=owner,
         part=part,
     )
+
+
+def _named(owner: str, part: str) -> str:
+    return f"What is sealed for {part} of {owner}"
 
 
 def _body_aad(header: bytes, context: bytes) -> bytes:

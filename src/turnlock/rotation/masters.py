@@ -15,8 +15,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock import secrets
 from turnlock.core.arn import Arn
-from turnlock.errors import InvalidRequestException, SealBroken
+from turnlock.errors import InvalidRequestException
 from turnlock.keys import RootMacs
+from turnlock.keys.alarms import broken
 from turnlock.rotation.values import current_value, text_member
 from turnlock.secrets import Secret, parse_secret_id
 from turnlock.storage import Unit, metadata
@@ -90,7 +91,7 @@ def _kept(unit: Unit, secret: Secret) -> str | None:
     if row is None or row.secret_arn != secret.arn:
         return None
     if not hmac.compare_digest(bytes(row.mac), _mac(unit, row.secret_arn, row.master_arn)):
-        raise SealBroken(f"The master secret of {secret.arn} was not written by this server.")
+        broken(f"The master secret of {secret.arn}", owner=secret.arn)
     return str(row.master_arn)
 
 

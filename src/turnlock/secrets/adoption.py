@@ -20,6 +20,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Table, bindparam, select, update
 
+from turnlock.keys.alarms import alarm
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
 from turnlock.secrets.seals import Holds, digest, sealed
@@ -70,7 +71,7 @@ def adopt(unit: Unit) -> int:
     arns = {owner: secret_arn(*owner, rows[0]["suffix"]) for owner, rows in found.items()}
     labels = _by_owner(unit, staging_labels)
     if _was_sealed(unit, arns, found, labels):
-        log.error("a secret has lost its MAC", action="seal_broken", table=secrets.name)
+        alarm("A secret's row without a MAC", table=secrets.name)
         return 0
     tags, policies = _by_owner(unit, secret_tags), _by_owner(unit, resource_policies)
     lost = _with_versions(unit) - labels.keys()

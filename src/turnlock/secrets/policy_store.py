@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import hmac
 
-import structlog
 from sqlalchemy import bindparam, delete, select
 
-from turnlock.errors import SealBroken
-from turnlock.keys.records import broken
+from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, resource_policies
 from turnlock.storage import HotQuery, Unit
-
-log = structlog.get_logger(__name__)
 
 _POLICY = HotQuery(
     select(resource_policies.c.policy, resource_policies.c.mac).where(
@@ -57,13 +53,10 @@ def _read(unit: Unit, secret: Secret) -> str | None:
     found: str | None = None
     for policy, mac in _POLICY.rows(unit, _owner(secret)):
         if not hmac.compare_digest(policy_mac(unit, secret.arn, policy), bytes(mac)):
-            log.error(
-                "a resource policy was not written by this server", action="seal_broken", owner=secret.arn
-            )
-            raise SealBroken(f"The resource policy of {secret.arn} was not written by this server.")
+            broken(f"The resource policy of {secret.arn}", owner=secret.arn)
         found = policy
     if digest(found) != holds_of(unit, secret).policy:
-        broken(f"What {secret.arn} has of a resource policy")
+        broken(f"The resource policy of {secret.arn}", "is not the one that it has", owner=secret.arn)
     return found
 
 

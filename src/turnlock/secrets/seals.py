@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import bindparam, select, update
 
-from turnlock.keys.records import broken
+from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret, secret_arn
 from turnlock.secrets.tables import OWNER, SEALED_COLUMNS, SECRET_COLUMNS, secrets
 from turnlock.storage import HotQuery, Unit, micros
@@ -65,7 +65,8 @@ def read_holds(unit: Unit, row: Sequence[Any]) -> Holds:
     """Return what a row, SEALED_COLUMNS first, says that its secret has. Raises SealBroken on one that was forged."""
     held, mac = row[len(SECRET_COLUMNS)], row[len(SECRET_COLUMNS) + 1]
     if mac is None or not hmac.compare_digest(_mac(unit, _covered(row), held), bytes(mac)):
-        broken(f"The row of {secret_arn(*row[:4])}")
+        arn = secret_arn(*row[:4])
+        broken(f"The row of {arn}", owner=arn)
     holds = msgspec.json.decode(held, type=Holds)
     unit.memo["holds", *row[:3]] = holds
     return holds

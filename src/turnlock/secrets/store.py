@@ -13,12 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy import Table, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
-from turnlock.keys.records import broken
+from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import forget as forget_terms
 from turnlock.secrets.indexing import found_otherwise, index_new, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
@@ -32,8 +31,6 @@ from turnlock.secrets.tables import (
 )
 from turnlock.secrets.tag_store import insert_tags, tags_of
 from turnlock.storage import HotQuery, Unit, moment
-
-log = structlog.get_logger(__name__)
 
 _FIND = HotQuery(
     select(*SEALED_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
@@ -354,7 +351,7 @@ def _read_secret(unit: Unit, reference: SecretReference) -> Secret | None:
             _check_mac(unit, secret.arn, label, version_id, mac)
             labels[label] = version_id
     if digest(labels) != holds.labels:
-        broken(f"What {secret.arn} has of staging labels")
+        broken(f"The staging labels of {secret.arn}", "are not those that it has", owner=secret.arn)
     return secret.evolve(labels=labels)
 
 
@@ -419,5 +416,4 @@ def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
 
 def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
     if not hmac.compare_digest(label_mac(unit, arn, label, version_id), mac):
-        log.error("a label was not written by this server", action="seal_broken", owner=arn, part=label)
-        raise SealBroken(f"The staging label {label} of {arn} was not written by this server.")
+        broken(f"The staging label {label} of {arn}", owner=arn, part=label)

@@ -10,19 +10,15 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 
-import structlog
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.errors import SealBroken
-from turnlock.keys.records import broken
+from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, secret_tags
 from turnlock.storage import HotQuery, Unit
-
-log = structlog.get_logger(__name__)
 
 _TAGS = HotQuery(
     select(secret_tags.c.tag_key, secret_tags.c.tag_value, secret_tags.c.mac)
@@ -66,10 +62,9 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     tags = {key: value for key, value, _ in rows}
     expected = tags_mac(unit, secret.arn, tags) if rows else b""
     if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
-        log.error("tags were not written by this server", action="seal_broken", owner=secret.arn)
-        raise SealBroken(f"The tags of {secret.arn} were not written by this server.")
+        broken(f"A tag of {secret.arn}", owner=secret.arn)
     if digest(tags) != holds_of(unit, secret).tags:
-        broken(f"What {secret.arn} has of tags")
+        broken(f"The tags of {secret.arn}", "are not those that it has", owner=secret.arn)
     return tags
 
 

@@ -16,7 +16,8 @@ from turnlock.functions.own.tables import (
     function_versions,
     functions,
 )
-from turnlock.keys.records import Records, broken, root_macs_of
+from turnlock.keys.alarms import broken
+from turnlock.keys.records import Records, root_macs_of
 from turnlock.storage import Unit
 
 FUNCTIONS: Final = Records(
