@@ -12,6 +12,7 @@ from tests.calling import Client, token
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets import Secret, store
+from turnlock.secrets.labels import label_mac
 from turnlock.secrets.seals import Holds, digest, sealed
 from turnlock.secrets.tables import secret_tags, secret_terms, secret_versions, secrets, staging_labels
 from turnlock.secrets.tag_store import tags_mac
@@ -94,5 +95,5 @@ def _rows(unit: Unit, secret: Secret, number: int) -> Iterator[tuple[Any, dict[s
             "created_at": unit.now,
         },
     )
-    mac = store.label_mac(unit, secret.arn, "AWSCURRENT", version_id)
+    mac = label_mac(unit, secret.arn, "AWSCURRENT", version_id)
     yield staging_labels, {**owner, "label": "AWSCURRENT", "version_id": version_id, "mac": mac}

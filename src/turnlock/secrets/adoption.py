@@ -21,10 +21,10 @@ import structlog
 from sqlalchemy import Table, bindparam, select, update
 
 from turnlock.keys.alarms import alarm
+from turnlock.secrets.labels import label_mac
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
 from turnlock.secrets.seals import Holds, digest, sealed
-from turnlock.secrets.store import label_mac
 from turnlock.secrets.tables import (
     OWNER,
     resource_policies,

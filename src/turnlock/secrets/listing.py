@@ -9,10 +9,10 @@ from typing import Any, Final
 from turnlock.core.action import Answer, Request
 from turnlock.core.call import Call
 from turnlock.secrets.filters import compile_filters
+from turnlock.secrets.labels import labels_of
 from turnlock.secrets.model import Secret, versions_to_stages
 from turnlock.secrets.pages import question, read_token, write_token
 from turnlock.secrets.search import Search, find_page
-from turnlock.secrets.store import labels_of
 from turnlock.secrets.tag_store import tags_of
 from turnlock.secrets.walk import Order, Position
 from turnlock.storage import Unit

@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import Select, Table, and_, select
 
 from turnlock.keys import RootMacs
+from turnlock.secrets.labels import label_mac
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
 from turnlock.secrets.seals import row_mac
-from turnlock.secrets.store import label_mac
 from turnlock.secrets.tables import OWNER, resource_policies, secret_tags, secrets, staging_labels
 from turnlock.secrets.tag_store import tags_mac
 from turnlock.storage import Unit

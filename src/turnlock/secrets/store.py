@@ -6,7 +6,6 @@ over itself and all of its labels (`seals`), so that whoever can write the store
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from turnlock.errors import SealBroken
 from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import forget as forget_terms
 from turnlock.secrets.indexing import found_otherwise, index_new, reindex
+from turnlock.secrets.labels import check_label, label_mac
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
 from turnlock.secrets.seals import Holds, digest, hold, holds_of, read_holds, remember, sealed
 from turnlock.secrets.tables import (
@@ -271,36 +271,6 @@ def postpone_rotation(unit: Unit, reference: SecretReference, until: datetime) -
     unit.memo.pop(("secret", *owner.values()), None)
 
 
-def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
-    """Return the secrets of one account and Region with their labels, read in one query.
-
-    A secret with a forged label comes without labels, and with a line in the log: one row does not hide an account's whole list,
-    and whoever asks for the secret itself gets the error.
-    """
-    if not found:
-        return []
-    rows = unit.connection.execute(
-        select(staging_labels).where(
-            staging_labels.c.account_id == found[0].account_id,
-            staging_labels.c.region == found[0].region,
-            staging_labels.c.name.in_([secret.name for secret in found]),
-        )
-    ).all()
-    by_name: dict[str, dict[str, str]] = {}
-    forged: set[str] = set()
-    arns = {secret.name: secret.arn for secret in found}
-    for row in rows:
-        try:
-            _check_mac(unit, arns[row.name], row.label, row.version_id, row.mac)
-        except SealBroken:
-            forged.add(row.name)
-        by_name.setdefault(row.name, {})[row.label] = row.version_id
-    return [
-        secret.evolve(labels={} if secret.name in forged else by_name.get(secret.name, {}))
-        for secret in found
-    ]
-
-
 def secret_of(values: Sequence[Any]) -> Secret:
     """Make a Secret, labels aside, from SECRET_COLUMNS in their order, moments in microseconds."""
     return Secret(
@@ -348,7 +318,7 @@ def _read_secret(unit: Unit, reference: SecretReference) -> Secret | None:
     for row in rows:
         label, version_id, mac = row[-3:]
         if label is not None:
-            _check_mac(unit, secret.arn, label, version_id, mac)
+            check_label(unit, secret.arn, label, version_id, mac)
             labels[label] = version_id
     if digest(labels) != holds.labels:
         broken(f"The staging labels of {secret.arn}", "are not those that it has", owner=secret.arn)
@@ -406,14 +376,3 @@ def _decoded(text: str | None) -> Any:
 
 def _maybe(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
-
-
-def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
-    """Return the MAC that a staging label's row must have."""
-    # No part can hold a NUL, so the joined text has one reading.
-    return unit.keyring.mac("secret-label", f"{arn}\0{label}\0{version_id}".encode())
-
-
-def _check_mac(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
-    if not hmac.compare_digest(label_mac(unit, arn, label, version_id), mac):
-        broken(f"The staging label {label} of {arn}", owner=arn, part=label)
