@@ -315,6 +315,9 @@ def test_a_store_from_before_is_sealed_once_and_goes_on(client: Client) -> None:
         assert client.database.write(secrets.adopt) == 3
     assert [line["action"] for line in logged] == ["secrets_sealed"]
     assert not client.database.read(secrets.lacks_macs)
+    with capture_logs() as logged:
+        assert client.database.write(secrets.adopt) == 0  # another node, a moment later
+    assert logged == []
     assert [client("DescribeSecret", SecretId=name) for name in ("a", "b", "empty")] == shown
     assert client("GetSecretValue", SecretId="b")["SecretString"] == "new"
     assert refusal(lambda: client("GetSecretValue", SecretId="a"))[0] == "AccessDeniedException"

@@ -66,7 +66,12 @@ def lacks_macs(unit: Unit) -> bool:
 
 
 def adopt(unit: Unit) -> int:
-    """Seal the secrets of a store from before; return how many. None, with a line in the log, in a store that was sealed before."""
+    """Seal the secrets of a store from before; return how many. None, with a line in the log, where some have lost their MAC.
+
+    Harmless when another node was first.
+    """
+    if not lacks_macs(unit):
+        return 0
     found = _by_owner(unit, secrets)
     arns = {owner: secret_arn(*owner, rows[0]["suffix"]) for owner, rows in found.items()}
     labels = _by_owner(unit, staging_labels)
