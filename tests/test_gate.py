@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from turnlock.errors import (
     SerializationException,
     StoreError,
 )
-from turnlock.gate import pass_through, record_refusal
+from turnlock.gate import Passage, may_prepare, pass_through, record_refusal
 from turnlock.identity import rotation_policy
 from turnlock.secrets.tables import secrets
 from turnlock.storage import Database, Unit, leases
@@ -339,3 +339,63 @@ def test_a_passage_returns_its_error_as_a_value(client: Client) -> None:
         return pass_through(passage, client.call("DescribeSecret"), {"SecretId": "absent"}, unit)
 
     assert isinstance(client.database.read(work), ApiError)
+
+
+def prepared_passage(client: Client, prepare: Callable[[Request], Any]) -> Passage:
+    """Return DescribeSecret's passage, answering with what was prepared."""
+    action = Action(
+        name="DescribeSecret",
+        handler=lambda _call, _request, unit: {"Name": unit.prepared()},
+        subject=no_resource,
+        mutates=False,
+        prepare=prepare,
+    )
+    return passage_of(client.service, action)
+
+
+def test_what_was_prepared_is_not_done_again_and_what_was_not_is_done_when_asked_for(client: Client) -> None:
+    passage = prepared_passage(client, lambda request: f"{request['SecretId']}, late")
+    call, request = client.call("DescribeSecret"), {"SecretId": "db"}
+
+    def work(unit: Unit) -> list[Answer | ApiError]:
+        both = [
+            pass_through(passage, call, request, unit, lambda: "early"),
+            pass_through(passage, call, request, unit),
+        ]
+        with pytest.raises(StoreError):
+            unit.prepared()
+        return both
+
+    assert client.database.read(work) == [{"Name": "early"}, {"Name": "db, late"}]
+
+
+def test_what_fails_while_it_is_prepared_is_the_calls_own_error_with_its_record(client: Client) -> None:
+    def fail(_request: Request) -> NoReturn:
+        raise LimitExceededException("Too much.")
+
+    outcome = client.through(prepared_passage(client, fail), {"SecretId": "db"})
+    assert isinstance(outcome, LimitExceededException)
+    assert client.records[-1]["errorCode"] == "LimitExceededException"
+
+
+def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> None:
+    client("CreateSecret", Name="db")
+    passage, request = client.service.passages["DescribeSecret"], {"SecretId": "db"}
+    nobody = Principal(
+        kind=PrincipalKind.USER,
+        arn=f"arn:aws:iam::{ACCOUNT}:user/nobody",
+        account_id=ACCOUNT,
+        principal_id="AIDANOBODY",
+    )
+
+    def told(principal: Principal) -> bool:
+        def work(unit: Unit) -> bool:
+            call = replace(client.call("DescribeSecret"), principal=principal)
+            may = may_prepare(passage, call, request, unit)
+            assert unit.entries == []
+            return may
+
+        return client.database.read(work)
+
+    assert told(client.principal)
+    assert not told(nobody)

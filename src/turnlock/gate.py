@@ -19,9 +19,10 @@ call is still the caller's, and says which service makes it (IAM user guide, "Fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import structlog
 from msgspec.structs import replace
@@ -61,13 +62,20 @@ Passages = Mapping[tuple[str, str], Passage]
 """By (signing name, operation name)."""
 
 
-def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> Answer | ApiError:
+def pass_through(
+    passage: Passage,
+    call: Call,
+    request: Request,
+    unit: Unit,
+    prepared: Callable[[], Any] | None = None,
+) -> Answer | ApiError:
     """Return the action's answer, or the error that the caller gets; the unit then holds the record.
 
+    `prepared` returns or raises what came of the action's `prepare`; without it that work is done when it is asked for.
     Raises only what keeps the whole unit from committing: errors of the store.
     """
     outcome: Answer | ApiError
-    outer, inside = (unit.nested, unit.require), call
+    outer, inside = (unit.nested, unit.require, unit.prepared), call
     try:
         if call.session.fence is not None:
             _check_fence(call.session.fence, unit)
@@ -76,6 +84,8 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
             partial(_nested, passage, inside, unit),
             partial(_require, passage, inside, unit),
         )
+        if passage.action.prepare is not None:
+            unit.prepared = prepared or partial(passage.action.prepare, request)
         outcome = _act(passage.action, inside, request, unit)
     except (DBAPIError, StoreError):
         raise
@@ -86,10 +96,26 @@ def pass_through(passage: Passage, call: Call, request: Request, unit: Unit) -> 
             what = "seal_broken" if isinstance(error, SealBroken) and error.row is None else "action_failed"
             log.exception("an action failed", action=what, operation=call.action, request_id=call.request_id)
     finally:
-        unit.nested, unit.require = outer
+        unit.nested, unit.require, unit.prepared = outer
     calls = (call,) if inside.account_id == call.account_id else (call, inside)
     _record(passage, calls, request, unit, outcome)
     return outcome
+
+
+def may_prepare(passage: Passage, call: Call, request: Request, unit: Unit) -> bool:
+    """Tell whether the caller may do this now, so that what the action prepares is worth the work. Records nothing.
+
+    It only spares work: whoever is told no, or may not any more, is refused and recorded by `pass_through`.
+    """
+    try:
+        if call.session.fence is not None:
+            _check_fence(call.session.fence, unit)
+        _authorise(passage.action, call, request, unit)
+    except (DBAPIError, StoreError):
+        raise  # also what makes a read begin again on another snapshot
+    except Exception:  # noqa: BLE001 (the gate meets it again, and says so)
+        return False
+    return True
 
 
 def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) -> None:

@@ -40,7 +40,7 @@ from turnlock.errors import (
     ApiError,
     ConfigurationError,
 )
-from turnlock.gate import pass_through, record_refusal
+from turnlock.gate import may_prepare, pass_through, record_refusal
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
 from turnlock.wire import Headers, HttpRequest, HttpResponse
@@ -49,6 +49,9 @@ log = structlog.get_logger(__name__)
 
 PENDING = 32
 """Threads that wait for functions which were invoked."""
+
+PREPARING = 2
+"""Threads on which the heavy part of a request is done before its unit of work (`Action.prepare`); others wait."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; of headers there may be 100 (hyper's own limit)."""
@@ -70,6 +73,7 @@ class Server:
         self._metrics = application.metrics
         self._readers = application.readers(loop)
         self._pending = ThreadPoolExecutor(PENDING, "pending")
+        self._preparing = ThreadPoolExecutor(PREPARING, "preparing")
         self._request_ids = RequestIds()
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
@@ -84,7 +88,7 @@ class Server:
         try:
             admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
             if outcome is None:
-                outcome = await self._changed(admitted)
+                outcome = await self._carry_on(admitted)
             return self._answer(admitted, outcome, began)
         except Exception as error:
             if isinstance(error, ApiError):
@@ -103,17 +107,30 @@ class Server:
 
     def close(self) -> None:
         """Write what waits to be written, then let go of everything."""
+        self._preparing.shutdown(wait=True, cancel_futures=True)
         self._readers.close()
         self._app.close()
         self._pending.shutdown(wait=True, cancel_futures=True)
 
-    async def _changed(self, admitted: Admitted) -> Answer | ApiError:
-        """Carry out what an admitted call changes, and what it leaves to be done outside of a unit of work."""
-        change = self._app.database.submit(partial(_change, admitted))
-        outcome = await asyncio.wrap_future(change, loop=self._loop)
+    async def _carry_on(self, admitted: Admitted) -> Answer | ApiError:
+        """Carry out what a call does beyond one look at the store: what it prepares, what it changes, what it leaves pending."""
+        work = partial(_carry_out, admitted, prepared=await self._prepared(admitted))
+        if not admitted.passage.action.mutates:
+            return await self._readers.run(work)
+        outcome = await asyncio.wrap_future(self._app.database.submit(work), loop=self._loop)
         if isinstance(outcome, Pending):
             outcome = await self._loop.run_in_executor(self._pending, _finish, outcome)
         return outcome
+
+    async def _prepared(self, admitted: Admitted) -> Callable[[], Any] | None:
+        """Have done what an action prepares; None where there is nothing, or nobody who may call."""
+        prepare = admitted.passage.action.prepare
+        if prepare is None or not await self._readers.run(partial(_may_prepare, admitted)):
+            return None
+        assert admitted.request is not None
+        work = self._preparing.submit(prepare, admitted.request)
+        await asyncio.gather(asyncio.wrap_future(work, loop=self._loop), return_exceptions=True)
+        return work.result
 
     def _answer(self, admitted: Admitted, outcome: Answer | ApiError, began: float) -> HttpResponse:
         """Return the answer to a call whose outcome is kept, and count it."""
@@ -142,7 +159,7 @@ class Server:
     ) -> tuple[Admitted, Answer | ApiError | None]:
         """Admit a request and, where it changes nothing, carry it out on the same snapshot.
 
-        The outcome is None for what is still to be done in a unit that writes.
+        The outcome is None for what is still to be done: in a unit that writes, or after what has to be prepared.
         """
         token = logs.REQUEST_ID.set(request_id)
         try:
@@ -150,9 +167,10 @@ class Server:
             if admitted.refusal is not None:
                 record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
                 return admitted, admitted.refusal
-            if admitted.passage.action.mutates:
+            action = admitted.passage.action
+            if action.mutates or action.prepare is not None:
                 return admitted, None
-            return admitted, _carry_out(admitted, unit)
+            return admitted, _pass_through(admitted, unit)
         finally:
             logs.REQUEST_ID.reset(token)
 
@@ -169,18 +187,27 @@ class RequestIds:
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-def _change(admitted: Admitted, unit: Unit) -> Answer | ApiError:
-    """Carry a change out in a unit that writes, on whichever thread runs it."""
+def _carry_out(
+    admitted: Admitted, unit: Unit, *, prepared: Callable[[], Any] | None = None
+) -> Answer | ApiError:
+    """Carry a call out in a unit of its own, on whichever thread runs it."""
     token = logs.REQUEST_ID.set(admitted.call.request_id)
     try:
-        return _carry_out(admitted, unit)
+        return _pass_through(admitted, unit, prepared)
     finally:
         logs.REQUEST_ID.reset(token)
 
 
-def _carry_out(admitted: Admitted, unit: Unit) -> Answer | ApiError:
+def _pass_through(
+    admitted: Admitted, unit: Unit, prepared: Callable[[], Any] | None = None
+) -> Answer | ApiError:
     assert admitted.request is not None
-    return pass_through(admitted.passage, admitted.call, admitted.request, unit)
+    return pass_through(admitted.passage, admitted.call, admitted.request, unit, prepared)
+
+
+def _may_prepare(admitted: Admitted, unit: Unit) -> bool:
+    assert admitted.request is not None
+    return may_prepare(admitted.passage, admitted.call, admitted.request, unit)
 
 
 def _finish(pending: Pending) -> Answer | ApiError:

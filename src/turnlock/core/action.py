@@ -74,6 +74,12 @@ class Action:
     """True when it runs in a unit of work that can write."""
     permission: str | None = None
     """The action's name in policies where that is another than the operation's: `InvokeFunction` for Lambda's Invoke."""
+    prepare: Callable[[Request], Any] | None = None
+    """Work that takes long and hangs on the request alone: it reads no store and changes nothing.
+
+    A server does it before the unit of work begins, on a thread of its own, and only for a caller who may call. The handler
+    gets what it returns, or raises what it raises, from `unit.prepared()`, at the place where it would do the work itself.
+    """
 
 
 def no_resource(_call: Call, _request: Request, _unit: object) -> Subject:

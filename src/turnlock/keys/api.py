@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.call import Call
 from turnlock.keys.aliases import alias_subject, create_alias, delete_alias, list_aliases, update_alias
-from turnlock.keys.creation import create_key, describe_key, list_keys, new_key_subject
+from turnlock.keys.creation import create_key, describe_key, list_keys, new_key_subject, prepare_key
 from turnlock.keys.encrypting import (
     DESTINATION,
     decrypt,
@@ -19,6 +20,7 @@ from turnlock.keys.encrypting import (
     generate_data_key_pair_without_plaintext,
     generate_data_key_without_plaintext,
     generate_random,
+    prepare_data_key_pair,
     re_encrypt,
     source_subject,
 )
@@ -60,7 +62,13 @@ def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
         _writes("CancelKeyDeletion", cancel_key_deletion, ADMINISTERED.subject),
         _writes("CreateAlias", create_alias, alias_subject),
         _writes("CreateGrant", create_grant, GRANTED.subject),
-        _writes("CreateKey", partial(create_key, read_policy), new_key_subject),
+        Action(
+            name="CreateKey",
+            handler=partial(create_key, read_policy),
+            subject=new_key_subject,
+            mutates=True,
+            prepare=prepare_key,
+        ),
         _reads("Decrypt", decrypt, ciphertext_subject),
         _writes("DeleteAlias", delete_alias, alias_subject),
         _reads("DescribeKey", describe_key, USED.subject),
@@ -70,8 +78,8 @@ def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
         _writes("EnableKeyRotation", enable_key_rotation, ADMINISTERED.subject),
         _reads("Encrypt", encrypt, USED.subject),
         _reads("GenerateDataKey", generate_data_key, USED.subject),
-        _reads("GenerateDataKeyPair", generate_data_key_pair, USED.subject),
-        _reads("GenerateDataKeyPairWithoutPlaintext", generate_data_key_pair_without_plaintext, USED.subject),
+        _pairs("GenerateDataKeyPair", generate_data_key_pair),
+        _pairs("GenerateDataKeyPairWithoutPlaintext", generate_data_key_pair_without_plaintext),
         _reads("GenerateDataKeyWithoutPlaintext", generate_data_key_without_plaintext, USED.subject),
         _reads("GenerateMac", generate_mac, USED.subject),
         _reads("GenerateRandom", generate_random, no_resource),
@@ -121,6 +129,10 @@ RIGHTS: Final = (
 
 def _reads(name: str, handler: _Handler, subject: _Subject) -> Action:
     return Action(name=name, handler=handler, subject=subject, mutates=False)
+
+
+def _pairs(name: str, handler: _Handler) -> Action:
+    return replace(_reads(name, handler, USED.subject), prepare=prepare_data_key_pair)
 
 
 def _writes(name: str, handler: _Handler, subject: _Subject) -> Action:

@@ -11,12 +11,12 @@ from turnlock.errors import UnsupportedOperationException, ValidationException
 from turnlock.keys import store
 from turnlock.keys.conditions import conditions_of
 from turnlock.keys.lookup import USED
-from turnlock.keys.materials import draw_material, material_name, wrap_material
+from turnlock.keys.materials import draw_material, draw_pair, material_name, private_bytes, wrap_material
 from turnlock.keys.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
 from turnlock.keys.pages import limit_of, page, position_of
 from turnlock.keys.policies import default_policy
 from turnlock.keys.policies_api import PolicyReader, put_checked_policy
-from turnlock.keys.specs import SPECS, spec_of, usage_of
+from turnlock.keys.specs import SPECS, KeySpec, spec_of, usage_of
 from turnlock.keys.tagging import tags_in
 from turnlock.storage import Unit
 
@@ -40,7 +40,7 @@ def create_key(read_policy: PolicyReader, call: Call, request: Request, unit: Un
     UnsupportedOperationException for a key that this server cannot make or keep.
     """
     _refuse_elsewhere(request)
-    spec = spec_of(request.get("KeySpec", request.get("CustomerMasterKeySpec", SYMMETRIC)))
+    spec = _spec(request)
     key = KmsKey(
         account_id=call.account_id,
         region=call.region,
@@ -54,10 +54,17 @@ def create_key(read_policy: PolicyReader, call: Call, request: Request, unit: Un
         tags=tags_in(request),
     )
     _refuse_null(key.description)
-    store.insert_key(unit, key, sealed_material=wrap_material(unit, key, draw_material(spec, unit.entropy)))
+    material: bytes = unit.prepared() or draw_material(spec, unit.entropy)
+    store.insert_key(unit, key, sealed_material=wrap_material(unit, key, material))
     policy = request.get("Policy", default_policy(call.account_id, call.region))
     put_checked_policy(read_policy, request, unit, key, policy)
     return {"KeyMetadata": metadata_of(key)}
+
+
+def prepare_key(request: Request) -> bytes | None:
+    """Draw the material of a key pair: RSA's of 4,096 bits takes seconds. None for other keys."""
+    spec = _spec(request)
+    return private_bytes(draw_pair(spec)) if spec.asymmetric else None
 
 
 def describe_key(call: Call, request: Request, unit: Unit) -> Answer:
@@ -99,6 +106,10 @@ def metadata_of(key: KmsKey) -> dict[str, Any]:
         "MultiRegion": False,
         "CurrentKeyMaterialId": material_name(key, key.current_material) if key.spec == SYMMETRIC else None,
     }
+
+
+def _spec(request: Request) -> KeySpec:
+    return spec_of(request.get("KeySpec", request.get("CustomerMasterKeySpec", SYMMETRIC)))
 
 
 def _refuse_elsewhere(request: Request) -> None:

@@ -32,6 +32,7 @@ from turnlock.keys.envelope import Ciphertext
 from turnlock.keys.grants_api import check_tokens
 from turnlock.keys.lookup import USED, KeyNaming, ciphertext_subject, require_usable
 from turnlock.keys.materials import (
+    KeyPair,
     draw_pair,
     material_name,
     open_pair,
@@ -140,6 +141,12 @@ def generate_data_key_pair(call: Call, request: Request, unit: Unit) -> Answer:
     return _data_key_pair(call, request, unit)
 
 
+def prepare_data_key_pair(request: Request) -> KeyPair | None:
+    """Draw the key pair; None where the caller only wants to know whether the call would succeed."""
+    spec = spec_of(request["KeyPairSpec"])
+    return None if request.get("DryRun", False) else draw_pair(spec)
+
+
 def generate_data_key_pair_without_plaintext(call: Call, request: Request, unit: Unit) -> Answer:
     """GenerateDataKeyPairWithoutPlaintext: likewise, without the private key in the clear."""
     return _without("PrivateKeyPlaintext", _data_key_pair(call, request, unit))
@@ -243,7 +250,7 @@ def _data_key_pair(call: Call, request: Request, unit: Unit) -> dict[str, Any]:
     _require_symmetric(key, call)
     spec = spec_of(request["KeyPairSpec"])
     _stop_dry_run(request)
-    pair = draw_pair(spec)
+    pair: KeyPair = unit.prepared()
     private = private_bytes(pair)
     return {
         "PrivateKeyCiphertextBlob": _encrypted(unit, key, SYMMETRIC, private, _context(request, key)),

@@ -42,6 +42,10 @@ def joined(*tables: Subscribers) -> Subscribers:
     }
 
 
+def _unprepared() -> NoReturn:
+    raise StoreError("This action prepares nothing.")
+
+
 def _outside(_operation: str, _request: Request) -> NoReturn:
     raise StoreError("Only what runs behind the gate can ask the gate.")
 
@@ -77,6 +81,8 @@ class Unit(msgspec.Struct, kw_only=True):
     """Set by the gate while an action runs: for actions that do for their caller what other actions do."""
     require: Require = _outside
     """Set by the gate while an action runs: for actions that need more rights than their own."""
+    prepared: Callable[[], Any] = _unprepared
+    """Set by the gate while an action runs that has work to prepare: returns or raises what came of it."""
     _savepoints: int = 0
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -41,7 +41,7 @@ def actions(invoking: Invoking, *, may_run: bool) -> tuple[Action, ...]:
 
 
 def _refusing(action: Action) -> Action:
-    return replace(action, handler=_refuse)
+    return replace(action, handler=_refuse, prepare=None)
 
 
 def _refuse(_call: Call, _request: Request, _unit: Unit) -> NoReturn:

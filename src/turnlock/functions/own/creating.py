@@ -51,7 +51,7 @@ def create_function(call: Call, request: Request, unit: Unit) -> Answer:
     function = OwnFunction(
         account_id=call.account_id, region=call.region, name=asked.name, tags=request.get("Tags", {})
     )
-    content = _package(request["Code"])
+    content: bytes = unit.prepared()
     version = FunctionVersion(
         account_id=call.account_id,
         region=call.region,
@@ -78,7 +78,7 @@ def update_function_code(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateFunctionCode: the package of `$LATEST`; with DryRun only checked."""
     function, version = _latest(call, request, unit)
     refuse_not_served({name: request[name] for name in ("Architectures",) if name in request})
-    content = _package(request)
+    content: bytes = unit.prepared()
     if request.get("DryRun"):
         return configuration(unit, version)
     after = version.evolve(
@@ -144,6 +144,10 @@ def _save(unit: Unit, before: FunctionVersion, after: FunctionVersion) -> Functi
     return after
 
 
+def _new_package(request: Request) -> bytes:
+    return _package(request["Code"])
+
+
 def _package(code: Request) -> bytes:
     """Return the zip file that is given with a request, checked. Raises InvalidParameterValueException."""
     content: bytes | None = code.get("ZipFile")
@@ -159,8 +163,20 @@ def _package(code: Request) -> bytes:
 
 
 ACTIONS = (
-    Action(name="CreateFunction", handler=create_function, subject=function_subject, mutates=True),
-    Action(name="UpdateFunctionCode", handler=update_function_code, subject=function_subject, mutates=True),
+    Action(
+        name="CreateFunction",
+        handler=create_function,
+        subject=function_subject,
+        mutates=True,
+        prepare=_new_package,
+    ),
+    Action(
+        name="UpdateFunctionCode",
+        handler=update_function_code,
+        subject=function_subject,
+        mutates=True,
+        prepare=_package,
+    ),
     Action(
         name="UpdateFunctionConfiguration",
         handler=update_function_configuration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -58,7 +59,7 @@ def create_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
         account_id=call.account_id,
         user_id=user.id,
         created_at=unit.now,
-        hash=_hashed(user, request["Password"]),
+        hash=_hashed(unit, user, request["Password"]),
         reset_required=request.get("PasswordResetRequired", False),
     )
     taken = EntityAlreadyExistsException(f"Login Profile for user {user.name} already exists.")
@@ -80,7 +81,7 @@ def update_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
         account_id=profile.account_id,
         user_id=profile.user_id,
         created_at=profile.created_at,
-        hash=_hashed(user, request["Password"]) if "Password" in request else profile.hash,
+        hash=_hashed(unit, user, request["Password"]) if "Password" in request else profile.hash,
         reset_required=request.get("PasswordResetRequired", profile.reset_required),
     )
     PROFILES.replace(unit, profile, changed)
@@ -106,7 +107,7 @@ def change_password(call: Call, request: Request, unit: Unit) -> Answer:
         account_id=profile.account_id,
         user_id=profile.user_id,
         created_at=profile.created_at,
-        hash=_hashed(user, request["NewPassword"]),
+        hash=_hashed(unit, user, request["NewPassword"]),
     )
     PROFILES.replace(unit, profile, changed)
     return {}
@@ -139,8 +140,14 @@ def _profile(unit: Unit, user: Identity) -> LoginProfile:
     return profile
 
 
-def _hashed(user: Identity, password: str) -> str:
-    """Return a password's hash, if the password meets AWS's default policy (IAM user guide, "Password policies")."""
+def _prepare_hash(request: Request) -> str | None:
+    """Hash the password that a request sets, where it sets one: it takes a tenth of a second."""
+    password = request.get("NewPassword", request.get("Password"))
+    return None if password is None else _HASHER.hash(password)
+
+
+def _hashed(unit: Unit, user: Identity, password: str) -> str:
+    """Return a password's hash, which the request prepared, if the password meets AWS's default policy (IAM user guide, "Password policies")."""
     kinds = (str.isupper, str.islower, str.isdigit, lambda one: not one.isalnum())
     mixed = sum(any(is_kind(one) for one in password) for is_kind in kinds)
     if len(password) < SHORTEST or mixed < 3 or password.lower() == user.name.lower():
@@ -148,7 +155,7 @@ def _hashed(user: Identity, password: str) -> str:
             f"Password does not conform to the account password policy: at least {SHORTEST} characters of three kinds, and"
             " not the user's name."
         )
-    return _HASHER.hash(password)
+    return str(unit.prepared())
 
 
 def _verifies(stored: str, password: str) -> bool:
@@ -176,11 +183,19 @@ def _own_subject(call: Call, _request: Request, _unit: Unit) -> Subject:
     return Subject(arn=call.principal.arn, named=call.principal.arn)
 
 
+def _sets(
+    name: str,
+    handler: Callable[[Call, Request, Unit], Answer],
+    subject: Callable[[Call, Request, Unit], Subject],
+) -> Action:
+    return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=_prepare_hash)
+
+
 _OF_USER: Final = identity_subject(Kind.USER)
 
 ACTIONS: Final = (
-    Action(name="ChangePassword", handler=change_password, subject=_own_subject, mutates=True),
-    Action(name="CreateLoginProfile", handler=create_login_profile, subject=_OF_USER, mutates=True),
+    _sets("ChangePassword", change_password, _own_subject),
+    _sets("CreateLoginProfile", create_login_profile, _OF_USER),
     Action(name="DeleteLoginProfile", handler=delete_login_profile, subject=_OF_USER, mutates=True),
     Action(
         name="GetAccountPasswordPolicy",
@@ -189,5 +204,5 @@ ACTIONS: Final = (
         mutates=False,
     ),
     Action(name="GetLoginProfile", handler=get_login_profile, subject=_OF_USER, mutates=False),
-    Action(name="UpdateLoginProfile", handler=update_login_profile, subject=_OF_USER, mutates=True),
+    _sets("UpdateLoginProfile", update_login_profile, _OF_USER),
 )
