@@ -34,7 +34,8 @@ check: $(STAMP)
 proof: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
-	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/secrets/test_large_lists.py --timeout 3600
+	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/secrets/test_large_lists.py \
+	  tests/secrets/test_stateful.py --timeout 3600
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
