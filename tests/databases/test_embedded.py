@@ -178,9 +178,11 @@ def test_says_in_the_servers_words_why_it_does_not_start() -> None:
 def test_knows_nothing_before_its_first_start() -> None:
     server = EmbeddedPostgres()
     assert not server.running
-    for attribute in ("port", "pid", "password", "log_path"):
+    for attribute in ("port", "password", "log_path"):
         with pytest.raises(ConfigurationError, match="first start"):
             getattr(server, attribute)
+    with pytest.raises(ConfigurationError, match="not running"):
+        _ = server.pid
 
 
 def test_says_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

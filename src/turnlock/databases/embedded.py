@@ -11,8 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -20,14 +18,11 @@ from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
 from turnlock.databases import cluster
+from turnlock.databases.child import ChildServer
 from turnlock.databases.cluster import SUPERUSER, Layout
-from turnlock.databases.process import HOST, free_port, start_bound
+from turnlock.databases.process import HOST, start_bound
 from turnlock.errors import ConfigurationError
 
-T = TypeVar("T")
-
-_PATIENCE = 30.0
-"""Seconds to wait for a server to start or to stop."""
 _TICK = 0.02
 _IPC_RMID = 0
 
@@ -44,7 +39,7 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(ChildServer):
     """One PostgreSQL cluster in one directory, and the server that runs it.
 
     Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the superuser's name and `password`
@@ -56,6 +51,10 @@ class EmbeddedPostgres:
 
     Use it as a context manager, or call `start` and `stop`. One thread at a time.
     """
+
+    product = "The embedded PostgreSQL"
+    _patience = 30.0
+    _ends = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 
     def __init__(
         self,
@@ -69,57 +68,12 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         programs: Path | None = None,
     ) -> None:
+        super().__init__(directory, password=password, port=port, tls=tls, fsync=fsync, settings=settings)
         self._superuser = superuser
         self._programs = programs or (cluster.system_programs() if tls else cluster.bundled_programs())
-        self._temporary = directory is None
-        self._directory = directory
-        self._password = password
-        self._port = port
-        self._tls = tls
-        self._fsync = fsync
-        self._settings = dict(settings or {})
         self._layout: Layout | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     # What it is.
-
-    @property
-    def host(self) -> str:
-        """The address it listens on."""
-        return HOST
-
-    @property
-    def port(self) -> int:
-        """The TCP port; it stays the same over restarts."""
-        return _known(self._port, "port")
-
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        return _known(self._process, "process").pid
-
-    @property
-    def running(self) -> bool:
-        """True while the server's process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def password(self) -> str:
-        """The superuser's password, to be stored by whoever keeps the directory."""
-        return _known(self._password, "password")
 
     @property
     def socket_directory(self) -> Path:
@@ -155,23 +109,6 @@ class EmbeddedPostgres:
 
     # What it does.
 
-    def start(self) -> None:
-        """Start the server and wait until it answers; ConfigurationError with its own words when it does not."""
-        if self.running:
-            return
-        self._prepare()
-        free_choice = self._port is None
-        for attempts_left in (2, 1, 0) if free_choice else (0,):
-            if free_choice:
-                self._port = free_port()
-            try:
-                self._launch()
-            except ConfigurationError:
-                if not attempts_left:
-                    raise
-            else:
-                return
-
     def stop(self) -> None:
         """End the server in good order (its fast shutdown) and remove a temporary directory."""
         self._shut_down()
@@ -182,23 +119,18 @@ class EmbeddedPostgres:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = self._layout = None
 
-    def restart(self) -> None:
-        """Stop in good order and start again on the same port."""
-        self._shut_down()
-        self.start()
-
     def kill(self) -> None:
         """End the server as a crash would (SIGKILL), wait until nothing of it runs, and clear what it left behind.
 
         The next `start` goes through crash recovery.
         """
-        process = _known(self._process, "process")
+        process = self._running_process
         segment = _shared_memory_id(self._laid_out)
         process.kill()
-        process.wait(_PATIENCE)
+        process.wait(self._patience)
         if segment is not None:
             # Its children hold the memory until they have noticed; only then may a new server touch the files.
-            _wait_until(lambda: _attached(segment) == 0, "the killed server's children stay")
+            self._wait_until(lambda: _attached(segment) == 0, "the killed server's children stay")
             ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
         self._laid_out.pid_file.unlink(missing_ok=True)
         for left_over in self._laid_out.socket.glob(".s.PGSQL.*"):
@@ -222,7 +154,7 @@ class EmbeddedPostgres:
 
     @property
     def _laid_out(self) -> Layout:
-        return _known(self._layout, "directory")
+        return self._known(self._layout, "directory")
 
     def _tls_options(self) -> dict[str, str]:
         authority = self.ssl_ca_path
@@ -238,7 +170,7 @@ class EmbeddedPostgres:
         if self._layout.initialised:
             if self._password is None:
                 raise ConfigurationError(f"The cluster in {self._directory} exists; its password is needed.")
-            _wait_until(lambda: not _held(self._laid_out), "another server holds the cluster")
+            self._wait_until(lambda: not _held(self._laid_out), "another server holds the cluster")
         else:
             self._password = self._password or secrets.token_urlsafe(24)
             cluster.initialise(
@@ -270,12 +202,12 @@ class EmbeddedPostgres:
         try:
             self._process = start_bound(program, account=account, log=layout.log)
         except OSError as error:
-            raise ConfigurationError("The embedded PostgreSQL could not be started.") from error
+            raise ConfigurationError(f"{self.product} could not be started.") from error
         self._await_answer(self._process, log_start)
 
     def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
         target = make_conninfo("", host=HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._patience
         while process.poll() is None and time.monotonic() < deadline:
             # A stranger on our port could answer too; the process's own state decides about that.
             if pq.PGconn.ping(target) == pq.Ping.OK and _state(self._laid_out) == "ready":
@@ -283,33 +215,14 @@ class EmbeddedPostgres:
             time.sleep(_TICK)
         self._shut_down()
         words = self._laid_out.log.read_bytes()[log_start:].decode(errors="replace")
-        raise ConfigurationError(f"The embedded PostgreSQL did not start: {words[-2000:].strip()}")
+        raise ConfigurationError(f"{self.product} did not start: {words[-2000:].strip()}")
 
-    def _shut_down(self) -> None:
-        if self._process is None:
-            return
-        for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            self._process.send_signal(request)
-            try:
-                self._process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        self._process = None
-
-
-def _known(value: T | None, what: str) -> T:
-    if value is None:
-        raise ConfigurationError(f"The embedded PostgreSQL has no {what} before its first start.")
-    return value
-
-
-def _wait_until(done: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not done():
-        if time.monotonic() > deadline:
-            raise ConfigurationError(f"The embedded PostgreSQL cannot go on: {complaint}.")
-        time.sleep(_TICK)
+    def _wait_until(self, done: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + self._patience
+        while not done():
+            if time.monotonic() > deadline:
+                raise ConfigurationError(f"{self.product} cannot go on: {complaint}.")
+            time.sleep(_TICK)
 
 
 def _lock_file_lines(layout: Layout) -> list[str]:

@@ -10,16 +10,15 @@ import socket
 import subprocess
 import tempfile
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from turnlock.databases import cluster
+from turnlock.databases.child import ChildServer
 from turnlock.databases.mysql_files import MySQLLayout, lay_out, make_private, quoted, write_certificates
-from turnlock.databases.process import HOST, Account, free_port, start_bound
+from turnlock.databases.process import HOST, Account, start_bound
 from turnlock.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 ADMIN = "admin"
 """The master user's name, as RDS's console proposes it."""
 
-_PATIENCE = 60.0
-"""Seconds to wait for a server to start or to stop: a full crash recovery is in it."""
 _TICK = 0.02
 _GREETING = 10
 """The version of the protocol, which is the first byte that a server says (MySQL Internals, "Protocol::HandshakeV10")."""
@@ -47,7 +44,7 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
-class MySQLServer(ABC):
+class MySQLServer(ChildServer):
     """One data directory, and the server that runs it.
 
     Takes the `directory` (made when absent; None: a temporary one that `stop` removes), the master user's `password`
@@ -60,8 +57,8 @@ class MySQLServer(ABC):
     Use it as a context manager, or call `start` and `stop`. One thread at a time.
     """
 
-    product: ClassVar[str]
-    """The server's name in messages."""
+    _patience = 60.0  # a full crash recovery is in it
+    _ends = (signal.SIGTERM, signal.SIGKILL)
     _root_goes: ClassVar[Sequence[str]]
     """The statements that take away the superuser which initialisation leaves without a password."""
 
@@ -76,29 +73,9 @@ class MySQLServer(ABC):
         fsync: bool = True,
         settings: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(directory, password=password, port=port, tls=tls, fsync=fsync, settings=settings)
         self.user = user
-        self._password = password
-        self._temporary = directory is None
-        self._directory = directory
-        self._port = port
-        self._tls = tls
-        self._fsync = fsync
-        self._settings = dict(settings or {})
         self._layout: MySQLLayout | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     # What one product has of its own.
 
@@ -119,35 +96,6 @@ class MySQLServer(ABC):
         """Return the settings that only this product has."""
 
     # What it is.
-
-    @property
-    def host(self) -> str:
-        """The address it listens on."""
-        return HOST
-
-    @property
-    def port(self) -> int:
-        """The TCP port; it stays the same over restarts. ConfigurationError before the first start."""
-        if self._port is None:
-            raise ConfigurationError(f"{self.product} has no port before its first start.")
-        return self._port
-
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        return self._running_process.pid
-
-    @property
-    def running(self) -> bool:
-        """True while the server's process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def password(self) -> str:
-        """The master user's password, to be stored by whoever keeps the directory."""
-        if self._password is None:
-            raise ConfigurationError(f"{self.product} has no password before its first start.")
-        return self._password
 
     @property
     def socket_path(self) -> Path:
@@ -191,23 +139,6 @@ class MySQLServer(ABC):
 
     # What it does.
 
-    def start(self) -> None:
-        """Start the server and wait until it answers; ConfigurationError with its own words when it does not."""
-        if self.running:
-            return
-        self._prepare()
-        free_choice = self._port is None
-        for attempts_left in (2, 1, 0) if free_choice else (0,):
-            if free_choice:
-                self._port = free_port()
-            try:
-                self._launch()
-            except ConfigurationError:
-                if not attempts_left:
-                    raise
-            else:
-                return
-
     def stop(self) -> None:
         """End the server in good order and remove a temporary directory."""
         self._shut_down()
@@ -218,16 +149,11 @@ class MySQLServer(ABC):
             self._directory = None
         self._layout = None
 
-    def restart(self) -> None:
-        """Stop in good order and start again on the same port."""
-        self._shut_down()
-        self.start()
-
     def kill(self) -> None:
         """End the server as a crash would (SIGKILL); the next `start` goes through crash recovery."""
         process = self._running_process
         process.kill()
-        process.wait(_PATIENCE)
+        process.wait(self._patience)
         self._process = None
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
@@ -244,16 +170,8 @@ class MySQLServer(ABC):
     # How.
 
     @property
-    def _running_process(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise ConfigurationError(f"{self.product} is not running.")
-        return self._process
-
-    @property
     def _laid_out(self) -> MySQLLayout:
-        if self._layout is None:
-            raise ConfigurationError(f"{self.product} has no directory before its first start.")
-        return self._layout
+        return self._known(self._layout, "directory")
 
     def _prepare(self) -> None:
         if self._directory is None:
@@ -334,7 +252,7 @@ class MySQLServer(ABC):
         return [f"--{name}={value}" for name, value in settings.items()]
 
     def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._patience
         while process.poll() is None and time.monotonic() < deadline:
             # A stranger could answer on our port, but not on the socket in our directory.
             if _greets(self._laid_out.socket):
@@ -346,16 +264,6 @@ class MySQLServer(ABC):
             return
         self._shut_down()
         raise ConfigurationError(f"{self.product} did not start: {words[-2000:].strip()}")
-
-    def _shut_down(self) -> None:
-        if self._process is None:
-            return
-        for request in (signal.SIGTERM, signal.SIGKILL):
-            self._process.send_signal(request)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_PATIENCE)
-                break
-        self._process = None
 
 
 def _greets(path: Path) -> bool:
