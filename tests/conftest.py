@@ -45,7 +45,10 @@ def postgresql_server() -> Iterator[EmbeddedPostgres]:
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory,
         EmbeddedPostgres(
-            Path(directory) / "cluster", fsync=False, settings={"max_connections": "200"}
+            Path(directory) / "cluster",
+            fsync=False,
+            # PostgreSQL's own default of memory, not what is enough for a database of one's own beside the server.
+            settings={"max_connections": "200", "shared_buffers": "128MB"},
         ) as server,
     ):
         yield server

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.storage.notes import notes, put
-from turnlock.storage import Database, HotQuery, Unit
+from turnlock.storage import Database, HotQuery, Unit, among, many
 
 STATEMENT = (
     select(notes.c.name, notes.c.value, notes.c.after)
@@ -22,6 +22,7 @@ STATEMENT = (
     .order_by(notes.c.name)
 )
 HOT = HotQuery(STATEMENT)
+ONE_OF_MANY = HotQuery(select(notes.c.name).where(among(notes.c.name, bindparam("names"))))
 
 
 class NextExampleStartsFromNothing(Exception):
@@ -84,3 +85,30 @@ def test_parameters_are_told_apart_by_name_whatever_their_order(store: Database)
         ]
 
     assert [store.read(crossed) for _ in range(2)] == [[1, 0], [1, 0]]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    wanted=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8))
+)
+def test_one_of_many_is_what_in_says_whatever_the_texts(store: Database, wanted: list[str]) -> None:
+    def work(unit: Unit) -> None:
+        for name in {*wanted[::2], "another", '"', "\\", "{a,b}"}:
+            put(name, 1)(unit)
+        core = unit.connection.execute(select(notes.c.name).where(notes.c.name.in_(wanted))).scalars()
+        found = ONE_OF_MANY.rows(unit, {"names": many(unit.dialect, wanted)})
+        assert sorted(name for (name,) in found) == sorted(core)
+        raise NextExampleStartsFromNothing
+
+    with pytest.raises(NextExampleStartsFromNothing):
+        store.write(work)
+
+
+def test_what_is_asked_afresh_is_not_kept(store: Database) -> None:
+    store.write(put("one", 1))
+
+    def kept(unit: Unit) -> int:
+        ONE_OF_MANY.fresh(unit, {"names": many(unit.dialect, ["one"])})
+        return 0 if unit.remembered is None else len(unit.remembered._rows)
+
+    assert [store.read(kept) for _ in range(2)] == [0, 0]

@@ -256,3 +256,26 @@ def test_the_usual_spellings_of_the_url_are_read(store_place: StorePlace, scheme
     assert store.write(put("one", 4)) == "one"
     assert store.write(increment("one")) == 5
     place.close()
+
+
+def test_what_reads_ask_again_and_again_stays_prepared(store_place: StorePlace) -> None:
+    store = make_notes(store_place.open())
+    store.write(put("one", 1))
+    prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%notes%'")
+    for _ in range(10):
+        store.read(lambda unit: NOTE.rows(unit, {"name": "one"}))
+    assert store.read(lambda unit: unit.connection.execute(prepared).scalar_one()) == 1
+
+
+def test_a_unit_that_only_reads_derives_a_thing_once_and_the_next_unit_anew(store_place: StorePlace) -> None:
+    store = store_place.open()
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(1)
+        return len(made)
+
+    def work(unit: Unit) -> list[int]:
+        return [unit.derived("key", make) for _ in range(2)]
+
+    assert [store.read(work), store.read(work), store.write(work)] == [[1, 1], [2, 2], [3, 4]]

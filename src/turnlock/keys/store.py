@@ -91,7 +91,9 @@ def find_material(
 ) -> Material | None:
     """Return one material of a key, or None."""
     place = {**_place(account_id, region, key_id), "material_id": material_id}
-    return _material(unit, _MATERIAL.rows(unit, place))
+    return unit.derived(
+        ("kms material", *place.values()), lambda: _material(unit, _MATERIAL.rows(unit, place))
+    )
 
 
 def current_material(unit: Unit, key: KmsKey) -> Material | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from turnlock.errors import InvalidParameterException
 from turnlock.secrets.model import Secret
@@ -35,45 +35,52 @@ def _compile(one: Mapping[str, Any]) -> Predicate:
     key, values = one.get("Key"), one.get("Values", ())
     if key is None or not values:
         raise InvalidParameterException("A filter must have a Key and at least one value in Values.")
-    test = _TESTS[key]
-    wanted = [value for value in values if not value.startswith("!")]
-    unwanted = [value[1:] for value in values if value.startswith("!")]
+    looked_at, asked = _KEYS[key]
+    wanted = [asked(value) for value in dict.fromkeys(values) if not value.startswith("!")]
+    unwanted = [asked(value[1:]) for value in dict.fromkeys(values) if value.startswith("!")]
 
     def matches(secret: Secret, tags: Mapping[str, str]) -> bool:
-        if any(test(secret, tags, value) for value in unwanted):
+        texts = looked_at(secret, tags)
+        if texts is None:
+            return not wanted
+        if any(_has_all(texts, beginnings) for beginnings in unwanted):
             return False
-        return not wanted or any(test(secret, tags, value) for value in wanted)
+        return not wanted or any(_has_all(texts, beginnings) for beginnings in wanted)
 
     return matches
 
 
-def _has_prefix(texts: Iterable[str], value: str) -> bool:
-    return any(text.startswith(value) for text in texts)
+def _has_all(texts: Collection[str], beginnings: Iterable[str]) -> bool:
+    return all(any(text.startswith(one) for text in texts) for one in beginnings)
 
 
-def _every_word_begins_one(text: str, value: str) -> bool:
-    present = words(text)
-    return all(_has_prefix(present, word) for word in words(value))
+def _all_words(secret: Secret, tags: Mapping[str, str]) -> Collection[str]:
+    return set(words(" ".join((secret.name, secret.description or "", *tags, *tags.values()))))
 
 
-def _in_description(secret: Secret, _tags: Mapping[str, str], value: str) -> bool:
-    return secret.description is not None and _every_word_begins_one(secret.description, value)
+class _Key(NamedTuple):
+    """What a filter with a key looks at, and for what."""
+
+    texts: Callable[[Secret, Mapping[str, str]], Collection[str] | None]
+    """The texts of a secret; None where there is nothing to look at, and so no match."""
+    asked: Callable[[str], Collection[str]]
+    """From a value to how some of the texts must begin."""
 
 
-def _anywhere(secret: Secret, tags: Mapping[str, str], value: str) -> bool:
-    return _every_word_begins_one(
-        " ".join((secret.name, secret.description or "", *tags, *tags.values())), value
-    )
+def _whole(value: str) -> Collection[str]:
+    return (value,)
 
 
-_TESTS: Mapping[str, Callable[[Secret, Mapping[str, str], str], bool]] = {
-    "all": _anywhere,
-    "description": _in_description,
-    "name": lambda secret, _tags, value: secret.name.startswith(value),
-    "owning-service": lambda secret, _tags, value: (
-        secret.owning_service is not None and secret.owning_service.startswith(value)
+_KEYS: Mapping[str, _Key] = {
+    "all": _Key(_all_words, words),
+    "description": _Key(
+        lambda secret, _tags: None if secret.description is None else words(secret.description), words
     ),
-    "primary-region": lambda secret, _tags, value: (secret.primary_region or secret.region).startswith(value),
-    "tag-key": lambda _secret, tags, value: _has_prefix(tags, value),
-    "tag-value": lambda _secret, tags, value: _has_prefix(tags.values(), value),
+    "name": _Key(lambda secret, _tags: (secret.name,), _whole),
+    "owning-service": _Key(
+        lambda secret, _tags: None if secret.owning_service is None else (secret.owning_service,), _whole
+    ),
+    "primary-region": _Key(lambda secret, _tags: (secret.primary_region or secret.region,), _whole),
+    "tag-key": _Key(lambda _secret, tags: tags, _whole),
+    "tag-value": _Key(lambda _secret, tags: tags.values(), _whole),
 }

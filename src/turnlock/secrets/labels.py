@@ -8,13 +8,23 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from turnlock.errors import SealBroken
 from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import staging_labels
-from turnlock.storage import Unit
+from turnlock.storage import HotQuery, Unit, among, many
+
+_LABELS_OF_MANY = HotQuery(
+    select(
+        staging_labels.c.name, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac
+    ).where(
+        staging_labels.c.account_id == bindparam("account_id"),
+        staging_labels.c.region == bindparam("region"),
+        among(staging_labels.c.name, bindparam("names")),
+    )
+)
 
 
 def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
@@ -29,31 +39,26 @@ def check_label(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -
         broken(f"The staging label {label} of {arn}", owner=arn, part=label)
 
 
-def labels_of(unit: Unit, found: Sequence[Secret]) -> list[Secret]:
-    """Return the secrets of one account and Region with their labels, read in one query.
+def labels_of(unit: Unit, found: Sequence[Secret]) -> dict[str, dict[str, str]]:
+    """Return the labels of secrets of one account and Region, by name, read in one query; names without labels are absent.
 
-    A secret with a forged label comes without labels, and with a line in the log: one row does not hide an account's whole list,
-    and whoever asks for the secret itself gets the error.
+    So is a secret with a forged label, with a line in the log: one row does not hide an account's whole list, and whoever
+    asks for the secret itself gets the error.
     """
     if not found:
-        return []
-    rows = unit.connection.execute(
-        select(staging_labels).where(
-            staging_labels.c.account_id == found[0].account_id,
-            staging_labels.c.region == found[0].region,
-            staging_labels.c.name.in_([secret.name for secret in found]),
-        )
-    ).all()
-    by_name: dict[str, dict[str, str]] = {}
-    forged: set[str] = set()
+        return {}
     arns = {secret.name: secret.arn for secret in found}
-    for row in rows:
+    asked = {
+        "account_id": found[0].account_id,
+        "region": found[0].region,
+        "names": many(unit.dialect, list(arns)),
+    }
+    labels: dict[str, dict[str, str]] = {}
+    forged: set[str] = set()
+    for name, label, version_id, mac in _LABELS_OF_MANY.fresh(unit, asked):
         try:
-            check_label(unit, arns[row.name], row.label, row.version_id, row.mac)
+            check_label(unit, arns[name], label, version_id, mac)
         except SealBroken:
-            forged.add(row.name)
-        by_name.setdefault(row.name, {})[row.label] = row.version_id
-    return [
-        secret.evolve(labels={} if secret.name in forged else by_name.get(secret.name, {}))
-        for secret in found
-    ]
+            forged.add(name)
+        labels.setdefault(name, {})[label] = version_id
+    return {name: held for name, held in labels.items() if name not in forged}

@@ -41,14 +41,17 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
     found, end = find_page(unit, search, position, size)
     tags = tags_of(unit, call.account_id, call.region, [secret.name for secret in found])
     page = [secret for secret in found if matches(secret, tags.get(secret.name, {}))]
+    labels = labels_of(unit, page)
     return {
-        "SecretList": [_entry(secret, tags.get(secret.name, {})) for secret in labels_of(unit, page)],
+        "SecretList": [
+            {
+                **describe(secret, tags.get(secret.name, {})),
+                "SecretVersionsToStages": versions_to_stages(labels.get(secret.name, {})) or None,
+            }
+            for secret in page
+        ],
         "NextToken": None if end is None else write_token(unit, asked, end),
     }
-
-
-def _entry(secret: Secret, tags: Mapping[str, str]) -> Mapping[str, Any]:
-    return {**describe(secret, tags), "SecretVersionsToStages": versions_to_stages(secret.labels) or None}
 
 
 def describe(secret: Secret, tags: Mapping[str, str]) -> dict[str, Any]:

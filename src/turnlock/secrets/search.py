@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    ScalarSelect,
     Select,
     and_,
     bindparam,
@@ -105,34 +108,52 @@ def _holds_all(terms: Sequence[Term]) -> ColumnElement[bool]:
 
 def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> Select[Any] | None:
     """Return a selection of the names that can match, where a question says that they are few; None otherwise."""
+    counts = _counts(unit, search, [term for question in questions for term in chain(*question.wanted)])
     best: list[Term] = []
     fewest = FEW + 1
     for question in questions:
-        rarest = [min((_count(unit, search, term), term) for term in asked) for asked in question.wanted]
+        rarest = [min((counts[term], term) for term in asked) for asked in question.wanted]
         count = sum(number for number, _ in rarest)
         if rarest and count < fewest:
             best, fewest = [term for _, term in rarest], count
     return _names(search, best) if best else None
 
 
+def _counts(unit: Unit, search: Search, terms: Sequence[Term]) -> dict[Term, int]:
+    """Return how many terms begin so, FEW + 1 for more, asked in one query: a journey to the store is a cost of its own."""
+    asked = [term for term in dict.fromkeys(terms) if term.text]
+    if not asked:
+        return dict.fromkeys(terms, FEW + 1)
+    parameters: dict[str, object] = {"account_id": search.account_id, "region": search.region}
+    for number, term in enumerate(asked):
+        parameters |= {f"{name}_{number}": value for name, value in _range(term).items()}
+    found = _counting(len(asked)).rows(unit, parameters)[0]
+    return {**dict.fromkeys(terms, FEW + 1), **dict(zip(asked, found, strict=True))}
+
+
 _columns = secret_terms.c
-_WITHIN: Final = (
-    *(_columns[name] == bindparam(name) for name in ("account_id", "region", "kind")),
-    _columns.term >= bindparam("first"),
-    _columns.term < bindparam("end"),
-)
-_COUNT: Final = HotQuery(
-    select(func.count()).select_from(select(_columns.name).where(*_WITHIN).limit(FEW + 1).subquery())
-)
 
 
-def _count(unit: Unit, search: Search, term: Term) -> int:
-    """Return how many terms begin so, FEW + 1 for more."""
-    return int(_COUNT.rows(unit, _range(search, term))[0][0]) if term.text else FEW + 1
+@cache
+def _counting(terms: int) -> HotQuery:
+    """Return the query that counts for so many terms, at most MOST_TERMS of them."""
+    columns: list[Any] = [_counted(number) for number in range(terms)]
+    return HotQuery(select(*columns))
+
+
+def _counted(number: int) -> ScalarSelect[int]:
+    found = select(_columns.name).where(
+        _columns.account_id == bindparam("account_id"),
+        _columns.region == bindparam("region"),
+        _columns.kind == bindparam(f"kind_{number}"),
+        _columns.term >= bindparam(f"first_{number}"),
+        _columns.term < bindparam(f"end_{number}"),
+    )
+    return select(func.count()).select_from(found.limit(FEW + 1).subquery()).scalar_subquery()
 
 
 def _names(search: Search, terms: Sequence[Term]) -> Select[Any]:
-    ranges = [_range(search, term) for term in terms]
+    ranges = [_range(term) for term in terms]
     return select(_columns.name).where(
         _columns.account_id == search.account_id,
         _columns.region == search.region,
@@ -145,14 +166,12 @@ def _names(search: Search, terms: Sequence[Term]) -> Select[Any]:
     )
 
 
-def _range(search: Search, term: Term) -> dict[str, object]:
+def _range(term: Term) -> dict[str, object]:
     """Return the parameters for all terms that begin so.
 
     A filter's value is ASCII without DEL: there is a next character, and what begins so lies before it.
     """
     return {
-        "account_id": search.account_id,
-        "region": search.region,
         "kind": term.kind,
         "first": term.text,
         "end": term.text[:-1] + chr(ord(term.text[-1]) + 1),

@@ -18,11 +18,20 @@ from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, secret_tags
-from turnlock.storage import HotQuery, Unit
+from turnlock.storage import HotQuery, Unit, among, many
 
 _TAGS = HotQuery(
     select(secret_tags.c.tag_key, secret_tags.c.tag_value, secret_tags.c.mac)
     .where(*(secret_tags.c[name] == bindparam(name) for name in OWNER))
+    .order_by(secret_tags.c.tag_key)
+)
+_TAGS_OF_MANY = HotQuery(
+    select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
+    .where(
+        secret_tags.c.account_id == bindparam("account_id"),
+        secret_tags.c.region == bindparam("region"),
+        among(secret_tags.c.name, bindparam("names")),
+    )
     .order_by(secret_tags.c.tag_key)
 )
 
@@ -81,16 +90,8 @@ def tags_of(
     unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     """Return the tags of several secrets, by name, to be shown; names without tags are absent. Their MAC is not asked."""
-    rows = unit.connection.execute(
-        select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
-        .where(
-            secret_tags.c.account_id == account_id,
-            secret_tags.c.region == region,
-            secret_tags.c.name.in_(names),
-        )
-        .order_by(secret_tags.c.tag_key)
-    )
+    asked = {"account_id": account_id, "region": region, "names": many(unit.dialect, names)}
     tags: dict[str, dict[str, str]] = {}
-    for name, key, value in rows:
+    for name, key, value in _TAGS_OF_MANY.fresh(unit, asked):
         tags.setdefault(name, {})[key] = value
     return tags

@@ -13,7 +13,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret
 from turnlock.secrets.store import secret_of
 from turnlock.secrets.tables import SECRET_COLUMNS, secrets
-from turnlock.storage import Unit, micros
+from turnlock.storage import HotQuery, Unit, micros
 
 SCAN: Final = 2_500
 """Secrets walked past for one page."""
@@ -90,10 +90,13 @@ def segments(order: Order, position: Position | None) -> Iterator[Segment]:
         yield Segment(columns=(name,), within=(column.is_(None),), after=after, ascending=order.ascending)
 
 
-_INDEXES_ALONE: Final = select(
-    *(
-        func.set_config(f"enable_{way}", "off", True)
-        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
+_INDEXES_ALONE: Final = HotQuery(
+    select(
+        *(
+            func.set_config(f"enable_{way}", "off", True)
+            for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
+        ),
+        func.set_config("plan_cache_mode", "force_custom_plan", True),
     )
 )
 
@@ -105,7 +108,7 @@ def keep_to_indexes(unit: Unit) -> None:
     there is than look a thousand names up.
     """
     if unit.dialect == "postgresql":
-        unit.connection.execute(_INDEXES_ALONE)
+        _INDEXES_ALONE.rows(unit, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ Transactions belong to this room alone: an area's code receives a `Unit` and nei
 from turnlock.storage.database import Database, Outcome, RecordSink, open_database
 from turnlock.storage.hot import HotQuery
 from turnlock.storage.remembered import LARGEST_BLOB
-from turnlock.storage.schema import Moment, metadata, micros, moment
+from turnlock.storage.schema import Moment, among, many, metadata, micros, moment
 from turnlock.storage.unit import Unit
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "Outcome",
     "RecordSink",
     "Unit",
+    "among",
+    "many",
     "metadata",
     "micros",
     "moment",

@@ -40,15 +40,16 @@ class HotQuery:
         Raises DBAPIError, as a Core execution does: a lost serialisation conflict must be known as one.
         """
         if unit.remembered is None:
-            return self._ask(unit, parameters)
+            return self.fresh(unit, parameters)
         key = (self, *parameters.items())
         rows = unit.remembered.find(key)
         if rows is None:
-            rows = self._ask(unit, parameters)
+            rows = self.fresh(unit, parameters)
             unit.remembered.keep(key, rows)
         return rows
 
-    def _ask(self, unit: Unit, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    def fresh(self, unit: Unit, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Return the same, asked of the store in any case and not remembered: for whole lists, which would fill a memory."""
         sql, names, literals = self._compiled[unit.dialect]
         if literals:  # values that the statement itself holds, such as a limit
             parameters = {**literals, **parameters}

@@ -98,7 +98,8 @@ class PostgresqlDatabase:
 
     def _read_one(self, work: Callable[[Unit], T]) -> Outcome[T]:
         try:
-            with self._snapshots.connect() as connection:
+            # Committed: a rollback would make the driver forget every statement that it has prepared.
+            with self._snapshots.connect() as connection, connection.begin():
                 unit = self._unit(connection, writes=False)
                 return Outcome(work(unit), None, unit.entries)
         except Exception as error:  # noqa: BLE001 (it is the caller's)

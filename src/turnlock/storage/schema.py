@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, MetaData, TypeDecorator
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Dialect, MetaData, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -79,3 +81,30 @@ def _sqlite_position(element: position_in, compiler: Any, **options: Any) -> str
 @compiles(position_in, "postgresql")
 def _postgresql_position(element: position_in, compiler: Any, **options: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **options)})"
+
+
+class among(FunctionElement[bool]):  # noqa: N801 (as above)
+    """Whether a text is one of many. Takes (text, a parameter that holds what `many` makes of them).
+
+    Unlike IN, the statement is the same however many there are: compiled once, and one parameter to send.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(among, "sqlite")
+def _sqlite_among(element: among, compiler: Any, **options: Any) -> str:
+    one, several = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{one} IN (SELECT value FROM json_each({several}))"  # noqa: S608 (compiled clauses, no values)
+
+
+@compiles(among, "postgresql")
+def _postgresql_among(element: among, compiler: Any, **options: Any) -> str:
+    one, several = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{one} = ANY({several})"
+
+
+def many(dialect: str, texts: Sequence[str]) -> object:
+    """Return texts as the one value of `among`'s parameter."""
+    return list(texts) if dialect == "postgresql" else msgspec.json.encode(texts).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import msgspec
 import structlog
@@ -86,11 +86,17 @@ class Unit(msgspec.Struct, kw_only=True):
     _savepoints: int = 0
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` derives from the store alone; where rows are remembered, made once while they hold.
+        """Return what `make` derives from the store alone, made once while that holds: in a unit that only reads, to its end.
 
-        What is returned may be shared with other units: nobody changes it.
+        Where rows are remembered, what is returned may be shared with other units: nobody changes it.
         """
-        return make() if self.remembered is None else self.remembered.value(key, make)
+        if self.remembered is not None:
+            return self.remembered.value(key, make)
+        if self.writes:
+            return make()
+        if key not in self.memo:
+            self.memo[key] = make()
+        return cast("T", self.memo[key])
 
     def announce(self, event: object) -> None:
         """Tell the areas that subscribed to this type of event, now, inside this transaction."""
