@@ -18,9 +18,9 @@ test: $(STAMP)
 retest: $(STAMP)
 	$(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
-# The embedded store only, and no other processes: no databases, functions, servers.
+# The embedded store only, few examples, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
-	TURNLOCK_TEST_STORES=sqlite $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
+	TURNLOCK_TEST_STORES=sqlite TURNLOCK_TEST_EXAMPLES=few $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
 	  databases engines examples faults functions hostile rotators,--ignore tests/$(room))
 
 check: $(STAMP)

@@ -15,14 +15,19 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
+from tests.sampling import examples
 from tests.support import StorePlace
 from turnlock.databases import EmbeddedPostgres
 from turnlock.storage import Database
 
 STORES = tuple(os.environ.get("TURNLOCK_TEST_STORES", "sqlite,postgresql").split(","))
 TEMPLATE = "turnlock_template"
+# Of hypothesis's own hundred; how long one takes is a matter of what else the machine does.
+settings.register_profile("turnlock", max_examples=examples(100), deadline=None)
+settings.load_profile("turnlock")
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 

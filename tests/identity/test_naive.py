@@ -11,9 +11,10 @@ import pytest
 from tests.identity import naive
 from tests.identity.asking import ACCOUNT, ANN, OTHER, READER, ROLE_ARN, SECRET, THEIRS, Ask
 from tests.proofs import FULL, SEED
+from tests.sampling import FEW
 
-CASES = 100_000 if FULL else 5_000
 BATCH = 2_500
+CASES = 100_000 if FULL else BATCH if FEW else 2 * BATCH
 CALLS = 5
 """Calls that are made under the same policies, each with another action, resource and keys."""
 

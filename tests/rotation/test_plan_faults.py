@@ -9,6 +9,7 @@ from enum import Enum, auto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import examples
 from turnlock.rotation.model import (
     Abandon,
     Decision,
@@ -76,7 +77,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(PLANS, OUTCOMES, FACTS, st.floats(0, 1, exclude_max=True))
 def test_each_outcome_in_each_state_has_a_defined_answer(
     plan: Plan, outcome: Outcome, facts: Facts, jitter: float
@@ -237,7 +238,7 @@ def take_turn(world: World, outcome: Outcome, fault: Fault) -> Outcome:
     return Woken()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.booleans(), st.booleans(), st.lists(st.sampled_from(Fault), max_size=60))
 def test_whatever_breaks_some_labelled_version_logs_in_and_the_rotation_succeeds_in_the_end(
     hosted: bool, keeps_pending: bool, faults: list[Fault]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import examples
 from turnlock.errors import InvalidParameterException
 from turnlock.rotation.schedule import (
     Cron,
@@ -345,7 +346,7 @@ DAYS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 23), st.integers(0, 23), DAYS, st.integers(0, 28 * 365), st.integers(0, 400))
 def test_cron_agrees_with_a_walk_through_the_calendar(
     hour: int, step: int, days: Phrase, offset: int, idle: int
@@ -369,7 +370,7 @@ def test_cron_agrees_with_a_walk_through_the_calendar(
     assert next_window(schedule, last=last, now=now) == Window(opens_at=expected, closes_at=expected + length)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(4, 23), st.integers(1, 4), st.integers(0, 300_000))
 def test_hour_rates_agree_with_stepping_from_window_to_window(hours: int, duration: int, idle: int) -> None:
     last = at("2023-12-28T13:37")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import examples
 from turnlock.errors import (
     ApiError,
     InternalServiceError,
@@ -178,7 +179,7 @@ def naive_read(text: str) -> dict[str, Any] | None:
     return read
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "é"]), TREES), max_size=3).map(tuple), st.booleans())
 def test_repeated_keys_are_found_at_every_depth(tree: tuple[tuple[str, Any], ...], escape: bool) -> None:
     text = write(tree, escape)
@@ -190,7 +191,7 @@ def test_repeated_keys_are_found_at_every_depth(tree: tuple[tuple[str, Any], ...
         assert read_object(text.encode()) == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=40) | st.text('{}[]":\\,a1 ', max_size=40).map(str.encode))
 def test_hostile_bodies_raise_nothing_but_serialization_errors(body: bytes) -> None:
     try:
@@ -200,7 +201,7 @@ def test_hostile_bodies_raise_nothing_but_serialization_errors(body: bytes) -> N
     assert read == json.loads(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text('[{"\\:a', max_size=30), st.integers(0, 60))
 def test_nothing_deeper_than_the_limit_is_ever_built(opening: str, depth: int) -> None:
     """What the standard library reads and finds too deep is refused for that reason."""

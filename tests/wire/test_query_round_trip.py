@@ -16,6 +16,7 @@ from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import examples
 from tests.wire.model_values import values
 from turnlock.errors import ApiError
 from turnlock.wire import Contract, HttpRequest, HttpResponse, QueryProtocol, xml_answers
@@ -29,7 +30,7 @@ OPERATIONS = {
 }
 PROTOCOLS = {service: QueryProtocol(Contract.load(service)) for service in SERVICES}
 NOTHING = StructureShape("Nothing", {"type": "structure", "members": {}})
-MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=examples(50), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def as_sent(parameters: dict[str, Any], model: OperationModel) -> HttpRequest:
@@ -97,7 +98,11 @@ def as_xml_holds(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service",
+    # IAM has 160 operations, and to say how each one's input is drawn takes seconds.
+    [pytest.param(one, marks=[pytest.mark.slow] if one == "iam" else []) for one in SERVICES],
+)
 @MANY
 @given(st.data())
 def test_what_botocore_sends_is_read_as_it_was_meant(service: str, data: st.DataObject) -> None:

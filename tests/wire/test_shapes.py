@@ -12,6 +12,7 @@ from botocore.model import ServiceModel, Shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import examples
 from turnlock.errors import AnswerMismatch, SerializationException
 from turnlock.wire.constraints import refuse
 from turnlock.wire.shapes import ShapeCompiler, camel_case
@@ -280,7 +281,7 @@ def naive_elements(shape_name: str, elements: dict[Any, Any], place: str) -> lis
     return [place] if any(each) else []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(NODES)
 def test_a_naive_walk_of_the_model_finds_the_same_violations(document: dict[str, Any]) -> None:
     found = [
@@ -291,7 +292,7 @@ def test_a_naive_walk_of_the_model_finds_the_same_violations(document: dict[str,
     assert sorted(found) == sorted(naive_violations(MODEL.shape_for("Node"), document, ""))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(NODES)
 def test_parsing_and_serialising_are_each_others_inverse(document: dict[str, Any]) -> None:
     assert NODE.serialise(NODE.parse(document, "", []), "") == document

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.sampling import examples
 from turnlock.errors import (
     ApiError,
     IncompleteSignatureException,
@@ -46,7 +47,7 @@ HEADER_VALUES = st.text(
 BODIES = st.one_of(st.binary(max_size=64), st.text(max_size=20).map(str.encode))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     target=st.builds(lambda path, query: f"{path}?{query}" if query else path, PATHS, QUERIES),
@@ -65,7 +66,7 @@ def test_whatever_botocore_signs_verifies_and_not_under_another_secret(
         signer.check(request, secret=signer.secret + "x")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(expires=st.integers(1, 900), token=st.none() | st.text("abc/+=", min_size=1, max_size=40))
 def test_whatever_botocore_presigns_verifies_where_it_is_allowed(
     signer: Signer, expires: int, token: str | None
@@ -152,7 +153,7 @@ def test_every_flipped_bit_of_a_presigned_query_is_refused(signer: Signer) -> No
             )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.text(max_size=80)
     | st.text("Credential=SignedHeaders,;/ aws4_request0123456789", max_size=200).map(
@@ -164,7 +165,7 @@ def test_hostile_authorization_headers_raise_nothing_but_api_errors(signer: Sign
         signer.check(signer.with_header(signer.sign(), "authorization", text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.sampled_from(["x-amz-date", "host", "x-amz-content-sha256", "x-amz-target", "date"]),
     st.text(max_size=20),
@@ -179,7 +180,7 @@ def test_hostile_headers_paths_and_queries_raise_nothing_but_api_errors(
         signer.check(signer.with_header(hostile, "x-extra", value))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=40), st.sampled_from(["Algorithm", "Credential", "Date", "Expires", "SignedHeaders"]))
 def test_hostile_presigned_parameters_raise_nothing_but_api_errors(
     signer: Signer, value: str, name: str

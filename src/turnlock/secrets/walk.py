@@ -105,7 +105,8 @@ def keep_to_indexes(unit: Unit) -> None:
     """Have this transaction's queries find rows by their indexes alone; SQLite does nothing else.
 
     PostgreSQL takes looking for a piece of text for the cheapest there is (`procost` 1), and would rather do it in every row
-    there is than look a thousand names up.
+    there is than look a thousand names up. Their plans are made for the values at hand: one for any values cannot know how few
+    a beginning of a term finds.
     """
     if unit.dialect == "postgresql":
         _INDEXES_ALONE.rows(unit, {})
