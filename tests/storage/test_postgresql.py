@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from sqlalchemy import bindparam, select, text
 from structlog.testing import capture_logs
@@ -279,3 +280,18 @@ def test_a_unit_that_only_reads_derives_a_thing_once_and_the_next_unit_anew(stor
         return [unit.derived("key", make) for _ in range(2)]
 
     assert [store.read(work), store.read(work), store.write(work)] == [[1, 1], [2, 2], [3, 4]]
+
+
+def test_what_was_read_stands_also_where_the_connection_is_gone_by_the_end(store_place: StorePlace) -> None:
+    store = make_notes(store_place.open())
+    store.write(put("one", 1))
+
+    def work(unit: Unit) -> list[tuple[str, int]]:
+        found = NOTE.rows(unit, {"name": "one"})
+        pid = unit.connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with psycopg.connect(str(store_place.url), autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        return found
+
+    assert store.read(work) == [("one", 1)]
+    assert store.read(lambda unit: NOTE.rows(unit, {"name": "one"})) == [("one", 1)]

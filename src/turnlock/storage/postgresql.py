@@ -98,10 +98,15 @@ class PostgresqlDatabase:
 
     def _read_one(self, work: Callable[[Unit], T]) -> Outcome[T]:
         try:
-            # Committed: a rollback would make the driver forget every statement that it has prepared.
-            with self._snapshots.connect() as connection, connection.begin():
+            with self._snapshots.connect() as connection:
+                transaction = connection.begin()
                 unit = self._unit(connection, writes=False)
-                return Outcome(work(unit), None, unit.entries)
+                value = work(unit)
+                # A rollback would make the driver forget every statement that it has prepared. What was read stands, also
+                # where the connection is gone by now.
+                with suppress(DBAPIError):
+                    transaction.commit()
+                return Outcome(value, None, unit.entries)
         except Exception as error:  # noqa: BLE001 (it is the caller's)
             return Outcome(None, error, [])
 
