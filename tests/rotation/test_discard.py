@@ -17,41 +17,45 @@ DAY = timedelta(days=1)
 
 
 def dual(client: Client, **members: Any) -> str:
+    """Make a secret of two passwords."""
     members = {"rotationStrategy": "dual-passwords", **members}
     return create(client, SecretString=json.dumps({**json.loads(value()), **members}))
 
 
-def test_the_old_password_is_discarded_when_its_grace_period_is_over_and_not_before(
-    client: Client, node: Node, world: World, clock: SettableClock
-) -> None:
+@pytest.fixture
+def rotated(client: Client, node: Node) -> str:
+    """A secret of two passwords that was just rotated: its grace period of a day has begun."""
     arn = dual(client)
     rotate(client, arn)
     settle(node)
-    assert stages(client, arn)["AWSCURRENT"] == token(2)
+    return arn
+
+
+def test_the_old_password_is_discarded_when_its_grace_period_is_over_and_not_before(
+    client: Client, node: Node, world: World, clock: SettableClock, rotated: str
+) -> None:
+    assert stages(client, rotated)["AWSCURRENT"] == token(2)
     clock.advance(DAY - timedelta(minutes=1))
     settle(node)
     assert world.discarded == []
     clock.advance(timedelta(minutes=1))
     settle(node)
-    assert world.discarded == [arn]
-    assert events(client.database, arn)[-1] == "PreviousCredentialDiscarded"
+    assert world.discarded == [rotated]
+    assert events(client.database, rotated)[-1] == "PreviousCredentialDiscarded"
     clock.advance(10 * DAY)
     settle(node)
-    assert world.discarded == [arn]
+    assert world.discarded == [rotated]
 
 
 def test_a_rotation_that_is_asked_for_in_the_grace_period_takes_its_place(
-    client: Client, node: Node, world: World, clock: SettableClock
+    client: Client, node: Node, world: World, clock: SettableClock, rotated: str
 ) -> None:
-    arn = dual(client)
-    rotate(client, arn)
+    rotate(client, rotated, number=3)
     settle(node)
-    rotate(client, arn, number=3)
-    settle(node)
-    assert stages(client, arn) == {"AWSCURRENT": token(3), "AWSPREVIOUS": token(2)}
+    assert stages(client, rotated) == {"AWSCURRENT": token(3), "AWSPREVIOUS": token(2)}
     clock.advance(DAY)
     settle(node)
-    assert world.discarded == [arn]
+    assert world.discarded == [rotated]
 
 
 def test_a_rotation_that_is_due_in_the_grace_period_begins(
@@ -81,14 +85,11 @@ def test_a_discard_that_fails_is_tried_again(
 
 
 def test_labels_that_were_moved_by_hand_are_not_guessed_about(
-    client: Client, node: Node, world: World, clock: SettableClock
+    client: Client, node: Node, world: World, clock: SettableClock, rotated: str
 ) -> None:
-    arn = dual(client)
-    rotate(client, arn)
-    settle(node)
     client(
         "UpdateSecretVersionStage",
-        SecretId=arn,
+        SecretId=rotated,
         VersionStage="AWSCURRENT",
         MoveToVersionId=token(1),
         RemoveFromVersionId=token(2),
@@ -96,7 +97,7 @@ def test_labels_that_were_moved_by_hand_are_not_guessed_about(
     clock.advance(2 * DAY)
     settle(node)
     assert world.discarded == []
-    assert events(client.database, arn)[-1] == "PreviousCredentialDiscardFailed"
+    assert events(client.database, rotated)[-1] == "PreviousCredentialDiscardFailed"
 
 
 def test_the_request_that_began_a_rotation_is_known_again_in_the_grace_period(
@@ -111,12 +112,9 @@ def test_the_request_that_began_a_rotation_is_known_again_in_the_grace_period(
 
 
 def test_a_cancelled_secret_keeps_its_old_password(
-    client: Client, node: Node, world: World, clock: SettableClock
+    client: Client, node: Node, world: World, clock: SettableClock, rotated: str
 ) -> None:
-    arn = dual(client)
-    rotate(client, arn)
-    settle(node)
-    assert "VersionId" not in client("CancelRotateSecret", SecretId=arn)
+    assert "VersionId" not in client("CancelRotateSecret", SecretId=rotated)
     clock.advance(2 * DAY)
     settle(node)
     assert world.discarded == []

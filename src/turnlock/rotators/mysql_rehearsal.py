@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import pymysql
+from pymysql.constants import ER
+
 from turnlock.rotators.engine import Account
 from turnlock.rotators.mysql_family import Connection, MySQLFamily, account_name, reporting, run
 from turnlock.rotators.mysql_twins import twin_account
@@ -118,12 +121,19 @@ def _master(connection: Connection, change: Change, grants: list[str]) -> Iterat
         yield Finding("privileges", Outcome.PROBLEM, "the master user cannot hand rights on (GRANT OPTION)")
     else:
         yield Finding("privileges", Outcome.OK, "the master user may make and change the account")
-    hosts = [
-        str(row[0]) for row in run(connection, "SELECT host FROM mysql.user WHERE user = %s", change.username)
-    ]
-    if change.twin is None:
+    if change.twin is not None:
+        yield from _twin(connection, change, twin_account(change.twin))
+
+
+def _twin(connection: Connection, change: Change, name: Account) -> Iterator[Finding]:
+    try:
+        rows = run(connection, "SELECT host FROM mysql.user WHERE user = %s", change.username)
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != ER.TABLEACCESS_DENIED_ERROR:
+            raise
+        yield Finding("twin", Outcome.PROBLEM, "the master user may not read the table mysql.user (SELECT)")
         return
-    name = twin_account(change.twin)
+    hosts = [str(row[0]) for row in rows]
     there = name.host in hosts
     state = "is there" if there else "is not there yet and would be made"
     yield Finding("twin", Outcome.OK, f"{'@'.join(account_name(name))} {state}")
