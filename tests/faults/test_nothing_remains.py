@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,18 @@ STARTS = 40 if proofs.FULL else 4
 
 START_SECONDS = 1.5
 """About as long as a start takes."""
+
+TESTS = """
+import signal, sys, time
+from pathlib import Path
+from tests.processes import ServerProcess
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+server = ServerProcess(Path(sys.argv[1]), options=("--workers", "2"))
+server.start()
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+"""Tests that are about to be killed."""
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +82,23 @@ def test_a_function_ends_with_its_killed_worker_which_is_replaced(
         wait_until(lambda: not (function.alive or worker.alive), 10, "the end of the worker and its function")
         wait_until(server.answers, 20, "another worker")
         with_a_warm_function(server, rotated_database)
+
+
+def test_a_server_ends_with_the_tests_that_started_it_however_those_end(tmp_path: Path) -> None:
+    """Also where a shell started them in the background, with SIGQUIT ignored."""
+    with subprocess.Popen(
+        [sys.executable, "-c", TESTS, str(tmp_path / "turnlock")],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as tests:
+        assert tests.stdout is not None
+        session = int(tests.stdout.readline())
+        members = family(session)
+        assert len(members) >= 3, "the main process and two workers"
+        tests.kill()
+    wait_until(lambda: not family(session), 10, "the end of the server and its workers")
+    assert not [one for one in members if one.alive]
 
 
 @pytest.mark.parametrize("share", range(STARTS))
