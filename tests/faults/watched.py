@@ -19,7 +19,7 @@ from pathlib import Path
 from turnlock import app, logs, server
 from turnlock.config import Config, parse_listen, parse_regions
 from turnlock.rotation import model
-from turnlock.rotation.model import Step
+from turnlock.rotation.states import Step
 from turnlock.rotation.store import PlanRow
 
 

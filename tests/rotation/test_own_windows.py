@@ -24,7 +24,7 @@ from turnlock import app
 from turnlock.app import Application
 from turnlock.config import Config, parse_regions
 from turnlock.confinement import landlock
-from turnlock.rotation.model import Step
+from turnlock.rotation.states import Step
 from turnlock.rotation.store import PlanRow
 
 pytestmark = [

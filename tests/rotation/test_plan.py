@@ -13,6 +13,13 @@ from turnlock.rotation.model import (
     LONGEST_DELAY,
     MOST_ATTEMPTS,
     URGENT_DELAY,
+    begin,
+    cancel,
+    decide,
+    read_probe,
+    reopen,
+)
+from turnlock.rotation.states import (
     Abandon,
     Decision,
     EventName,
@@ -33,11 +40,6 @@ from turnlock.rotation.model import (
     Succeed,
     Wait,
     Woken,
-    begin,
-    cancel,
-    decide,
-    read_probe,
-    reopen,
 )
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sampling import examples
-from turnlock.rotation.model import (
+from turnlock.rotation.model import begin, decide, reopen
+from turnlock.rotation.states import (
     Abandon,
     Decision,
     EventName,
@@ -30,9 +31,6 @@ from turnlock.rotation.model import (
     Succeed,
     Wait,
     Woken,
-    begin,
-    decide,
-    reopen,
 )
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)

@@ -13,7 +13,8 @@ from tests.rotation.hosted import FUNCTION, create, plan_rows, rotate
 from tests.support import NOON, SettableClock
 from turnlock import secrets
 from turnlock.errors import StoreError
-from turnlock.rotation.model import Plan, PlanState, Purpose, Step, begin
+from turnlock.rotation.model import begin
+from turnlock.rotation.states import Plan, PlanState, Purpose, Step
 from turnlock.rotation.store import (
     KEPT,
     PlanRow,

@@ -16,7 +16,7 @@ from turnlock import rotation, secrets
 from turnlock.core.arn import Region
 from turnlock.functions import Functions, Invocation, InvocationResult
 from turnlock.rotation.due import begin_soon
-from turnlock.rotation.model import Step
+from turnlock.rotation.states import Step
 
 PATIENCE = 20.0
 RULES = {"AutomaticallyAfterDays": 7}

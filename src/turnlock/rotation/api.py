@@ -12,9 +12,9 @@ from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.rotation.invocable import check_function
 from turnlock.rotation.managed import function_of
 from turnlock.rotation.masters import allow_master
-from turnlock.rotation.model import PlanState, Purpose
 from turnlock.rotation.plans import begin_plan, end_plan, give_way, schedule_of, scheduled
 from turnlock.rotation.schedule import RotationRules, immediate_window, parse
+from turnlock.rotation.states import PlanState, Purpose
 from turnlock.rotation.store import find_unfinished, last_plan
 from turnlock.secrets import (
     AWSCURRENT,

@@ -19,21 +19,10 @@ from turnlock.rotation.invocable import REFUSAL, refuses
 from turnlock.rotation.keeper import Hold
 from turnlock.rotation.managed import databases_of
 from turnlock.rotation.masters import allowed_master
-from turnlock.rotation.model import (
-    Decision,
-    Outcome,
-    Run,
-    Step,
-    StepFailed,
-    StepSucceeded,
-    Stop,
-    Woken,
-    cancel,
-    decide,
-    read_probe,
-)
+from turnlock.rotation.model import cancel, decide, read_probe
 from turnlock.rotation.plans import apply_decision, facts_of
 from turnlock.rotation.redaction import known_values
+from turnlock.rotation.states import Decision, Outcome, Run, Step, StepFailed, StepSucceeded, Stop, Woken
 from turnlock.rotation.store import PlanRow, find_row, save_plan
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import require_current

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from turnlock import secrets
 from turnlock.errors import StoreError
-from turnlock.rotation.model import Plan, PlanState, Purpose, reopen
+from turnlock.rotation.model import reopen
 from turnlock.rotation.plans import (
     begin_plan,
     counted_from,
@@ -24,6 +24,7 @@ from turnlock.rotation.plans import (
     scheduled,
     stored_window,
 )
+from turnlock.rotation.states import Plan, PlanState, Purpose
 from turnlock.rotation.store import find_unfinished
 from turnlock.secrets import AWSCURRENT, AWSPENDING, Secret, SecretReference
 from turnlock.storage import Unit

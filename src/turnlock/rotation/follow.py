@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from turnlock.errors import InvalidRequestException
-from turnlock.rotation.model import Woken, decide
+from turnlock.rotation.model import decide
 from turnlock.rotation.plans import apply_decision, end_plan, facts_of, last_change, scheduled
+from turnlock.rotation.states import Woken
 from turnlock.rotation.store import PlanRow, find_unfinished
 from turnlock.rotation.token import is_current
 from turnlock.secrets import (

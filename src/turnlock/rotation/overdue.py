@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from turnlock import secrets
 from turnlock.errors import StoreError
 from turnlock.rotation.due import reopen_if_due
-from turnlock.rotation.model import PlanState, cancel, lose_window
+from turnlock.rotation.model import cancel, lose_window
 from turnlock.rotation.plans import apply_decision, next_turn
+from turnlock.rotation.states import PlanState
 from turnlock.rotation.store import PlanRow, overdue, save_plan
 from turnlock.storage import Unit
 from turnlock.storage.leases import claim, release

@@ -11,7 +11,19 @@ from typing import Final
 
 from turnlock import functions, secrets, trail
 from turnlock.rotation.managed import function_of
-from turnlock.rotation.model import (
+from turnlock.rotation.model import begin, cancel, discard, not_attempted
+from turnlock.rotation.schedule import (
+    RotationRules,
+    Schedule,
+    Window,
+    days_between,
+    next_rotation_date,
+    next_window,
+    parse,
+    start_at,
+    windows_over,
+)
+from turnlock.rotation.states import (
     Decision,
     EventName,
     Events,
@@ -25,21 +37,6 @@ from turnlock.rotation.model import (
     Stop,
     Succeed,
     Wait,
-    begin,
-    cancel,
-    discard,
-    not_attempted,
-)
-from turnlock.rotation.schedule import (
-    RotationRules,
-    Schedule,
-    Window,
-    days_between,
-    next_rotation_date,
-    next_window,
-    parse,
-    start_at,
-    windows_over,
 )
 from turnlock.rotation.store import PlanRow, find_unfinished, insert_plan, save_plan
 from turnlock.rotation.values import current_value, grace_period, text_member

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.rotation.model import Plan, PlanState, Purpose
+from turnlock.rotation.states import Plan, PlanState, Purpose
 from turnlock.secrets import Secret, SecretReference
 from turnlock.storage import Moment, Unit, metadata
 from turnlock.storage.leases import leases

@@ -1,0 +1,231 @@
+"""What a rotation plan is made of: steps, purposes, states, events, outcomes, facts, and the decisions that can follow.
+
+Values only: what follows from what, `model` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any, ClassVar
+
+
+class Step(Enum):
+    """What a rotation function is asked to do, as the event spells it."""
+
+    CREATE = "createSecret"
+    """Put a new value under the token, unless it has one."""
+    SET = "setSecret"
+    """Make the database accept the token's value."""
+    TEST = "testSecret"
+    """Log in with the token's value."""
+    FINISH = "finishSecret"
+    """Move AWSCURRENT to the token."""
+    DISCARD = "discardPrevious"
+    """End what AWSPREVIOUS may still do, where a rotation has left it valid; hosted functions only."""
+    PROBE = "probe"
+    """Say which versions the database accepts, changing nothing; hosted functions only."""
+
+
+class Login(Enum):
+    """What the database made of one version's credential."""
+
+    ACCEPTED = "accepted"
+    """It logged in."""
+    REFUSED = "refused"
+    """The database judged the credential and said no."""
+    UNREACHABLE = "unreachable"
+    """Nobody judged it: no answer, no TLS, starting up, no free connection."""
+    ABSENT = "absent"
+    """There is no such version, or it has no value."""
+
+
+class Purpose(Enum):
+    """What a plan is for."""
+
+    ROTATE = "rotate"
+    """Replace the credential."""
+    DISCARD = "discard"
+    """End the grace period of AWSPREVIOUS, which a finished rotation has left valid: discardPrevious alone."""
+    TEST = "test"
+    """RotateImmediately=false: testSecret alone, on a copy of the current value under AWSPENDING."""
+
+
+class PlanState(Enum):
+    """How far a plan has come."""
+
+    RUNNING = "running"
+    """It is carried out, or waits for its next attempt in this window."""
+    SUCCEEDED = "succeeded"
+    """The token holds AWSCURRENT (a test: testSecret passed)."""
+    FAILED = "failed"
+    """No success in this window; a rotation is tried again in the next one, a test is over."""
+    CANCELLED = "cancelled"
+    """CancelRotateSecret ended it."""
+    ABANDONED = "abandoned"
+    """A version made by hand, or a label moved by hand, took AWSPENDING from the token."""
+
+
+class EventName(Enum):
+    """The service events of a rotation (CloudTrail, AwsServiceEvent)."""
+
+    ROTATION_STARTED = "RotationStarted"
+    """Once for each plan, however many windows it takes."""
+    ROTATION_SUCCEEDED = "RotationSucceeded"
+    """Once; it may follow a failed window."""
+    ROTATION_FAILED = "RotationFailed"
+    """Once for each window without success, also one in which nothing ran; never for a single attempt."""
+    ROTATION_ABANDONED = "RotationAbandoned"
+    """Once, when AWSPENDING was taken away."""
+    DISCARD_SUCCEEDED = "PreviousCredentialDiscarded"
+    """Turnlock's own: AWSPREVIOUS is not valid any more."""
+    DISCARD_FAILED = "PreviousCredentialDiscardFailed"
+    """Turnlock's own: it could not be ended in a year, or AWSCURRENT was moved by hand; the next rotation ends it."""
+    TEST_STARTED = "TestRotationStarted"
+    """Once for each configuration check."""
+    TEST_SUCCEEDED = "TestRotationSucceeded"
+    """testSecret passed."""
+    TEST_FAILED = "TestRotationFailed"
+    """testSecret failed, its window ended, or AWSPENDING was taken away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEvent:
+    """One event to record in the transaction that writes the plan."""
+
+    name: EventName
+    error_message: str | None = None
+    """Redacted; only for failures."""
+
+
+Events = tuple[ServiceEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSucceeded:
+    """The function ended `step` without an error."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed:
+    """The function failed in `step`, or could not be run."""
+
+    step: Step
+    message: str
+    """Already redacted: it is stored, shown and put into events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The function answered `probe`: what the database accepts."""
+
+    pending: Login
+    """The token's version."""
+    current: Login
+    previous: Login
+    step: ClassVar[Step] = Step.PROBE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """A holder of the plan's lease looks at the row and runs nothing: a step in flight was interrupted."""
+
+
+Outcome = StepSucceeded | StepFailed | ProbeResult | Woken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is true of the secret, read in the transaction that will write the decision."""
+
+    pending_labelled: bool
+    """The token's version carries AWSPENDING."""
+    pending_has_value: bool
+    """The token's version has a value."""
+    token_is_current: bool
+    """The token's version carries AWSCURRENT; AWSPENDING beside it does not matter."""
+    rotation_enabled: bool
+    can_probe: bool
+    """The function is a hosted one, which answers `probe`."""
+    keeps_current: bool = False
+    """setSecret leaves AWSCURRENT's credential valid: alternating users."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One rotation (or configuration check) of one secret; its token is the id of the new version."""
+
+    token: str
+    purpose: Purpose
+    state: PlanState = PlanState.RUNNING
+    step: Step
+    """The step in flight or about to run; `probe` also stands for "find out where we are"."""
+    in_flight: bool = False
+    """The row was written for a step whose outcome is not known."""
+    exposed: bool = False
+    """The database may refuse AWSCURRENT."""
+    attempts: int = 0
+    """Failed attempts in this window; an interruption is none."""
+    tried: bool = False
+    """A step was begun in this window."""
+    next_attempt_at: datetime
+    window_closes_at: datetime
+    started_at: datetime
+    last_error: str | None = None
+    """Redacted text of the last failed attempt."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing will ever run for it again."""
+        over = self.state is PlanState.FAILED and self.purpose is not Purpose.ROTATE
+        return over or self.state not in (PlanState.RUNNING, PlanState.FAILED)
+
+    @property
+    def drops_pending(self) -> bool:
+        """The token's version is to be removed: it was the copy that a finished configuration check used."""
+        return self.finished and self.purpose is Purpose.TEST
+
+    def evolve(self, **changes: Any) -> Plan:
+        """Return a copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows; the plan and the events are written together before anything is done."""
+
+    plan: Plan
+    events: Events = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Decision):
+    """Invoke the function with `step`, then decide again with its outcome."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait(Decision):
+    """Decide again, Woken, not before `until`."""
+
+    until: datetime
+
+
+class Succeed(Decision):
+    """The plan succeeded: set LastRotatedDate and the next window."""
+
+
+class Fail(Decision):
+    """The window is lost: choose the next one, and decide again, Woken, for a repair that cannot wait for it."""
+
+
+class Abandon(Decision):
+    """The plan is over because somebody took AWSPENDING away."""
+
+
+class Stop(Decision):
+    """Nothing to do for this caller: finished, cancelled, failed until `reopen`, or an outcome that came too late."""
