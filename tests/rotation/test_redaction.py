@@ -23,6 +23,7 @@ from tests.rotation.hosted import (
     rotate,
     settle,
 )
+from tests.sampling import examples
 from turnlock import secrets
 from turnlock.functions import Invocation
 from turnlock.rotation.redaction import known_values
@@ -79,7 +80,9 @@ def test_a_value_of_hostile_depth_rotates_like_any_other(client: Client, node: N
 LEAVES = st.text(min_size=4, max_size=12) | st.integers(1000, 10**9)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner)))
 def test_every_leaf_of_any_document_is_hidden(client: Client, document: Any) -> None:
     def leaves(value: Any) -> set[str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.calling import ACCOUNT, REGION, Client, token
 from tests.rotation.hosted import FUNCTION, create, plan_rows, rotate
+from tests.sampling import examples
 from tests.support import NOON, SettableClock
 from turnlock import secrets
 from turnlock.errors import StoreError
@@ -90,7 +91,9 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(PLANS)
 def test_a_plan_comes_back_as_it_was_written(client: Client, changed: Plan) -> None:
     secret = client.database.read(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
 from tests.rotation.hosted import create, rotate
+from tests.sampling import examples
 from turnlock import secrets
 from turnlock.core.call import Fence
 from turnlock.rotation.store import PlanRow, find_unfinished
@@ -87,7 +88,9 @@ def test_no_token_is_valid_once_the_rotation_is_over(client: Client, arn: str) -
     assert refusal(lambda: put(client, arn, presented)) == REFUSED
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(st.text(max_size=60) | st.from_regex(r"[0-9]{1,30}-[0-9a-f]{32}", fullmatch=True))
 def test_no_other_text_is_ever_a_token(client: Client, arn: str, text: str) -> None:
     row = _row(client, arn)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from tests.calling import ACCOUNT, REGION, Client, token
+from tests.sampling import examples
 from tests.support import StorePlace
 from turnlock.errors import ApiError, InternalServiceError
 from turnlock.secrets import PURGE, purge
@@ -122,7 +123,9 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(operation=st.sampled_from(sorted(MEMBERS)), value=JSON, data=st.data())
 def test_any_json_in_any_place_is_no_fault_of_ours(
     client: Client, operation: str, value: object, data: st.DataObject

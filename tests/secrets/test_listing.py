@@ -13,6 +13,7 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from tests.calling import Client, refusal, token
+from tests.sampling import examples
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import InternalServiceError
@@ -137,7 +138,9 @@ ROWS = st.dictionaries(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(rows=ROWS, size=st.integers(1, 4), sort=st.sampled_from(SORTS), ascending=st.booleans())
 def test_every_secret_is_listed_once_in_any_order_by_pages_of_any_size(
     client: Client, rows: dict[str, tuple[int | None, int]], size: int, sort: str, ascending: bool
@@ -214,7 +217,9 @@ def test_a_token_is_good_for_its_own_question_only(client: Client) -> None:
             asker("ListSecrets", NextToken=good, **changed)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(data=st.data())
 def test_a_token_that_was_made_up_or_changed_is_refused(client: Client, data: st.DataObject) -> None:
     if not client("ListSecrets")["SecretList"]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from tests.calling import Client
+from tests.sampling import examples
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets import Secret, search, walk
@@ -121,7 +122,7 @@ def test_any_filters_in_any_order_list_what_the_predicate_says(
     monkeypatch.setattr(walk, "SCAN", scan)
     made = fill(client)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         filters=filters,
         sort=st.sampled_from(SORTS),

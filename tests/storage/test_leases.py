@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import select
 
+from tests.sampling import examples
 from tests.storage.notes import make_notes, names, put
 from tests.support import StorePlace
 from turnlock.core.arn import AccountId, Region
@@ -85,7 +86,9 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(operations=OPERATIONS)
 def test_leases_do_as_the_naive_model_does(
     database: Database, operations: list[tuple[str, bool, int, str]]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests import proofs
 from tests.calling import refusal
 from tests.identity.iam.calling import ACCOUNT, READ, SERVICES, TRUST, Caller
+from tests.sampling import examples
 from tests.support import StorePlace
 from tests.wire.model_values import values
 from turnlock import identity
@@ -23,7 +24,7 @@ from turnlock.errors import ApiError, InternalServiceError, NoSuchEntityExceptio
 from turnlock.gate import Passage, pass_through
 from turnlock.storage import Unit
 
-EXAMPLES = 10_000 if proofs.FULL else 400
+EXAMPLES = 10_000 if proofs.FULL else examples(400)
 NAMES = st.sampled_from(["ann", "Ann", "bob", "x"])
 POOL: dict[str, st.SearchStrategy[Any]] = {
     "UserName": NAMES,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Row, Table, select, update
 
 from tests.identity.iam.calling import ACCOUNT, OTHER, READ, Caller
+from tests.sampling import examples
 from tests.support import NOON
 from turnlock.errors import EntityAlreadyExistsException, SealBroken
 from turnlock.identity.iam.devices_store import DEVICES
@@ -53,7 +54,9 @@ def flipped(value: bytes, bit: int) -> bytes:
     return bytes(byte ^ (1 << bit % 8 if at == bit // 8 else 0) for at, byte in enumerate(value))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_flipped_bit_in_any_row_is_noticed(filled: Caller, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(KEPT)))
