@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Dialect, MetaData, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 metadata = MetaData(
     naming_convention={
@@ -91,6 +92,10 @@ class among(FunctionElement[bool]):  # noqa: N801 (as above)
 
     type = Boolean()
     inherit_cache = True
+
+    def self_group(self, against: OperatorType | None = None) -> among:  # noqa: ARG002 (SQLAlchemy names it)
+        """Return this as it is: SQLAlchemy would ask SQLite whether it equals 1, and no index answers that."""
+        return self
 
 
 @compiles(among, "sqlite")
