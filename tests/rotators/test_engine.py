@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from turnlock.rotators import Credential
@@ -98,6 +98,7 @@ words = st.text(alphabet="abc.-_1", min_size=1, max_size=6)
 
 
 @given(st.lists(words, max_size=8), words, words, words)
+@example(around=["_."], username=".", password="1", host="_")
 def test_no_value_is_left_in_a_message(around: list[str], username: str, password: str, host: str) -> None:
     values = {"username": username, "host": host, "password": password}
     text = " ".join([*around, f'FATAL: login of "{username}" at {host}, with {password}', *around])

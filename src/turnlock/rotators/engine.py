@@ -230,6 +230,7 @@ def redacted(text: str, values: Mapping[str, str]) -> str:
     for form in (password, " ".join(password.split())):
         line = line.replace(form, "<password>") if form else line
     names = [name for name, value in values.items() if value and name != "password"]
-    for name in sorted(names, key=lambda name: -len(values[name])):
+    # Once for each name over again: a value that is taken away may leave another one standing by itself.
+    for name in sorted(names, key=lambda name: -len(values[name])) * len(names):
         line = re.sub(rf"(?<![\w<]){re.escape(values[name])}(?![\w>])", f"<{name}>", line)
     return line

@@ -48,7 +48,7 @@ POOL: dict[str, st.SearchStrategy[Any]] = {
         ["arn:aws:iam::aws:policy/ReadOnlyAccess", f"arn:aws:iam::{ACCOUNT}:policy/x"]
     ),
     "RoleArn": st.sampled_from(
-        [f"arn:aws:iam::{ACCOUNT}:role/ann", "arn:aws:iam::x:role/", "arn:aws:iam::::::"]
+        [f"arn:aws:iam::{ACCOUNT}:role/ann", "arn:aws:iam::x:role/", "arn:aws:iam:::::::::"]
     ),
     "SerialNumber": st.sampled_from([f"arn:aws:iam::{ACCOUNT}:mfa/ann", "arn:aws:iam::x:mfa/", "123456789"]),
     "Url": st.sampled_from(["https://idp.example.com", "https://", "http://idp.example.com", "https://[::1"]),
