@@ -364,3 +364,17 @@ def test_macs_are_not_made_again_where_the_labels_were_taken_away_too(client: Cl
     run(client.database, *(delete(table) for table in PARTS), unsealed)
     assert client.database.write(secrets.adopt) == 0
     alarmed(lambda: client("GetSecretValue", SecretId="a", VersionId=token(10)))
+
+
+def test_whether_a_row_lacks_its_mac_is_asked_of_an_index(client: Client) -> None:
+    """Each start asks it, however many secrets there are."""
+    found = select(secrets_table.c.name).where(secrets_table.c.mac.is_(None)).limit(1)
+
+    def plan(unit: Unit) -> str:
+        explain = "EXPLAIN" if unit.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+        if unit.dialect == "postgresql":
+            unit.connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        asked = found.compile(unit.connection, compile_kwargs={"literal_binds": True})
+        return str(unit.connection.exec_driver_sql(f"{explain} {asked}").all())
+
+    assert "ix_secrets_unsealed" in client.database.read(plan)

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.secrets.model import Secret
-from turnlock.secrets.tables import OWNER, secret_terms, secrets
+from turnlock.secrets.tables import OWNER, owner_of, secret_terms, secrets
 from turnlock.secrets.terms import Term, as_text, from_text, terms_of
 from turnlock.storage import HotQuery, Unit
 
@@ -72,17 +72,17 @@ def forget(unit: Unit, secret: Secret) -> None:
 def found_otherwise(unit: Unit, secret: Secret) -> bool:
     """Tell whether `secret` differs from its row in what it is found by, tags aside: cheap, for every update."""
     row = (secret.description, secret.owning_service, secret.primary_region)
-    return [row] != _FOUND_BY.rows(unit, _owner(secret))
+    return [row] != _FOUND_BY.rows(unit, owner_of(secret))
 
 
 def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
-    rows = _TERMS.rows(unit, _owner(secret))
+    rows = _TERMS.rows(unit, owner_of(secret))
     return from_text(rows[0][0] or "") if rows else frozenset()
 
 
 def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
     """Insert terms. One that is there already was left by who did not keep terms, such as an older release's node."""
-    rows = [{**_owner(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
+    rows = [{**owner_of(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
     if rows:
         unit.connection.execute(_INSERT_TERMS[unit.dialect], rows)
 
@@ -100,7 +100,3 @@ def _remove(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
     ]
     if keys:
         unit.connection.execute(_DELETE_TERM, keys)
-
-
-def _owner(secret: Secret) -> dict[str, str]:
-    return {"account_id": secret.account_id, "region": secret.region, "name": secret.name}

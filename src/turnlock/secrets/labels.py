@@ -8,22 +8,18 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from turnlock.errors import SealBroken
 from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
-from turnlock.secrets.tables import staging_labels
-from turnlock.storage import HotQuery, Unit, among, many
+from turnlock.secrets.tables import named, naming, staging_labels
+from turnlock.storage import HotQuery, Unit
 
 _LABELS_OF_MANY = HotQuery(
     select(
         staging_labels.c.name, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac
-    ).where(
-        staging_labels.c.account_id == bindparam("account_id"),
-        staging_labels.c.region == bindparam("region"),
-        among(staging_labels.c.name, bindparam("names")),
-    )
+    ).where(*named(staging_labels))
 )
 
 
@@ -48,11 +44,7 @@ def labels_of(unit: Unit, found: Sequence[Secret]) -> dict[str, dict[str, str]]:
     if not found:
         return {}
     arns = {secret.name: secret.arn for secret in found}
-    asked = {
-        "account_id": found[0].account_id,
-        "region": found[0].region,
-        "names": many(unit.dialect, list(arns)),
-    }
+    asked = naming(unit, found[0].account_id, found[0].region, list(arns))
     labels: dict[str, dict[str, str]] = {}
     forged: set[str] = set()
     for name, label, version_id, mac in _LABELS_OF_MANY.fresh(unit, asked):

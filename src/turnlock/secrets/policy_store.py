@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, select
 from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
-from turnlock.secrets.tables import OWNER, resource_policies
+from turnlock.secrets.tables import OWNER, owned_by, owner_of, resource_policies
 from turnlock.storage import HotQuery, Unit
 
 _POLICY = HotQuery(
@@ -35,15 +35,11 @@ def find_policy(unit: Unit, secret: Secret) -> str | None:
 def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
     """Make the secret's policy be `policy`; None takes it away."""
     unit.memo.pop(("resource-policy", secret.arn), None)
-    unit.connection.execute(
-        delete(resource_policies).where(
-            *(resource_policies.c[column] == value for column, value in _owner(secret).items())
-        )
-    )
+    unit.connection.execute(delete(resource_policies).where(*owned_by(resource_policies, secret)))
     if policy is not None:
         unit.connection.execute(
             resource_policies.insert().values(
-                **_owner(secret), policy=policy, mac=policy_mac(unit, secret.arn, policy)
+                **owner_of(secret), policy=policy, mac=policy_mac(unit, secret.arn, policy)
             )
         )
     hold(unit, secret, policy=digest(policy))
@@ -51,17 +47,13 @@ def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
 
 def _read(unit: Unit, secret: Secret) -> str | None:
     found: str | None = None
-    for policy, mac in _POLICY.rows(unit, _owner(secret)):
+    for policy, mac in _POLICY.rows(unit, owner_of(secret)):
         if not hmac.compare_digest(policy_mac(unit, secret.arn, policy), bytes(mac)):
             broken(f"The resource policy of {secret.arn}", owner=secret.arn)
         found = policy
     if digest(found) != holds_of(unit, secret).policy:
         broken(f"The resource policy of {secret.arn}", "is not the one that it has", owner=secret.arn)
     return found
-
-
-def _owner(secret: Secret) -> dict[str, str]:
-    return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
 
 
 def policy_mac(unit: Unit, secret_arn: str, policy: str) -> bytes:

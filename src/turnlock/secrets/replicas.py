@@ -12,11 +12,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Table, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret, SecretReference
-from turnlock.secrets.tables import secret_replicas, secret_versions
+from turnlock.secrets.tables import owned_by, secret_replicas, secret_versions
 from turnlock.storage import Unit, micros
 
 
@@ -145,7 +145,7 @@ def replicas_of(unit: Unit, primary: Secret) -> list[Replica]:
     """Return a primary's replicas, by Region."""
     rows = unit.connection.execute(
         select(secret_replicas)
-        .where(*_owner(secret_replicas, primary))
+        .where(*owned_by(secret_replicas, primary))
         .order_by(secret_replicas.c.replica_region)
     )
     return [_replica(row) for row in rows]
@@ -189,22 +189,14 @@ def version_heads(unit: Unit, secret: Secret) -> list[VersionHead]:
     columns = secret_versions.c
     rows = unit.connection.execute(
         select(columns.version_id, columns.created_at, columns.kind)
-        .where(*_owner(secret_versions, secret))
+        .where(*owned_by(secret_versions, secret))
         .order_by(columns.created_at, columns.version_id)
     )
     return [VersionHead(version_id=row[0], created_at=row[1], kind=row[2]) for row in rows]
 
 
-def _owner(table: Table, secret: Secret) -> tuple[ColumnElement[bool], ...]:
-    return (
-        table.c.account_id == secret.account_id,
-        table.c.region == secret.region,
-        table.c.name == secret.name,
-    )
-
-
 def _row(primary: Secret, region: Region) -> tuple[ColumnElement[bool], ...]:
-    return (*_owner(secret_replicas, primary), secret_replicas.c.replica_region == region)
+    return (*owned_by(secret_replicas, primary), secret_replicas.c.replica_region == region)
 
 
 def _columns(replica: Replica) -> dict[str, object]:

@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, select, update
 
 from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret, secret_arn
-from turnlock.secrets.tables import OWNER, SEALED_COLUMNS, SECRET_COLUMNS, secrets
+from turnlock.secrets.tables import OWNER, SEALED_COLUMNS, SECRET_COLUMNS, owned_by, owner_of, secrets
 from turnlock.storage import HotQuery, Unit, micros
 
 _UNCOVERED: Final = frozenset({"last_accessed_at", "rotation_starts_at"})
@@ -76,7 +76,7 @@ def holds_of(unit: Unit, secret: Secret) -> Holds:
     """Return what a secret's row says that it has now; nothing where there is no row. Raises SealBroken."""
     key = ("holds", secret.account_id, secret.region, secret.name)
     if key not in unit.memo:
-        rows = _ROW.rows(unit, _owner(secret))
+        rows = _ROW.rows(unit, owner_of(secret))
         unit.memo[key] = read_holds(unit, rows[0]) if rows else Holds()
     found: Holds = unit.memo[key]
     return found
@@ -87,13 +87,13 @@ def hold(unit: Unit, secret: Secret, **parts: str | None) -> None:
 
     Raises SealBroken where the row is not what was written before, so that nothing forged becomes good.
     """
-    owner = _owner(secret)
-    row = _ROW.rows(unit, owner)[0]
+    row = _ROW.rows(unit, owner_of(secret))[0]
     holds = msgspec.structs.replace(read_holds(unit, row), **parts)
     held = msgspec.json.encode(holds).decode()
-    here = (secrets.c[name] == value for name, value in owner.items())
     unit.connection.execute(
-        update(secrets).where(*here).values(holds=held, mac=_mac(unit, _covered(row), held))
+        update(secrets)
+        .where(*owned_by(secrets, secret))
+        .values(holds=held, mac=_mac(unit, _covered(row), held))
     )
     remember(unit, secret, holds)
 
@@ -116,7 +116,3 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return micros(value)
     return int(value) if isinstance(value, bool) else value
-
-
-def _owner(secret: Secret) -> dict[str, str]:
-    return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, and_, bindparam, delete, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
@@ -25,6 +25,8 @@ from turnlock.secrets.seals import Holds, digest, hold, holds_of, read_holds, re
 from turnlock.secrets.tables import (
     OWNER,
     SEALED_COLUMNS,
+    owned_by,
+    owner_of,
     secret_versions,
     secrets,
     staging_labels,
@@ -89,7 +91,7 @@ def update_secret(unit: Unit, secret: Secret) -> None:
     """Write the secret's own columns (not its labels) as they now are."""
     indexed = not found_otherwise(unit, secret)
     columns = sealed(unit, _row(secret), holds_of(unit, secret))
-    unit.connection.execute(update(secrets).where(*_owner(secrets, secret)).values(columns))
+    unit.connection.execute(update(secrets).where(*owned_by(secrets, secret)).values(columns))
     if not indexed:
         tags = tags_of(unit, secret.account_id, secret.region, [secret.name])
         reindex(unit, secret, tags.get(secret.name, {}))
@@ -99,7 +101,7 @@ def update_secret(unit: Unit, secret: Secret) -> None:
 def delete_secret(unit: Unit, secret: Secret) -> None:
     """Delete a secret with its versions, labels and tags, for good."""
     forget_terms(unit, secret)
-    unit.connection.execute(delete(secrets).where(*_owner(secrets, secret)))
+    unit.connection.execute(delete(secrets).where(*owned_by(secrets, secret)))
     _forget(unit, secret)
     remember(unit, secret, None)
 
@@ -109,11 +111,11 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
     gone = [label for label, version_id in secret.labels.items() if labels.get(label) != version_id]
     if gone:
         unit.connection.execute(
-            delete(staging_labels).where(*_owner(staging_labels, secret), staging_labels.c.label.in_(gone))
+            delete(staging_labels).where(*owned_by(staging_labels, secret), staging_labels.c.label.in_(gone))
         )
     added = [
         {
-            **dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True)),
+            **owner_of(secret),
             "label": label,
             "version_id": version_id,
             "mac": label_mac(unit, secret.arn, label, version_id),
@@ -169,7 +171,7 @@ def fill_version(unit: Unit, secret: Secret, version: Version) -> None:
     filled = unit.connection.execute(
         update(secret_versions)
         .where(
-            *_owner(secret_versions, secret),
+            *owned_by(secret_versions, secret),
             secret_versions.c.version_id == version.version_id,
             secret_versions.c.kind.is_(None),
         )
@@ -188,7 +190,7 @@ def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
     """Delete one version, from which the labels were taken before."""
     unit.connection.execute(
         delete(secret_versions).where(
-            *_owner(secret_versions, secret), secret_versions.c.version_id == version_id
+            *owned_by(secret_versions, secret), secret_versions.c.version_id == version_id
         )
     )
     _forget(unit, secret)
@@ -198,7 +200,7 @@ def reseal_version(unit: Unit, secret: Secret, version: Version) -> None:
     """Write a version's value as it is sealed under the secret's key of now; its content stays."""
     unit.connection.execute(
         update(secret_versions)
-        .where(*_owner(secret_versions, secret), secret_versions.c.version_id == version.version_id)
+        .where(*owned_by(secret_versions, secret), secret_versions.c.version_id == version.version_id)
         .values(sealed=version.sealed, kms_key_id=secret.kms_key_id)
     )
 
@@ -207,7 +209,7 @@ def version_ids(unit: Unit, secret: Secret) -> list[str]:
     """Return the ids of all versions, oldest first."""
     statement = (
         select(secret_versions.c.version_id)
-        .where(*_owner(secret_versions, secret))
+        .where(*owned_by(secret_versions, secret))
         .order_by(secret_versions.c.created_at, secret_versions.c.version_id)
     )
     return list(unit.connection.execute(statement).scalars())
@@ -352,14 +354,6 @@ def _row(secret: Secret) -> dict[str, object]:
         "external_role_arn": secret.external_role_arn,
         "primary_region": secret.primary_region,
     }
-
-
-def _owner(table: Table, secret: Secret) -> tuple[Any, Any, Any]:
-    return (
-        table.c.account_id == secret.account_id,
-        table.c.region == secret.region,
-        table.c.name == secret.name,
-    )
 
 
 def _forget(unit: Unit, secret: Secret) -> None:

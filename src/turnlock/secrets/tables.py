@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
     String,
     Table,
     Text,
+    bindparam,
+    text,
 )
 
-from turnlock.storage import Moment, metadata
+from turnlock.core.arn import AccountId, Region
+from turnlock.secrets.model import Secret
+from turnlock.storage import Moment, Unit, among, many, metadata
 
 OWNER = ("account_id", "region", "name")
 """The columns that name a secret."""
@@ -59,6 +66,14 @@ secrets = Table(
     Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
     Index("ix_secrets_changed", "account_id", "region", "last_changed_at", "name"),
     Index("ix_secrets_accessed", "account_id", "region", "last_accessed_at", "name"),
+    Index(
+        "ix_secrets_unsealed",
+        "account_id",
+        "region",
+        "name",
+        sqlite_where=text("mac IS NULL"),
+        postgresql_where=text("mac IS NULL"),
+    ),
 )
 
 SECRET_COLUMNS = tuple(column for column in secrets.c if column.name not in {"terms", "holds", "mac"})
@@ -143,3 +158,27 @@ secret_terms = Table(
 
 Kept by `indexing`, which deletes by whole keys: no index by name is needed, and so there is no foreign key.
 """
+
+
+def owner_of(secret: Secret) -> dict[str, str]:
+    """Return the columns that name a secret, with its values."""
+    return {"account_id": secret.account_id, "region": secret.region, "name": secret.name}
+
+
+def owned_by(table: Table, secret: Secret) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition for a secret's rows of a table."""
+    return tuple(table.c[name] == value for name, value in owner_of(secret).items())
+
+
+def named(table: Table) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition for the rows of many secrets of one account and Region; `naming` gives its parameters."""
+    return (
+        table.c.account_id == bindparam("account_id"),
+        table.c.region == bindparam("region"),
+        among(table.c.name, bindparam("names")),
+    )
+
+
+def naming(unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]) -> dict[str, object]:
+    """Return the parameters of `named`."""
+    return {"account_id": account_id, "region": region, "names": many(unit.dialect, names)}

@@ -17,8 +17,8 @@ from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
-from turnlock.secrets.tables import OWNER, secret_tags
-from turnlock.storage import HotQuery, Unit, among, many
+from turnlock.secrets.tables import OWNER, named, naming, owned_by, owner_of, secret_tags
+from turnlock.storage import HotQuery, Unit
 
 _TAGS = HotQuery(
     select(secret_tags.c.tag_key, secret_tags.c.tag_value, secret_tags.c.mac)
@@ -27,11 +27,7 @@ _TAGS = HotQuery(
 )
 _TAGS_OF_MANY = HotQuery(
     select(secret_tags.c.name, secret_tags.c.tag_key, secret_tags.c.tag_value)
-    .where(
-        secret_tags.c.account_id == bindparam("account_id"),
-        secret_tags.c.region == bindparam("region"),
-        among(secret_tags.c.name, bindparam("names")),
-    )
+    .where(*named(secret_tags))
     .order_by(secret_tags.c.tag_key)
 )
 
@@ -41,16 +37,12 @@ def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
 
     Raises SealBroken on tags that this server did not write.
     """
-    return unit.derived(("tags", *_owner(secret).values()), lambda: _read(unit, secret))
+    return unit.derived(("tags", *owner_of(secret).values()), lambda: _read(unit, secret))
 
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
-    unit.connection.execute(
-        delete(secret_tags).where(
-            *(secret_tags.c[column] == value for column, value in _owner(secret).items())
-        )
-    )
+    unit.connection.execute(delete(secret_tags).where(*owned_by(secret_tags, secret)))
     insert_tags(unit, secret, tags)
     hold(unit, secret, tags=digest(dict(tags)))
     reindex(unit, secret, tags)
@@ -59,7 +51,7 @@ def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Insert the tags of a secret that has none; its terms, and that it has them, are the caller's to write."""
     if tags:
-        shared = {**_owner(secret), "mac": tags_mac(unit, secret.arn, tags)}
+        shared = {**owner_of(secret), "mac": tags_mac(unit, secret.arn, tags)}
         unit.connection.execute(
             secret_tags.insert(),
             [{**shared, "tag_key": key, "tag_value": value} for key, value in tags.items()],
@@ -67,7 +59,7 @@ def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
 
 
 def _read(unit: Unit, secret: Secret) -> dict[str, str]:
-    rows = _TAGS.rows(unit, _owner(secret))
+    rows = _TAGS.rows(unit, owner_of(secret))
     tags = {key: value for key, value, _ in rows}
     expected = tags_mac(unit, secret.arn, tags) if rows else b""
     if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
@@ -75,10 +67,6 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     if digest(tags) != holds_of(unit, secret).tags:
         broken(f"The tags of {secret.arn}", "are not those that it has", owner=secret.arn)
     return tags
-
-
-def _owner(secret: Secret) -> dict[str, str]:
-    return dict(zip(OWNER, (secret.account_id, secret.region, secret.name), strict=True))
 
 
 def tags_mac(unit: Unit, secret_arn: str, tags: Mapping[str, str]) -> bytes:
@@ -90,7 +78,7 @@ def tags_of(
     unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     """Return the tags of several secrets, by name, to be shown; names without tags are absent. Their MAC is not asked."""
-    asked = {"account_id": account_id, "region": region, "names": many(unit.dialect, names)}
+    asked = naming(unit, account_id, region, names)
     tags: dict[str, dict[str, str]] = {}
     for name, key, value in _TAGS_OF_MANY.fresh(unit, asked):
         tags.setdefault(name, {})[key] = value
