@@ -94,15 +94,9 @@ def holdings_of(unit: Unit, principal: Principal) -> Holdings:
     if not identity_id.startswith(("AIDA", "AROA", "AGPA")):
         return _NOTHING
     account_id = principal.account_id
-    return unit.derived(("holdings", account_id, identity_id), lambda: _read(unit, account_id, identity_id))
-
-
-def _read(unit: Unit, account_id: AccountId, identity_id: str) -> Holdings:
-    memo = ("holdings", account_id, identity_id)
-    known: Holdings | None = None if unit.writes else unit.memo.get(memo)
-    if known is None:
-        known = unit.memo[memo] = _assembled(unit, account_id, identity_id)
-    return known
+    return unit.derived(
+        ("holdings", account_id, identity_id), lambda: _assembled(unit, account_id, identity_id)
+    )
 
 
 def _assembled(unit: Unit, account_id: AccountId, identity_id: str) -> Holdings:

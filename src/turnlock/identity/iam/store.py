@@ -76,15 +76,14 @@ def held_identities(unit: Unit, account_id: AccountId, identity_id: str) -> Mapp
 
     A unit that only reads asks the store once: its snapshot is the same throughout.
     """
-    memo = ("held identities", account_id, identity_id)
-    found: Mapping[str, Identity] | None = None if unit.writes else unit.memo.get(memo)
-    if found is None:
+
+    def read() -> Mapping[str, Identity]:
         rows = _HELD.rows(unit, {"account_id": account_id, "id": identity_id})
-        found = {
+        return {
             row[0]: IDENTITIES.read(unit, row[1], row[2], account_id=account_id, id=row[0]) for row in rows
         }
-        unit.memo[memo] = found
-    return found
+
+    return unit.derived(("held identities", account_id, identity_id), read)
 
 
 def identities_by_id(unit: Unit, account_id: AccountId, ids: Collection[str]) -> list[Identity]:
