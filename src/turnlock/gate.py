@@ -31,7 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from turnlock import identity
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId
-from turnlock.core.call import Call, Fence
+from turnlock.core.call import Call
 from turnlock.errors import (
     AccessDeniedException,
     ApiError,
@@ -77,8 +77,7 @@ def pass_through(
     outcome: Answer | ApiError
     outer, inside = (unit.nested, unit.require, unit.prepared), call
     try:
-        if call.session.fence is not None:
-            _check_fence(call.session.fence, unit)
+        _check_fence(call, unit)
         inside = _authorise(passage.action, call, request, unit)
         unit.nested, unit.require = (
             partial(_nested, passage, inside, unit),
@@ -108,8 +107,7 @@ def may_prepare(passage: Passage, call: Call, request: Request, unit: Unit) -> b
     It only spares work: whoever is told no, or may not any more, is refused and recorded by `pass_through`.
     """
     try:
-        if call.session.fence is not None:
-            _check_fence(call.session.fence, unit)
+        _check_fence(call, unit)
         _authorise(passage.action, call, request, unit)
     except (DBAPIError, StoreError):
         raise  # also what makes a read begin again on another snapshot
@@ -149,9 +147,11 @@ def _further(passage: Passage, call: Call, operation: str) -> tuple[Passage, Cal
     return passage.beside[operation], replace(call, service=service, action=name, invoked_by=through)
 
 
-def _check_fence(fence: Fence, unit: Unit) -> None:
+def _check_fence(call: Call, unit: Unit) -> None:
+    if call.session.fence is None:
+        return
     try:
-        require_current(unit, fence)
+        require_current(unit, call.session.fence)
     except StaleFence:
         raise ExpiredTokenException from None
 

@@ -23,16 +23,21 @@ texts = st.text(ODD, max_size=12)
 values = st.text(ALPHABET, max_size=5) | st.text("!" + ALPHABET, max_size=5)
 
 
-@st.composite
-def secrets(draw: st.DrawFn) -> tuple[Secret, dict[str, str]]:
-    secret = Secret(
+def of_name(name: str) -> Secret:
+    return Secret(
         account_id=AccountId("123456789012"),
         region=Region("eu-central-1"),
-        name=draw(st.text("abAB01/_-", min_size=1, max_size=12)),
+        name=name,
         suffix="abcdef",
-        description=draw(st.none() | texts),
         created_at=NOON,
         last_changed_at=NOON,
+    )
+
+
+@st.composite
+def secrets(draw: st.DrawFn) -> tuple[Secret, dict[str, str]]:
+    secret = of_name(draw(st.text("abAB01/_-", min_size=1, max_size=12))).evolve(
+        description=draw(st.none() | texts),
         owning_service=draw(st.sampled_from([None, "aB", "ab0"])),
         primary_region=draw(st.sampled_from([None, Region("a-b-0")])),
     )
@@ -61,28 +66,14 @@ def told(secret: Secret, tags: Mapping[str, str], one: Mapping[str, Any]) -> boo
 @given(secrets(), filters)
 @example(
     (
-        Secret(
-            account_id=AccountId("123456789012"),
-            region=Region("eu-central-1"),
-            name="a",
-            suffix="abcdef",
-            created_at=NOON,
-            last_changed_at=NOON,
-        ),
+        of_name("a"),
         {"k": "x\nnb"},
     ),
     {"Key": "name", "Values": ["b"]},
 )
 @example(
     (
-        Secret(
-            account_id=AccountId("123456789012"),
-            region=Region("eu-central-1"),
-            name="0",
-            suffix="abcdef",
-            created_at=NOON,
-            last_changed_at=NOON,
-        ),
+        of_name("0"),
         {},
     ),
     {"Key": "all", "Values": ["0", "!"]},

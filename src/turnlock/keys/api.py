@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.call import Call
@@ -54,6 +53,7 @@ from turnlock.storage import Unit
 
 _Handler = Callable[[Call, Request, Unit], Answer]
 _Subject = Callable[[Call, Request, Unit], Subject]
+_Prepare = Callable[[Request], Any]
 
 
 def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
@@ -62,13 +62,7 @@ def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
         _writes("CancelKeyDeletion", cancel_key_deletion, ADMINISTERED.subject),
         _writes("CreateAlias", create_alias, alias_subject),
         _writes("CreateGrant", create_grant, GRANTED.subject),
-        Action(
-            name="CreateKey",
-            handler=partial(create_key, read_policy),
-            subject=new_key_subject,
-            mutates=True,
-            prepare=prepare_key,
-        ),
+        _writes("CreateKey", partial(create_key, read_policy), new_key_subject, prepare_key),
         _reads("Decrypt", decrypt, ciphertext_subject),
         _writes("DeleteAlias", delete_alias, alias_subject),
         _reads("DescribeKey", describe_key, USED.subject),
@@ -78,8 +72,13 @@ def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
         _writes("EnableKeyRotation", enable_key_rotation, ADMINISTERED.subject),
         _reads("Encrypt", encrypt, USED.subject),
         _reads("GenerateDataKey", generate_data_key, USED.subject),
-        _pairs("GenerateDataKeyPair", generate_data_key_pair),
-        _pairs("GenerateDataKeyPairWithoutPlaintext", generate_data_key_pair_without_plaintext),
+        _reads("GenerateDataKeyPair", generate_data_key_pair, USED.subject, prepare_data_key_pair),
+        _reads(
+            "GenerateDataKeyPairWithoutPlaintext",
+            generate_data_key_pair_without_plaintext,
+            USED.subject,
+            prepare_data_key_pair,
+        ),
         _reads("GenerateDataKeyWithoutPlaintext", generate_data_key_without_plaintext, USED.subject),
         _reads("GenerateMac", generate_mac, USED.subject),
         _reads("GenerateRandom", generate_random, no_resource),
@@ -127,13 +126,9 @@ RIGHTS: Final = (
 """Permissions that an operation needs beside its own: ReEncrypt's on the source."""
 
 
-def _reads(name: str, handler: _Handler, subject: _Subject) -> Action:
-    return Action(name=name, handler=handler, subject=subject, mutates=False)
+def _reads(name: str, handler: _Handler, subject: _Subject, prepare: _Prepare | None = None) -> Action:
+    return Action(name=name, handler=handler, subject=subject, mutates=False, prepare=prepare)
 
 
-def _pairs(name: str, handler: _Handler) -> Action:
-    return replace(_reads(name, handler, USED.subject), prepare=prepare_data_key_pair)
-
-
-def _writes(name: str, handler: _Handler, subject: _Subject) -> Action:
-    return Action(name=name, handler=handler, subject=subject, mutates=True)
+def _writes(name: str, handler: _Handler, subject: _Subject, prepare: _Prepare | None = None) -> Action:
+    return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=prepare)

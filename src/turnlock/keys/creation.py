@@ -54,7 +54,7 @@ def create_key(read_policy: PolicyReader, call: Call, request: Request, unit: Un
         tags=tags_in(request),
     )
     _refuse_null(key.description)
-    material: bytes = unit.prepared() or draw_material(spec, unit.entropy)
+    material: bytes = unit.prepared() if spec.asymmetric else draw_material(spec, unit.entropy)
     store.insert_key(unit, key, sealed_material=wrap_material(unit, key, material))
     policy = request.get("Policy", default_policy(call.account_id, call.region))
     put_checked_policy(read_policy, request, unit, key, policy)

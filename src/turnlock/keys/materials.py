@@ -41,8 +41,8 @@ KeyPair = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Privat
 
 
 def draw_material(spec: KeySpec, entropy: Entropy) -> bytes:
-    """Return a new material: random bytes, or a private key in PKCS #8 (DER)."""
-    return private_bytes(draw_pair(spec)) if spec.asymmetric else entropy.bytes(spec.bits // 8)
+    """Return a new material of a symmetric or HMAC key: random bytes."""
+    return entropy.bytes(spec.bits // 8)
 
 
 def draw_pair(spec: KeySpec) -> KeyPair:
@@ -79,24 +79,25 @@ def open_secret(unit: Unit, key: KmsKey) -> bytes:
 
 def cipher_of(unit: Unit, material: store.Material) -> AESGCM:
     """Return the cipher of a symmetric key's material, kept open: any other row is another entry. Raises SealBroken."""
-    key, keyring, sealed = material.key, unit.keyring, material.sealed
-    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
-    return _CIPHERS.get((keyring, sealed, place), lambda: AESGCM(_unwrapped(keyring, material)))
+    entry = (unit.keyring, material.sealed, _place(material.key, material.material_id))
+    return _CIPHERS.get(entry, lambda: AESGCM(_unwrapped(unit.keyring, material)))
 
 
 def _unwrapped(keyring: RootKeyring, material: store.Material) -> bytes:
     key = material.key
-    place = material_context(key.account_id, key.region, key.key_id, material.material_id)
     try:
-        return keyring.unwrap(material.sealed, context=place)
+        return keyring.unwrap(material.sealed, context=_place(key, material.material_id))
     except SealBroken:
         broken(f"The material of {key.arn}", "is not what was sealed", owner=key.arn)
 
 
 def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:
     """Seal what is to be a key's current material under the root keyring, for the one row that it may stand in."""
-    context = material_context(key.account_id, key.region, key.key_id, key.current_material)
-    return unit.keyring.wrap(material, context=context)
+    return unit.keyring.wrap(material, context=_place(key, key.current_material))
+
+
+def _place(key: KmsKey, material_id: int) -> bytes:
+    return material_context(key.account_id, key.region, key.key_id, material_id)
 
 
 def material_name(key: KmsKey, material_id: int) -> str:

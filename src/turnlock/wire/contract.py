@@ -162,7 +162,8 @@ def _error(shape: StructureShape, *, fault: bool) -> ErrorShape:
 
 
 def _operation(model: OperationModel, compiler: ShapeCompiler) -> Operation:
-    request = compiler.codec(model.input_shape or _NOTHING)
+    asked = model.input_shape or _NOTHING
+    request = compiler.codec(asked)
     answer = compiler.codec(model.output_shape or _NOTHING)
     return Operation(
         name=model.name,
@@ -171,12 +172,8 @@ def _operation(model: OperationModel, compiler: ShapeCompiler) -> Operation:
         serialise=lambda value: answer.serialise(value, ""),
         redact_request=request.redact,
         redact_answer=answer.redact,
-        is_plain=all(_is_plain(compiler.codec(member)) for member in _members(model.input_shape)),
+        is_plain=all(_is_plain(compiler.codec(member)) for member in asked.members.values()),
     )
-
-
-def _members(shape: StructureShape | None) -> Iterable[Shape]:
-    return () if shape is None else shape.members.values()
 
 
 def _is_plain(codec: Codec) -> bool:
