@@ -76,8 +76,8 @@ def records(server: ServerProcess) -> list[dict[str, Any]]:
         rows = database.read(lambda unit: unit.connection.execute(statement).all())
     bodies = [bytes(row[0]) for row in rows]
     for segment in sorted((server.data_dir / "trail").glob("*.segment")):
-        # A last line without its line feed was never answered for.
-        lines = segment.read_bytes().split(b"\n")[:-1]
+        # What is behind the first zero, or has no line feed, was never answered for.
+        lines = segment.read_bytes().partition(b"\0")[0].split(b"\n")[:-1]
         bodies += [line.split(b" ", _SEGMENT_FIELDS - 1)[2] for line in lines]
     return [json.loads(body) for body in bodies]
 

@@ -38,9 +38,9 @@ def entry(name: str) -> TrailEntry:
 
 
 def read_segment(path: Path) -> list[tuple[Link, bytes]]:
-    """Read a segment as its format says: a last line without a line feed is left out."""
+    """Read a segment as its format says: it ends at the first zero, and a last line without a line feed is left out."""
     records = []
-    for line in path.read_bytes().split(b"\n")[:-1]:
+    for line in path.read_bytes().partition(b"\0")[0].split(b"\n")[:-1]:
         sequence, digest, body = line.split(b" ", 2)
         records.append((Link(int(sequence), bytes.fromhex(digest.decode())), body))
     return records
@@ -78,14 +78,85 @@ def test_segments_are_nobody_elses(tmp_path: Path) -> None:
 def test_every_write_is_on_the_disk_before_it_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    synced: list[dict[str, list[bytes]]] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _descriptor: synced.append(segments(tmp_path)))
     writer = SegmentWriter(tmp_path, "w")
     writer.write([entry("a")])
     writer.write([entry("b")])
     writer.close()
-    sizes = [len(line) + 1 for line in (tmp_path / "w.1.segment").read_bytes().split(b"\n")[:-1]]
-    assert synced == [sizes[0], sum(sizes)]
+    assert synced == [{"w.1": bodies("a")}, {"w.1": bodies("a", "b")}]
+
+
+def test_a_write_does_not_make_its_segment_longer_until_the_zeros_ahead_are_used_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AHEAD_BYTES", 1000)
+    path = tmp_path / "w.1.segment"
+    writer = SegmentWriter(tmp_path, "w")
+    sizes = []
+    for name in "abcdefghijklmnopqrst":
+        writer.write([entry(name)])
+        sizes.append(path.stat().st_size)
+        assert segments(tmp_path) == {"w.1": bodies(*"abcdefghijklmnopqrst"[: len(sizes)])}
+    assert sizes == sorted(sizes)
+    assert set(sizes) == {1000, 2000}
+    writer.close()
+
+
+def test_records_longer_than_the_zeros_ahead_are_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AHEAD_BYTES", 64)
+    writer = SegmentWriter(tmp_path, "w")
+    writer.write([entry("a" * 1000), entry("b")])
+    writer.write([entry("c" * 300)])
+    assert segments(tmp_path) == {"w.1": bodies("a" * 1000, "b", "c" * 300)}
+    writer.close()
+
+
+def test_a_segment_that_was_closed_ends_with_its_last_record(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "w")
+    writer.write([entry("a"), entry("b")])
+    path = tmp_path / "w.1.segment"
+    assert path.read_bytes().endswith(b"\0")
+    writer.close()
+    assert path.read_bytes().endswith(entry("b").body + b"\n")
+
+
+def test_where_there_is_no_room_for_zeros_the_records_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+
+    def full(descriptor: int, data: bytes, offset: int) -> int:
+        if not any(data):
+            raise OSError(errno.ENOSPC, "full")
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    writer = SegmentWriter(tmp_path, "w")
+    writer.write([entry("a")])
+    writer.write([entry("b")])
+    path = tmp_path / "w.1.segment"
+    assert path.read_bytes().endswith(b"\n")
+    writer.close()
+    assert segments(tmp_path) == {"w.1": bodies("a", "b")}
+
+
+def test_of_a_group_that_a_crash_cut_short_only_whole_lines_at_its_beginning_are_read(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, "w")
+    writer.write([entry("a")])
+    kept = (tmp_path / "w.1.segment").read_bytes().index(b"\0")
+    writer.write([entry("b"), entry("c")])
+    whole = (tmp_path / "w.1.segment").read_bytes()
+    writer.close()
+    written = whole.index(b"\0")
+    # The disk took any one stretch of the group's bytes less, and whatever came behind it.
+    for cut in range(kept, written):
+        (tmp_path / "w.1.segment").write_bytes(whole[:cut] + b"\0" + whole[cut + 1 :])
+        found = segments(tmp_path)["w.1"]
+        assert found == bodies("a", "b", "c")[: len(found)]
+        assert len(found) == (1 if cut < kept + (written - kept) // 2 else 2)
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out_and_its_chain_still_holds(tmp_path: Path) -> None:
@@ -113,7 +184,7 @@ def fail_with(code: int) -> Callable[..., int]:
     return fail
 
 
-@pytest.mark.parametrize("call", ["write", "fdatasync"])
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_after_a_write_that_failed_a_new_chain_begins_in_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
@@ -135,16 +206,18 @@ def test_after_a_write_that_went_half_through_a_new_chain_begins_in_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = SegmentWriter(tmp_path, "w")
-    real, calls = os.write, []
+    real, calls = os.pwrite, []
 
-    def half(descriptor: int, data: bytes) -> int:
+    def half(descriptor: int, data: bytes, offset: int) -> int:
+        if not any(data):
+            return real(descriptor, data, offset)
         calls.append(1)
         if len(calls) > 1:
             raise OSError(errno.ENOSPC, "full")
-        return real(descriptor, bytes(data)[: len(data) // 2])
+        return real(descriptor, bytes(data)[: len(data) // 2], offset)
 
     with monkeypatch.context() as broken:
-        broken.setattr(os, "write", half)
+        broken.setattr(os, "pwrite", half)
         with pytest.raises(OSError, match="full"):
             writer.write([entry("torn")])
     writer.write([entry("b")])
@@ -153,8 +226,9 @@ def test_after_a_write_that_went_half_through_a_new_chain_begins_in_a_new_file(
 
 
 def test_short_writes_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:7]))
+    monkeypatch.setattr(journal, "AHEAD_BYTES", 100)
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: real(descriptor, bytes(data)[:7], at))
     writer = SegmentWriter(tmp_path, "w")
     writer.write([entry("a"), entry("b")])
     writer.close()

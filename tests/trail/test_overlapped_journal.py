@@ -106,7 +106,7 @@ def test_a_write_that_fails_is_told_to_its_group_and_the_next_one_begins_a_new_c
     kept.keep("a")
     kept.sync.end()
     with monkeypatch.context() as broken:
-        broken.setattr(os, "write", fail_with(errno.ENOSPC))
+        broken.setattr(os, "pwrite", fail_with(errno.ENOSPC))
         kept.keep("lost")
         assert kept.told[1:] == [("lost", False)]
     kept.keep("b")

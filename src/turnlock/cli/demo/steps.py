@@ -18,7 +18,7 @@ def next_steps(server: ChildServer, database: EmbeddedPostgres) -> str:
     """Return the commands, each below a line that says what it shows."""
     aws, named = "aws secretsmanager", f"--secret-id {SECRET}"
     segments = f"{shlex.quote(str(server.place.server / 'trail'))}/*.segment"
-    last_record = f"cat {segments} | tail -n 1 | cut -d ' ' -f 3- | {_python()} -m json.tool"
+    last_record = f"cat {segments} | tr -d '\\0' | tail -n 1 | cut -d ' ' -f 3- | {_python()} -m json.tool"
     parts = [
         "Try these in a second terminal:",
         _surroundings(server),
