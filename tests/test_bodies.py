@@ -1,12 +1,24 @@
-"""Bodies that take too long, on an event loop of their own; the limits of real requests are in tests/hostile."""
+"""Bodies that take too long or are too large, on an event loop of their own; the limits of real requests are in tests/hostile."""
 
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 
-from turnlock.bodies import Patience
+from turnlock.bodies import LEAST_PIECE, MAX_BODY, MAX_REST, RESTS, Bodies, Patience
+from turnlock.errors import (
+    ApiError,
+    RequestEntityTooLargeException,
+    SerializationException,
+    ThrottlingException,
+)
+from turnlock.wire import Headers
+
+PIECE = b"x" * 65_536
+EXPECTING = ("expect", "100-continue")
 
 
 def patiently(seconds: float, *waits: float) -> list[str]:
@@ -50,3 +62,113 @@ def test_patience_begins_anew_for_each() -> None:
         return await asyncio.gather(late(0), late(0.1))
 
     assert all(took >= 0.19 for took in asyncio.run(main()))
+
+
+class Sender:
+    """What Granian hands over for a request, as far as a body goes: pieces that came, and whether more will ever come."""
+
+    def __init__(self, pieces: Iterable[bytes] = (), *, stalls: bool = False) -> None:
+        self._pieces = iter(pieces)
+        self._stalls = stalls
+        self._begun = False
+        self.taken = 0
+
+    def __aiter__(self) -> Sender:
+        assert not self._begun, "Granian gives a body's pieces once"
+        self._begun = True
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._begun
+        for piece in self._pieces:
+            self.taken += 1
+            return piece
+        if self._stalls:
+            await asyncio.sleep(3600)
+        raise StopAsyncIteration
+
+
+TOO_LARGE = RequestEntityTooLargeException()
+
+
+def taken(headers: Headers, sender: Sender, refusal: ApiError = TOO_LARGE) -> int:
+    """Return how many pieces of a refused body are taken in."""
+
+    async def main() -> int:
+        bodies = Bodies(asyncio.get_running_loop())
+        if "content-length" not in dict(headers):
+            with pytest.raises(RequestEntityTooLargeException):
+                await bodies.read("/", headers, sender)
+        before = sender.taken
+        await bodies.take_rest(refusal, headers, sender)
+        return sender.taken - before
+
+    return asyncio.run(asyncio.wait_for(main(), 5))
+
+
+def declared(size: int) -> Headers:
+    return (("content-length", str(size)),)
+
+
+@pytest.mark.parametrize("refusal", [TOO_LARGE, ThrottlingException()])
+def test_the_rest_of_a_body_that_was_refused_for_its_size_is_taken_in(refusal: ApiError) -> None:
+    assert taken(declared(33 * len(PIECE)), Sender([PIECE] * 33), refusal) == 33
+
+
+@pytest.mark.parametrize("headers", [(), (EXPECTING,)], ids=["at once", "after 100 (Continue)"])
+def test_so_is_the_rest_of_one_in_chunks(headers: Headers) -> None:
+    assert taken(headers, Sender([PIECE] * 50)) == 50 - MAX_BODY // len(PIECE) - 1
+
+
+def test_what_came_in_chunks_is_let_go_before_the_rest_comes() -> None:
+    async def main() -> int:
+        with pytest.raises(RequestEntityTooLargeException) as refusal:
+            await Bodies(asyncio.get_running_loop()).read("/", (), Sender([PIECE] * 50))
+        assert refusal.tb is not None  # it is alive, and with it the frames
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(main()) < MAX_BODY // 4
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        (declared(MAX_REST + 1), TOO_LARGE),
+        ((*declared(MAX_BODY + 1), EXPECTING), TOO_LARGE),
+        ((("content-length", "much"),), TOO_LARGE),
+        (declared(9), SerializationException()),
+    ],
+    ids=["too large by far", "waits for leave to send", "no number", "not refused for its size"],
+)
+def test_of_others_nothing_is_taken_in(headers: Headers, refusal: ApiError) -> None:
+    assert taken(headers, Sender([PIECE], stalls=True), refusal) == 0
+
+
+def test_what_is_taken_in_of_chunks_is_bounded_however_small_they_are() -> None:
+    start = [PIECE] * (MAX_BODY // len(PIECE) + 1)
+    assert taken((), Sender(start + [PIECE] * 1_000)) == MAX_REST // len(PIECE)
+    assert taken((), Sender(start + [b"x"] * 10_000)) == MAX_REST // LEAST_PIECE
+
+
+def test_few_are_taken_in_at_once() -> None:
+    async def main() -> None:
+        bodies = Bodies(asyncio.get_running_loop())
+        size = declared(MAX_BODY + 1)
+        stalled = [Sender([PIECE], stalls=True) for _ in range(RESTS)]
+        tasks = [asyncio.create_task(bodies.take_rest(TOO_LARGE, size, one)) for one in stalled]
+        await asyncio.sleep(0.01)
+        assert [one.taken for one in stalled] == [1] * RESTS
+        await bodies.take_rest(TOO_LARGE, size, another := Sender([PIECE]))
+        assert another.taken == 0
+        tasks[0].cancel()
+        await tasks[0]
+        await bodies.take_rest(TOO_LARGE, size, another)
+        assert another.taken == 1
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 5))

@@ -10,6 +10,7 @@ from typing import Any
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # named in no __all__
 
 from turnlock.errors import (
+    ApiError,
     RequestEntityTooLargeException,
     SerializationException,
     ThrottlingException,
@@ -26,7 +27,16 @@ LARGE_BODIES = 4
 """How many larger than MAX_BODY are read at once: nobody has proved yet who they are."""
 
 BODY_SECONDS = 10.0
-"""How long a client may take to send a body."""
+"""How long a client may take to send a body, and again to send the rest of one that was refused."""
+
+MAX_REST = 8 * 1024 * 1024
+"""Bytes that are still taken in after a body was refused for its size; a client that announces more is not heard out."""
+
+RESTS = 16
+"""How many such rests are taken in at once; the other clients find the connection closed, perhaps while they send."""
+
+LEAST_PIECE = 1024
+"""Bytes that a piece of such a rest counts for at least: each costs a turn of the loop, however small it is."""
 
 
 class Bodies:
@@ -35,6 +45,7 @@ class Bodies:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._patience = Patience(loop, BODY_SECONDS)
         self._large = LargeBodies()
+        self._rests = asyncio.Semaphore(RESTS)
 
     async def read(self, path: str, headers: Headers, protocol: Any) -> bytes:
         """Return the body of an RSGI request with this path and these headers.
@@ -57,6 +68,25 @@ class Bodies:
             raise SerializationException("The request body did not arrive whole.") from None
         except asyncio.CancelledError:
             raise SerializationException("The request body did not arrive in time.") from None
+        finally:
+            self._patience.end(task)
+
+    async def take_rest(self, refusal: ApiError, headers: Headers, protocol: Any) -> None:
+        """Take in and throw away what a client still sends of a body that `read` refused for its size, once it is answered.
+
+        Many clients read only after they have sent all; were the connection closed before that, they would see it break
+        and never the answer (RFC 9112, 9.6). A client that waits for 100 (Continue) is told to send nothing.
+        """
+        if not _is_heard_out(refusal, headers) or self._rests.locked():
+            return
+        task = self._patience.begin()
+        try:
+            async with self._rests:
+                # What came in chunks is being iterated already, and Granian lets that begin once.
+                begun = _first("content-length", headers) is None
+                await _throw_away(protocol if begun else aiter(protocol))
+        except (ProtocolClosed, asyncio.CancelledError):
+            return
         finally:
             self._patience.end(task)
 
@@ -133,5 +163,25 @@ async def _chunks(protocol: Any) -> bytes:
     async for chunk in protocol:
         body += chunk
         if len(body) > MAX_BODY:
+            body.clear()  # the error's traceback keeps this frame until the rest has come
             raise RequestEntityTooLargeException
     return bytes(body)
+
+
+def _is_heard_out(refusal: ApiError, headers: Headers) -> bool:
+    """Tell whether a body was refused for its size, and its rest is on its way and not too large by far."""
+    if not isinstance(refusal, RequestEntityTooLargeException | ThrottlingException):
+        return False
+    length = _first("content-length", headers)
+    if length is None:
+        return True
+    return _first("expect", headers) is None and length.isdecimal() and int(length) <= MAX_REST
+
+
+async def _throw_away(pieces: Any) -> None:
+    left = MAX_REST
+    while left > 0:
+        try:
+            left -= max(len(await anext(pieces)), LEAST_PIECE)
+        except StopAsyncIteration:
+            return

@@ -28,6 +28,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer as Granian
+from msgspec import structs
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from turnlock import logs, metrics, wire
@@ -100,10 +101,11 @@ class Server:
             return self._app.admission.protocol_for(request).fault(wire.as_api_error(error), request_id)
 
     def refuse(self, error: ApiError, request: HttpRequest) -> HttpResponse:
-        """Return the answer to a request whose body was never read whole."""
+        """Return the answer to a request whose body was never read whole: the last one on its connection."""
         self._refusals.note(error, request)
         self._metrics.refused(error.code)
-        return self._app.admission.protocol_for(request).fault(error, self._request_ids.draw())
+        fault = self._app.admission.protocol_for(request).fault(error, self._request_ids.draw())
+        return structs.replace(fault, headers=(*fault.headers, ("connection", "close")))
 
     def close(self) -> None:
         """Write what waits to be written, then let go of everything."""
@@ -250,8 +252,10 @@ class Worker:
             body = await self._bodies.read(scope.path, headers, protocol)
         except ApiError as error:
             response = self._server.refuse(error, _http_request(scope, headers, b""))
-        else:
-            response = await self._server.respond(_http_request(scope, headers, body))
+            protocol.response_bytes(response.status, list(response.headers), response.body)
+            await self._bodies.take_rest(error, headers, protocol)
+            return
+        response = await self._server.respond(_http_request(scope, headers, body))
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 

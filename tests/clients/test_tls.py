@@ -16,6 +16,7 @@ from botocore.exceptions import SSLError
 from tests.clients.conftest import Served
 from tests.processes import REGION, START_SECONDS, ServerProcess, wait_until
 from tests.rotated import create_secret, new_role, rotate
+from turnlock.bodies import MAX_BODY
 from turnlock.databases import EmbeddedPostgres
 from turnlock.databases.authority import loopback_identity
 
@@ -70,6 +71,17 @@ def test_a_client_that_verifies_the_server_is_served(secure: Served, authority: 
 def test_a_client_that_does_not_know_the_authority_refuses_the_server(secure: Served) -> None:
     with pytest.raises(SSLError):
         secure.client().list_secrets()
+
+
+def test_a_client_that_sends_too_large_a_body_reads_why(secure: Served, authority: Path) -> None:
+    context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+    for _ in range(10):
+        connection = HTTPSConnection("127.0.0.1", secure.process.port, timeout=30, context=context)
+        connection.request("POST", "/", b"x" * 3 * MAX_BODY)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+        assert b"RequestEntityTooLargeException" in answer.read()
+        connection.close()
 
 
 def test_a_rotation_function_verifies_the_server_and_rotates(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -44,8 +43,7 @@ def send(server: ServerProcess, request: HttpRequest) -> tuple[int, str, str]:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     target = request.path + (f"?{request.query}" if request.query else "")
     try:
-        with suppress(BrokenPipeError):  # what is too large may be refused before all of it is sent
-            connection.request(request.method, target, request.body, dict(request.headers))
+        connection.request(request.method, target, request.body, dict(request.headers))
         response = connection.getresponse()
         answer = json.loads(response.read())
     finally:
