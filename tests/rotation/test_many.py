@@ -109,7 +109,7 @@ def test_many_secrets_of_one_schedule_are_rotated_by_two_nodes(
     assert max(Counter(world.calls).values()) == 1
     assert len(world.calls) == 4 * COUNT
     mean = COUNT / 20
-    assert len(parts) == 20
+    assert len(parts) >= 18  # of 20; with 200 secrets, one is left empty in each 1,400th run
     assert max(parts.values()) < mean + 6 * mean**0.5
     assert max(world.most[f"host host-{number}"] for number in range(4)) == 2
     assert max(world.most[f"node node-{number}"] for number in range(2)) == 3
