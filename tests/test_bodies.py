@@ -172,3 +172,23 @@ def test_few_are_taken_in_at_once() -> None:
             task.cancel()
 
     asyncio.run(asyncio.wait_for(main(), 5))
+
+
+def test_bodies_that_are_on_their_way_are_counted() -> None:
+    async def main() -> None:
+        bodies = Bodies(asyncio.get_running_loop())
+        assert bodies.awaited() == 0
+        sent = asyncio.Event()
+
+        async def body() -> bytes:
+            await sent.wait()
+            return b"{}"
+
+        reads = [asyncio.create_task(bodies.read("/", (("content-length", "2"),), body)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert bodies.awaited() == 3
+        sent.set()
+        assert await asyncio.gather(*reads) == [b"{}"] * 3
+        assert bodies.awaited() == 0
+
+    asyncio.run(main())

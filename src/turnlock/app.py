@@ -94,11 +94,14 @@ class Application:
     provider: databases.Provider = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
-    def readers(self, loop: asyncio.AbstractEventLoop) -> Readers:
-        """Return what carries out the reads of one event loop on this store, and makes their records durable."""
+    def readers(self, loop: asyncio.AbstractEventLoop, arriving: Callable[[], int]) -> Readers:
+        """Return what carries out the reads of one event loop on this store, and makes their records durable.
+
+        `arriving` says how many requests are on their way to the loop.
+        """
         if self.database.reads_inline:
             segments = SegmentWriter(self.config.data_dir / "trail", self.writer)
-            return InlineReaders(self.database, self._journal(segments, loop), loop)
+            return InlineReaders(self.database, self._journal(segments, loop), loop, arriving)
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 
     def _journal(self, segments: SegmentWriter, loop: asyncio.AbstractEventLoop) -> GroupJournal:

@@ -71,6 +71,10 @@ class Bodies:
         finally:
             self._patience.end(task)
 
+    def awaited(self) -> int:
+        """Return how many bodies, or rests of bodies, are on their way now."""
+        return len(self._patience)
+
     async def take_rest(self, refusal: ApiError, headers: Headers, protocol: Any) -> None:
         """Take in and throw away what a client still sends of a body that `read` refused for its size, once it is answered.
 
@@ -103,6 +107,10 @@ class Patience:
         self._until: dict[asyncio.Task[Any], float] = {}
         """The moments at which tasks are late, the first one first."""
         self._armed = False
+
+    def __len__(self) -> int:
+        """Return how many tasks have not ended yet what they do."""
+        return len(self._until)
 
     def begin(self) -> asyncio.Task[Any]:
         """Have the task that runs cancelled after the time, unless `end` is called with it before; return it."""

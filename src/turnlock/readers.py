@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import sleep
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -24,6 +25,12 @@ log = structlog.get_logger(__name__)
 
 GROUP_LIMIT = 64
 """The most reads in one group: the first of them waits for the last."""
+
+PAUSES = 3
+"""How often a group waits for reads that are on their way."""
+
+PAUSE_SECONDS = 50e-6
+"""How long each time; the kernel adds its timer slack, another 50 µs (prctl(2), PR_SET_TIMERSLACK)."""
 
 THREADS = 16
 """Threads for reads on a store that is not inline."""
@@ -54,11 +61,22 @@ class InlineReaders:
     between the reads of a group, for the HTTP server's thread to take it and hand it back (docs/decisions/0021-hot-path.md).
     """
 
-    def __init__(self, database: Database, journal: GroupJournal, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        database: Database,
+        journal: GroupJournal,
+        loop: asyncio.AbstractEventLoop,
+        arriving: Callable[[], int],
+    ) -> None:
+        """`arriving` says how many requests are on their way that may be reads."""
         self._database = database
         self._journal = journal
         self._loop = loop
+        self._arriving = arriving
         self._waiting: list[tuple[Callable[[Unit], Any], asyncio.Future[Any]]] = []
+        self._pauses = 0
+        self._seen = (0, 0)
+        """How many reads were waiting and how many requests on their way, before the last pause."""
         self._closed = False
 
     def run(self, work: Callable[[Unit], T]) -> asyncio.Future[T]:
@@ -68,7 +86,8 @@ class InlineReaders:
             done.set_exception(CommitFailed("The trail is closed."))
             return done
         if not self._waiting:
-            self._loop.call_soon(self._work_off)
+            self._pauses, self._seen = 0, (0, 0)
+            self._loop.call_soon(self._gather)
         self._waiting.append((work, done))
         return done
 
@@ -78,6 +97,23 @@ class InlineReaders:
         while self._waiting:
             self._work_off()
         self._journal.close()
+
+    def _gather(self) -> None:
+        """Work off what waits: at once when nothing more is on its way, else after pauses, for as long as they bring something.
+
+        The HTTP server's thread needs the interpreter's lock to hand a request over, and again for its body. It gets the lock for
+        one at each turn of the loop, and each time both threads wait for each other; while this one sleeps it hands over
+        all that it has (docs/decisions/0026-pauses.md).
+        """
+        if not self._waiting:  # closed meanwhile
+            return
+        seen = (len(self._waiting), self._arriving())
+        if seen[1] == 0 or seen == self._seen or self._pauses == PAUSES or seen[0] >= GROUP_LIMIT:
+            self._work_off()
+            return
+        self._seen, self._pauses = seen, self._pauses + 1
+        sleep(PAUSE_SECONDS)
+        self._loop.call_soon(self._gather)
 
     def _work_off(self) -> None:
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]

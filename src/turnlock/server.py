@@ -72,7 +72,8 @@ class Server:
         self._loop = loop
         self._refusals = RefusalLog()
         self._metrics = application.metrics
-        self._readers = application.readers(loop)
+        self.bodies = Bodies(loop)
+        self._readers = application.readers(loop, self.bodies.awaited)
         self._pending = ThreadPoolExecutor(PENDING, "pending")
         self._preparing = ThreadPoolExecutor(PREPARING, "preparing")
         self._request_ids = RequestIds()
@@ -226,10 +227,8 @@ class Worker:
         self._make = make
         self._parent_pid = parent_pid
         self._server: Server | None = None
-        self._bodies: Bodies | None = None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._bodies = Bodies(loop)
         _guard_process(parent_pid=self._parent_pid)
         with _mortal():
             application = self._make()
@@ -245,17 +244,17 @@ class Worker:
             self._server.close()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        assert self._server is not None
-        assert self._bodies is not None
+        server = self._server
+        assert server is not None
         headers = tuple(scope.headers.items())  # once: Granian copies them each time that it is asked
         try:
-            body = await self._bodies.read(scope.path, headers, protocol)
+            body = await server.bodies.read(scope.path, headers, protocol)
         except ApiError as error:
-            response = self._server.refuse(error, _http_request(scope, headers, b""))
+            response = server.refuse(error, _http_request(scope, headers, b""))
             protocol.response_bytes(response.status, list(response.headers), response.body)
-            await self._bodies.take_rest(error, headers, protocol)
+            await server.bodies.take_rest(error, headers, protocol)
             return
-        response = await self._server.respond(_http_request(scope, headers, body))
+        response = await server.respond(_http_request(scope, headers, body))
         protocol.response_bytes(response.status, list(response.headers), response.body)
 
 
