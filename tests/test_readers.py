@@ -279,6 +279,49 @@ def test_a_full_group_does_not_wait(inline: Database, monkeypatch: pytest.Monkey
     assert sending.pauses == 1
 
 
+class HeldJournal:
+    """A journal whose groups are durable when the test says so."""
+
+    def __init__(self) -> None:
+        self.told: list[Callable[[str | None], None]] = []
+
+    def durable(self, _entries: Sequence[TrailEntry], told: Callable[[str | None], None]) -> None:
+        self.told.append(told)
+
+    def close(self) -> None:
+        for told in self.told:
+            told(None)
+
+
+def test_answers_leave_before_the_next_group_is_worked_off(inline: Database) -> None:
+    happened: list[str] = []
+    journal = HeldJournal()
+
+    def work(unit: Unit) -> str:
+        happened.append("second is read")
+        return reading("second")(unit)
+
+    async def ask(carried_out: Readers, name: str) -> None:
+        await carried_out.run(reading(name))
+        happened.append(f"{name} is answered")
+
+    async def main() -> None:
+        carried_out = InlineReaders(inline, journal, asyncio.get_running_loop(), nobody)
+        asked = [asyncio.create_task(ask(carried_out, name)) for name in ("a", "b")]
+        while not journal.told:
+            await asyncio.sleep(0)
+        second = carried_out.run(work)
+        journal.told.pop()(None)
+        await asyncio.wait_for(asyncio.gather(*asked), PATIENCE)
+        while not journal.told:
+            await asyncio.sleep(0)
+        carried_out.close()
+        assert await second == "second"
+
+    asyncio.run(main())
+    assert happened == ["a is answered", "b is answered", "second is read"]
+
+
 def test_what_is_closed_while_a_group_gathers_is_carried_out_once(
     inline: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
