@@ -29,6 +29,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import STORES, TEMPLATE
 from tests.processes import REGION, ServerProcess
+from tests.segments import recorded_bodies
 from turnlock.databases import EmbeddedPostgres
 
 ROOT = {
@@ -71,9 +72,7 @@ class Running:
     def records(self) -> list[dict[str, Any]]:
         """Return the trail's records of STS calls."""
         if self.process.database is None:
-            segments = sorted((self.process.data_dir / "trail").iterdir())
-            lines = [line for path in segments for line in path.read_bytes().splitlines()]
-            bodies = [line.split(b" ", 2)[2] for line in lines]
+            bodies = recorded_bodies(self.process.data_dir)
         else:
             with psycopg.connect(self.process.database) as connection:
                 bodies = [row[0] for row in connection.execute("SELECT body FROM trail_records ORDER BY at")]

@@ -15,12 +15,11 @@ from sqlalchemy import text
 
 from tests.processes import REGION, ServerProcess
 from tests.rotated import LABELS
+from tests.segments import recorded_bodies
 from turnlock import app, secrets
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.ports import SystemClock
 from turnlock.storage import Database, Unit
-
-_SEGMENT_FIELDS = 3
 
 
 @contextmanager
@@ -75,11 +74,7 @@ def records(server: ServerProcess) -> list[dict[str, Any]]:
     with opened(server) as database:
         rows = database.read(lambda unit: unit.connection.execute(statement).all())
     bodies = [bytes(row[0]) for row in rows]
-    for segment in sorted((server.data_dir / "trail").glob("*.segment")):
-        # What is behind the first zero, or has no line feed, was never answered for.
-        lines = segment.read_bytes().partition(b"\0")[0].split(b"\n")[:-1]
-        bodies += [line.split(b" ", _SEGMENT_FIELDS - 1)[2] for line in lines]
-    return [json.loads(body) for body in bodies]
+    return [json.loads(body) for body in [*bodies, *recorded_bodies(server.data_dir)]]
 
 
 def rotation_events(found: Iterable[dict[str, Any]], token: str) -> Counter[str]:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from tests.segments import read_segment
 from tests.support import NOON, StorePlace
 from tests.trail.test_chain import holds
 from turnlock.core.arn import AccountId, Region
@@ -35,15 +36,6 @@ def entry(name: str) -> TrailEntry:
         at=NOON,
         body=f'{{"name":"{name}"}}'.encode(),
     )
-
-
-def read_segment(path: Path) -> list[tuple[Link, bytes]]:
-    """Read a segment as its format says: it ends at the first zero, and a last line without a line feed is left out."""
-    records = []
-    for line in path.read_bytes().partition(b"\0")[0].split(b"\n")[:-1]:
-        sequence, digest, body = line.split(b" ", 2)
-        records.append((Link(int(sequence), bytes.fromhex(digest.decode())), body))
-    return records
 
 
 def segments(directory: Path) -> dict[str, list[bytes]]:
