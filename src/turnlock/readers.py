@@ -115,8 +115,8 @@ class InlineReaders:
             self._released = False
             self._loop.call_soon(self._gather)
             return
-        seen = (len(self._waiting), self._arriving())
-        if seen[1] == 0 or seen == self._seen or self._pauses == PAUSES or seen[0] >= GROUP_LIMIT:
+        waiting, arriving = seen = len(self._waiting), self._arriving()
+        if not arriving or seen == self._seen or self._pauses == PAUSES or waiting >= GROUP_LIMIT:
             self._work_off()
             return
         self._seen, self._pauses = seen, self._pauses + 1
