@@ -1,9 +1,10 @@
 """The one gate: every action is authorised here, carried out, and recorded; no record, no answer.
 
-    1  temporary credentials that carry a fencing number are good only while it is the newest
+    1  temporary credentials that carry a fencing number are good only while it is the newest; a code that came with the
+       request is judged, and used up or counted as wrong
     2  the subject is found, and `identity.decide` says whether the principal may
-    3  the handler runs in the account that the subject is in, inside a savepoint where it may write: what fails leaves
-       nothing behind
+    3  the handler runs in the account that the subject is in, inside a savepoint where it may write: what raises leaves
+       nothing behind (of 1 it leaves all)
     4  the record is made from what was asked and answered, by the model's redaction, and joins the unit; across accounts
        each of the two gets one
 
@@ -78,6 +79,8 @@ def pass_through(
     outer, inside = (unit.nested, unit.require, unit.prepared), call
     try:
         _check_fence(call, unit)
+        if passage.action.judge is not None:
+            inside = call = passage.action.judge(call, request, unit)
         inside = _authorise(passage.action, call, request, unit)
         unit.nested, unit.require = (
             partial(_nested, passage, inside, unit),
@@ -166,7 +169,7 @@ def _authorise(action: Action, call: Call, request: Request, unit: Unit) -> Call
     return call if owner == call.account_id else replace(call, account_id=AccountId(owner))
 
 
-def _act(action: Action, call: Call, request: Request, unit: Unit) -> Answer:
+def _act(action: Action, call: Call, request: Request, unit: Unit) -> Answer | ApiError:
     if not action.mutates:
         return action.handler(call, request, unit)
     with unit.savepoint():

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from turnlock.core.call import Call, Principal
+from turnlock.errors import ApiError
 
 Request = Mapping[str, Any]
 """Parsed, validated input in the service model's shapes: blobs are bytes, timestamps aware datetimes, absent members absent."""
@@ -62,18 +63,25 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 class Action:
     """One row of a service's table of actions.
 
-    `handler(call, request, unit)` returns the answer or raises an ApiError; it never commits, waits or records.
+    `handler(call, request, unit)` returns the answer or raises an ApiError; it never commits, waits or records. What it wrote
+    before it raised is undone. An ApiError that it returns is the same refusal, and what it wrote is kept: so a wrong password
+    is counted.
     `subject(call, request, unit)` finds what the call is about and never raises for what is absent.
     The unit's type is storage's `Unit`; core cannot name it.
     """
 
     name: str
-    handler: Callable[[Call, Request, Any], Answer]
+    handler: Callable[[Call, Request, Any], Answer | ApiError]
     subject: Callable[[Call, Request, Any], Subject]
     mutates: bool
     """True when it runs in a unit of work that can write."""
     permission: str | None = None
     """The action's name in policies where that is another than the operation's: `InvokeFunction` for Lambda's Invoke."""
+    judge: Callable[[Call, Request, Any], Call] | None = None
+    """Judges a credential that came in the request beside its signature, once, before the request is authorised.
+
+    Returns the call with what was found out. What it writes is kept, however the request ends.
+    """
     prepare: Callable[[Request], Any] | None = None
     """Work that takes long and hangs on the request alone: it reads no store and changes nothing.
 

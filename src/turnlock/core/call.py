@@ -93,5 +93,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """True when the request came over TLS."""
     at: datetime
     """When the request was received (UTC)."""
+    code_was_right: bool | None = None
+    """Whether the code of an MFA device that came with the request was right; None where none came, or no action judged it."""
     invoked_by: str | None = None
     """The service that makes this call for its caller, such as `secretsmanager.amazonaws.com`; None for a caller's own."""

@@ -7,6 +7,7 @@ from typing import Final
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.identity.assuming import assume_role, role_subject
+from turnlock.identity.iam.mfa_codes import judge_token_code
 from turnlock.identity.session_tokens import get_access_key_info, get_session_token
 from turnlock.identity.web_identity import assume_role_with_web_identity, web_role_subject
 
@@ -21,7 +22,13 @@ def get_caller_identity(call: Call, _request: Request, _unit: object) -> Answer:
 
 
 STS_ACTIONS: Final = (
-    Action(name="AssumeRole", handler=assume_role, subject=role_subject, mutates=True),
+    Action(
+        name="AssumeRole",
+        handler=assume_role,
+        subject=role_subject,
+        mutates=True,
+        judge=judge_token_code,
+    ),
     Action(
         name="AssumeRoleWithWebIdentity",
         handler=assume_role_with_web_identity,
@@ -30,5 +37,11 @@ STS_ACTIONS: Final = (
     ),
     Action(name="GetAccessKeyInfo", handler=get_access_key_info, subject=no_resource, mutates=False),
     Action(name="GetCallerIdentity", handler=get_caller_identity, subject=no_resource, mutates=False),
-    Action(name="GetSessionToken", handler=get_session_token, subject=no_resource, mutates=True),
+    Action(
+        name="GetSessionToken",
+        handler=get_session_token,
+        subject=no_resource,
+        mutates=True,
+        judge=judge_token_code,
+    ),
 )

@@ -16,7 +16,7 @@ from turnlock.identity.credentials import new_session
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.documents import check_identity_policy
 from turnlock.identity.iam.lookup import find_role, request_tag_conditions, require_policy, tags_in
-from turnlock.identity.iam.mfa import code_holds, take_code
+from turnlock.identity.iam.mfa_codes import require_right_code
 from turnlock.identity.iam.model import Identity
 from turnlock.identity.iam.store import versions_of
 from turnlock.identity.model import LONGEST_POLICY, role_session
@@ -57,7 +57,7 @@ def role_subject(call: Call, request: Request, unit: Unit) -> Subject:
         named=request["RoleArn"],
         policy=None if role is None else role.trust_policy,
         policy_decides=True,
-        conditions=lambda: _conditions(call, request, unit, role),
+        conditions=lambda: _conditions(call, request, role),
     )
 
 
@@ -77,9 +77,9 @@ def assume_role(call: Call, request: Request, unit: Unit) -> Answer:
         )
     wish = read_wish(call, request, unit, role)
     require_session_rights(unit, call, request, wish, role_subject(call, request, unit))
-    # Used up here, and not told of in the session: "The temporary credentials returned by AssumeRole do not include MFA
-    # information in the context" (IAM user guide, "Configuring MFA-protected API access").
-    take_code(call, request, unit)
+    # Not told of in the session: "The temporary credentials returned by AssumeRole do not include MFA information in the
+    # context" (IAM user guide, "Configuring MFA-protected API access").
+    require_right_code(call)
     return answer_session(unit, role, wish)
 
 
@@ -226,7 +226,7 @@ def _source_identity(call: Call | None, request: Request) -> str | None:
     return before or given
 
 
-def _conditions(call: Call, request: Request, unit: Unit, role: Identity | None) -> ConditionValues:
+def _conditions(call: Call, request: Request, role: Identity | None) -> ConditionValues:
     """Return STS's condition keys (Service Authorization Reference, "AWS Security Token Service")."""
     found = dict(request_tag_conditions(request))
     for name, key in (
@@ -240,7 +240,7 @@ def _conditions(call: Call, request: Request, unit: Unit, role: Identity | None)
         found["sts:transitivetagkeys"] = list(request["TransitiveTagKeys"])
     if "DurationSeconds" in request:
         found["sts:durationseconds"] = [str(request["DurationSeconds"])]
-    if "TokenCode" in request and code_holds(call, request, unit):
+    if call.code_was_right:
         found |= {"aws:multifactorauthpresent": ["true"], "aws:multifactorauthage": ["0"]}
     tags = {} if role is None else role.tags
     return {**found, **tag_keys("aws:resourcetag/", tags), **tag_keys("iam:resourcetag/", tags)}

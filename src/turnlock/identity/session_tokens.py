@@ -10,7 +10,7 @@ from turnlock.errors import AccessDeniedException, ValidationException
 from turnlock.identity import store
 from turnlock.identity.assuming import credentials_members
 from turnlock.identity.credentials import new_session
-from turnlock.identity.iam.mfa import take_code
+from turnlock.identity.iam.mfa_codes import require_right_code
 from turnlock.identity.session_context import SessionContext
 from turnlock.storage import Unit
 
@@ -29,7 +29,8 @@ def get_session_token(call: Call, request: Request, unit: Unit) -> Answer:
     seconds = request.get("DurationSeconds", _DEFAULT_SECONDS)
     if call.principal.kind is PrincipalKind.ROOT:
         seconds = min(seconds, _MOST_OF_ROOT)
-    context = SessionContext(kind=call.principal.kind, mfa_at=take_code(call, request, unit))
+    proved = require_right_code(call)
+    context = SessionContext(kind=call.principal.kind, mfa_at=unit.now if proved else None)
     made = new_session(unit, call.principal, policy=None, seconds=seconds, context=context)
     return {"Credentials": credentials_members(made)}
 

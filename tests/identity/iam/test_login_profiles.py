@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
 from tests.calling import refusal
 from tests.identity.iam.calling import ACCOUNT, OTHER, Caller, user_principal
-from tests.support import NOON
+from tests.support import NOON, SettableClock
 from turnlock.errors import AccessDeniedException, PasswordPolicyViolationException, SealBroken
 from turnlock.identity.iam.login_profiles import check_password
 
@@ -15,7 +17,7 @@ GOOD = "Correct-Horse-7"
 
 
 def checks(iam: Caller, password: str, name: str = "ann") -> bool:
-    return iam.database.read(lambda unit: check_password(unit, ACCOUNT, name, password)) is not None
+    return iam.database.write(lambda unit: check_password(unit, ACCOUNT, name, password)) is not None
 
 
 def test_a_password_opens_for_its_user_alone(iam: Caller) -> None:
@@ -29,7 +31,7 @@ def test_a_password_opens_for_its_user_alone(iam: Caller) -> None:
     assert not checks(iam, GOOD + "x")
     assert not checks(iam, GOOD, "bob")
     assert not checks(iam, GOOD, "nobody")
-    assert iam.database.read(lambda unit: check_password(unit, OTHER, "ann", GOOD)) is None
+    assert iam.database.write(lambda unit: check_password(unit, OTHER, "ann", GOOD)) is None
 
 
 def test_what_is_kept_is_argon2id(iam: Caller) -> None:
@@ -64,6 +66,25 @@ def test_a_user_changes_its_own_password(iam: Caller) -> None:
     ann("ChangePassword", OldPassword=GOOD, NewPassword=another)
     assert (checks(iam, GOOD), checks(iam, another)) == (False, True)
     assert not iam("GetLoginProfile", UserName="ann")["LoginProfile"]["PasswordResetRequired"]
+
+
+def test_wrong_passwords_are_counted_and_a_right_one_waits_with_them(
+    iam: Caller, clock: SettableClock
+) -> None:
+    made = iam("CreateUser", UserName="ann")["User"]
+    iam("CreateLoginProfile", UserName="ann", Password=GOOD)
+    iam("AttachUserPolicy", UserName="ann", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    ann = iam.elsewhere(principal=user_principal(made))
+    for _ in range(3):
+        with pytest.raises(AccessDeniedException, match="The old password was incorrect"):
+            ann("ChangePassword", OldPassword="wrong", NewPassword=GOOD + "-new")
+    assert not checks(iam, "wrong")
+    assert not checks(iam, "wrong"), "the console and ChangePassword count together"
+    assert not checks(iam, GOOD)
+    with pytest.raises(AccessDeniedException, match="The old password was incorrect"):
+        ann("ChangePassword", OldPassword=GOOD, NewPassword=GOOD + "-new")
+    clock.advance(timedelta(minutes=6))
+    assert checks(iam, GOOD)
 
 
 def test_a_password_is_reset_and_taken_away(iam: Caller) -> None:

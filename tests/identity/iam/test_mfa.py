@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from turnlock import identity
 from turnlock.core.call import PrincipalKind, Session
 from turnlock.errors import AccessDeniedException, InvalidAuthenticationCodeException, SealBroken
 from turnlock.identity.credentials import find_credential
+from turnlock.identity.iam.attempts import LONGEST_REST, REST, TRIES, Attempts
 from turnlock.identity.iam.devices_store import find_device, seed_of
 from turnlock.identity.iam.one_time_codes import accepted_pair, accepted_step, code_of, step_at
 
@@ -86,10 +88,10 @@ class Phone:
     """What shows the codes of a device."""
 
     def __init__(self, seed: str, clock: SettableClock) -> None:
-        self._seed, self._clock = base64.b32decode(seed), clock
+        self._seed, self.clock = base64.b32decode(seed), clock
 
     def code(self, ahead: int = 0) -> str:
-        return code_of(self._seed, step_at(self._clock.now()) + ahead)
+        return code_of(self._seed, step_at(self.clock.now()) + ahead)
 
     def wrong(self) -> str:
         """Return a code of none of the steps that are near."""
@@ -193,6 +195,91 @@ def test_a_device_that_was_tried_too_often_rests(ann: Caller, phone: Phone, cloc
         session_of(ann, SerialNumber=SERIAL, TokenCode=phone.code())
     clock.advance(timedelta(minutes=6))
     session_of(ann, SerialNumber=SERIAL, TokenCode=phone.code())
+
+
+def attempts(caller: Caller) -> Attempts:
+    device = caller.database.read(lambda unit: find_device(unit, ACCOUNT, SERIAL))
+    assert device is not None
+    return device.attempts
+
+
+WAYS = ("denied", "asked", "session", "pair")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_thousand_wrong_codes_are_locked_out_whichever_way_they_come(
+    iam: Caller, ann: Caller, phone: Phone, way: str, store_place: StorePlace
+) -> None:
+    """Denied requests, a trust policy that asks for a code, GetSessionToken, two codes in a row: on two nodes at once."""
+    nodes = (iam.database, store_place.open(clock=phone.clock))
+    condition = {"Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}} if way == "asked" else {}
+    whom = ann.principal.arn if way == "asked" else f"arn:aws:iam::{OTHER}:root"
+    statement = {"Effect": "Allow", "Principal": {"AWS": whom}, "Action": "sts:AssumeRole", **condition}
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    role = iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    asked = {"RoleArn": role, "RoleSessionName": "s1", "SerialNumber": SERIAL}
+    near = {phone.code(ahead) for ahead in range(-12, 13)}
+    codes = [code for code in (f"{number * 7919 % 10**6:06}" for number in range(1_030)) if code not in near]
+
+    def guess(code: str) -> bool:
+        node = nodes[int(code) % 2]
+        her = ann.elsewhere(database=node)
+        try:
+            if way == "session":
+                her("GetSessionToken", SerialNumber=SERIAL, TokenCode=code)
+            elif way == "pair":
+                both = {"AuthenticationCode1": code, "AuthenticationCode2": code}
+                iam.elsewhere(database=node)("ResyncMFADevice", UserName="ann", SerialNumber=SERIAL, **both)
+            else:
+                her("AssumeRole", **asked, TokenCode=code)
+        except (AccessDeniedException, InvalidAuthenticationCodeException):
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert not any(threads.map(guess, codes[:1_000]))
+    assert attempts(iam).wrong == TRIES, "no code was judged after these"
+    with pytest.raises(AccessDeniedException):
+        ann("AssumeRole", **asked, TokenCode=phone.code())
+    with pytest.raises(AccessDeniedException):
+        session_of(ann, SerialNumber=SERIAL, TokenCode=phone.code())
+    pair = {"AuthenticationCode1": phone.code(), "AuthenticationCode2": phone.code(1)}
+    with pytest.raises(InvalidAuthenticationCodeException):
+        iam("ResyncMFADevice", UserName="ann", SerialNumber=SERIAL, **pair)
+
+
+def test_a_right_code_of_a_denied_request_is_used_up(iam: Caller, ann: Caller, phone: Phone) -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/absent"
+    code = phone.code()
+    with pytest.raises(AccessDeniedException):
+        ann("AssumeRole", RoleArn=role, RoleSessionName="s1", SerialNumber=SERIAL, TokenCode=code)
+    with pytest.raises(AccessDeniedException):
+        session_of(ann, SerialNumber=SERIAL, TokenCode=code)
+    assert attempts(iam).wrong == 1
+
+
+def test_each_rest_is_twice_as_long_until_a_code_is_right(
+    iam: Caller, ann: Caller, phone: Phone, clock: SettableClock
+) -> None:
+    def guess() -> None:
+        with pytest.raises(AccessDeniedException):
+            session_of(ann, SerialNumber=SERIAL, TokenCode=phone.wrong())
+
+    for rest in (REST, 2 * REST, 4 * REST):
+        for _ in range(TRIES):
+            guess()
+        assert attempts(iam).rests_until == clock.now() + rest
+        clock.advance(rest)
+    session_of(ann, SerialNumber=SERIAL, TokenCode=phone.code())
+    assert attempts(iam) == Attempts()
+
+
+@given(wrong=st.integers(min_value=0, max_value=10**9))
+def test_no_rest_is_longer_than_a_day(wrong: int) -> None:
+    missed = Attempts(wrong=wrong).missed(NOON)
+    assert missed.wrong == wrong + 1
+    assert (missed.rests_until is not None) == (missed.wrong % TRIES == 0)
+    assert missed.rests_until is None or REST <= missed.rests_until - NOON <= LONGEST_REST
 
 
 def test_a_device_is_only_its_own_users(iam: Caller, ann: Caller, phone: Phone) -> None:

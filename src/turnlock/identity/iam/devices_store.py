@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from turnlock import keys
 from turnlock.core.arn import AccountId
+from turnlock.identity.iam.attempts import NO_ATTEMPTS, Attempts
 from turnlock.identity.iam.model import spoken
 from turnlock.identity.iam.tables import mfa_devices
 from turnlock.keys.records import Records
@@ -30,6 +31,8 @@ class MfaDevice:
     enabled_at: datetime | None = None
     last_step: int = 0
     """The 30-second step whose code was taken last: a code is good once, and none before it is."""
+    attempts: Attempts = NO_ATTEMPTS
+    """Wrong codes, whoever's the device is."""
 
     @property
     def serial(self) -> str:

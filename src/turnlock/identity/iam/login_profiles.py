@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -16,11 +16,13 @@ from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
     AccessDeniedException,
+    ApiError,
     EntityAlreadyExistsException,
     NoSuchEntityException,
     PasswordPolicyViolationException,
     ValidationException,
 )
+from turnlock.identity.iam.attempts import NO_ATTEMPTS, Attempts
 from turnlock.identity.iam.lookup import calling_user, identity_subject, named_identity
 from turnlock.identity.iam.model import Identity, Kind
 from turnlock.identity.iam.store import find_identity
@@ -43,6 +45,8 @@ class LoginProfile:
     hash: str = field(repr=False)
     """Argon2id with its parameters and salt, in the PHC string format."""
     reset_required: bool = False
+    attempts: Attempts = NO_ATTEMPTS
+    """Wrong passwords."""
 
 
 PROFILES: Final = Records(
@@ -77,14 +81,10 @@ def update_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateLoginProfile: another password, or whether it must be changed at the next sign-in."""
     user = named_identity(call, request, unit, Kind.USER)
     profile = _profile(unit, user)
-    changed = LoginProfile(
-        account_id=profile.account_id,
-        user_id=profile.user_id,
-        created_at=profile.created_at,
-        hash=_hashed(unit, user, request["Password"]) if "Password" in request else profile.hash,
-        reset_required=request.get("PasswordResetRequired", profile.reset_required),
-    )
-    PROFILES.replace(unit, profile, changed)
+    changed = {"reset_required": request.get("PasswordResetRequired", profile.reset_required)}
+    if "Password" in request:
+        changed |= {"hash": _hashed(unit, user, request["Password"]), "attempts": NO_ATTEMPTS}
+    PROFILES.replace(unit, profile, replace(profile, **changed))
     return {}
 
 
@@ -95,20 +95,15 @@ def delete_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
     return {}
 
 
-def change_password(call: Call, request: Request, unit: Unit) -> Answer:
-    """ChangePassword: the caller's own. Raises AccessDeniedException when the old one is wrong."""
+def change_password(call: Call, request: Request, unit: Unit) -> Answer | ApiError:
+    """ChangePassword: the caller's own. Returns AccessDeniedException when the old one is wrong, which is counted."""
     user = calling_user(call, unit)
     if user is None:
         raise ValidationException("Must call ChangePassword with the credentials of a user.")
-    profile = _profile(unit, user)
-    if not _verifies(profile.hash, request["OldPassword"]):
-        raise AccessDeniedException("The old password was incorrect.")
-    changed = LoginProfile(
-        account_id=profile.account_id,
-        user_id=profile.user_id,
-        created_at=profile.created_at,
-        hash=_hashed(unit, user, request["NewPassword"]),
-    )
+    profile = _take_password(unit, _profile(unit, user), request["OldPassword"])
+    if profile is None:
+        return AccessDeniedException("The old password was incorrect.")
+    changed = replace(profile, hash=_hashed(unit, user, request["NewPassword"]), reset_required=False)
     PROFILES.replace(unit, profile, changed)
     return {}
 
@@ -119,13 +114,16 @@ def get_account_password_policy(call: Call, _request: Request, _unit: Unit) -> A
 
 
 def check_password(unit: Unit, account_id: AccountId, user_name: str, password: str) -> Identity | None:
-    """Return the user whose password this is, None for any other: for the console.
+    """Return the user whose password this is, None for any other, which is counted: for the console. The unit must write.
 
     An absent user, one without a password and a wrong password take the same time.
     """
     user = find_identity(unit, account_id, Kind.USER, user_name)
     profile = None if user is None else find_profile(unit, user)
-    return user if _verifies(_nobodys() if profile is None else profile.hash, password) and profile else None
+    if profile is None:
+        _verifies(_nobodys(), password)
+        return None
+    return user if _take_password(unit, profile, password) is not None else None
 
 
 def find_profile(unit: Unit, user: Identity) -> LoginProfile | None:
@@ -138,6 +136,22 @@ def _profile(unit: Unit, user: Identity) -> LoginProfile:
     if profile is None:
         raise NoSuchEntityException(f"Login Profile for User {user.name} cannot be found.")
     return profile
+
+
+def _take_password(unit: Unit, profile: LoginProfile, password: str) -> LoginProfile | None:
+    """Return the profile as it is kept once its password was given; None for a wrong one, which is counted.
+
+    The only place where a password is judged. The caller must not undo the count. While a profile rests its password is
+    not compared, only the time is spent.
+    """
+    if profile.attempts.resting(unit.now):
+        _verifies(_nobodys(), password)
+        return None
+    right = _verifies(profile.hash, password)
+    taken = replace(profile, attempts=NO_ATTEMPTS if right else profile.attempts.missed(unit.now))
+    if taken != profile:
+        PROFILES.replace(unit, profile, taken)
+    return taken if right else None
 
 
 def _prepare_hash(request: Request) -> str | None:
@@ -185,7 +199,7 @@ def _own_subject(call: Call, _request: Request, _unit: Unit) -> Subject:
 
 def _sets(
     name: str,
-    handler: Callable[[Call, Request, Unit], Answer],
+    handler: Callable[[Call, Request, Unit], Answer | ApiError],
     subject: Callable[[Call, Request, Unit], Subject],
 ) -> Action:
     return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=_prepare_hash)

@@ -1,10 +1,8 @@
-"""Virtual MFA devices: making, enabling, resynchronising and taking away; and taking a code of one."""
+"""Virtual MFA devices: making, enabling, resynchronising and taking away."""
 
 from __future__ import annotations
 
 import base64
-from datetime import datetime, timedelta
-from threading import Lock
 from typing import Final
 from urllib.parse import quote
 
@@ -12,7 +10,7 @@ from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import (
-    AccessDeniedException,
+    ApiError,
     DeleteConflictException,
     EntityAlreadyExistsException,
     InvalidAuthenticationCodeException,
@@ -25,7 +23,6 @@ from turnlock.identity.iam.devices_store import (
     devices_of,
     find_device,
     seal_seed,
-    seed_of,
 )
 from turnlock.identity.iam.lookup import (
     conditions,
@@ -33,13 +30,9 @@ from turnlock.identity.iam.lookup import (
     named_identity,
     tags_in,
 )
+from turnlock.identity.iam.mfa_codes import take_pair
 from turnlock.identity.iam.model import Kind
-from turnlock.identity.iam.one_time_codes import (
-    SEED_BYTES,
-    STEP_SECONDS,
-    accepted_pair,
-    accepted_step,
-)
+from turnlock.identity.iam.one_time_codes import SEED_BYTES, STEP_SECONDS
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.shown import identity_members, tag_members
 from turnlock.identity.iam.store import identities_by_id
@@ -47,69 +40,6 @@ from turnlock.storage import Unit
 
 MOST_DEVICES: Final = 8
 """Devices of one user (IAM user guide, quotas)."""
-TRIES: Final = 5
-"""Wrong codes that a process takes for one device in REST; then it takes none until REST is over."""
-REST: Final = timedelta(minutes=5)
-
-_REFUSED: Final = "MultiFactorAuthentication failed with invalid MFA one time pass code. "
-
-
-class Tries:
-    """Counts wrong codes by device, so that a code of six digits cannot be guessed. Any thread may count."""
-
-    def __init__(self) -> None:
-        self._wrong: dict[bytes, list[datetime]] = {}
-        """By the sealed seed: another device of the same name is another."""
-        self._lock = Lock()
-
-    def exhausted(self, device: MfaDevice, now: datetime) -> bool:
-        """Tell whether a device takes no code now."""
-        with self._lock:
-            recent = [at for at in self._wrong.get(device.sealed_seed, ()) if at > now - REST]
-            self._wrong[device.sealed_seed] = recent
-            return len(recent) >= TRIES
-
-    def note(self, device: MfaDevice, now: datetime) -> None:
-        """Count a wrong code."""
-        with self._lock:
-            self._wrong.setdefault(device.sealed_seed, []).append(now)
-
-
-_TRIES: Final = Tries()
-
-
-def take_code(call: Call, request: Request, unit: Unit) -> datetime | None:
-    """Take the TokenCode of a request, if it has one, of the caller's own device; return when, None without one.
-
-    The code is used up with it. Raises AccessDeniedException for a wrong, an old or a used code, and for a device that is
-    not the caller's.
-    """
-    if "SerialNumber" not in request and "TokenCode" not in request:
-        return None
-    device = _own_device(call, request, unit)
-    if device is None or _TRIES.exhausted(device, unit.now):
-        raise AccessDeniedException(_REFUSED)
-    step = _step(unit, device, request)
-    if step is None:
-        _TRIES.note(device, unit.now)
-        raise AccessDeniedException(_REFUSED)
-    DEVICES.replace(unit, device, device.evolve(last_step=step))
-    return unit.now
-
-
-def code_holds(call: Call, request: Request, unit: Unit) -> bool:
-    """Tell whether take_code would take the code, without using it up: for the gate."""
-    device = _own_device(call, request, unit)
-    return device is not None and _step(unit, device, request) is not None
-
-
-def _own_device(call: Call, request: Request, unit: Unit) -> MfaDevice | None:
-    device = find_device(unit, call.principal.account_id, request.get("SerialNumber", ""))
-    return device if device is not None and device.user_id == call.principal.principal_id else None
-
-
-def _step(unit: Unit, device: MfaDevice, request: Request) -> int | None:
-    return accepted_step(seed_of(unit, device), request.get("TokenCode", ""), unit.now, device.last_step)
 
 
 def create_virtual_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
@@ -146,25 +76,25 @@ def _address(device: MfaDevice, seed: str) -> str:
     return f"otpauth://totp/{label}?secret={seed}&issuer=Turnlock&period={STEP_SECONDS}"
 
 
-def enable_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
-    """EnableMFADevice: with two codes in a row. Raises InvalidAuthenticationCodeException."""
+def enable_mfa_device(call: Call, request: Request, unit: Unit) -> Answer | ApiError:
+    """EnableMFADevice: with two codes in a row; returns InvalidAuthenticationCodeException for others, which are counted."""
     user = named_identity(call, request, unit, Kind.USER)
     device = _device(call, request, unit)
     if device.user_id is not None:
         raise EntityAlreadyExistsException("MFA Device is already in use.")
     if len(devices_of(unit, call.account_id, user.id)) >= MOST_DEVICES:
         raise LimitExceededException(f"Cannot exceed quota for MFADevicesPerUser: {MOST_DEVICES}")
-    step = _pair(unit, device, request)
-    changed = device.evolve(user_id=user.id, enabled_at=unit.now, last_step=step)
-    DEVICES.replace(unit, device, changed)
+    taken = take_pair(unit, device, request)
+    if taken is None:
+        return InvalidAuthenticationCodeException()
+    DEVICES.replace(unit, taken, taken.evolve(user_id=user.id, enabled_at=unit.now))
     return {}
 
 
-def resync_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
-    """ResyncMFADevice: with two codes in a row. Raises InvalidAuthenticationCodeException."""
-    device = _enabled(call, request, unit)
-    DEVICES.replace(unit, device, device.evolve(last_step=_pair(unit, device, request)))
-    return {}
+def resync_mfa_device(call: Call, request: Request, unit: Unit) -> Answer | ApiError:
+    """ResyncMFADevice: with two codes in a row; returns InvalidAuthenticationCodeException for others, which are counted."""
+    taken = take_pair(unit, _enabled(call, request, unit), request)
+    return {} if taken is not None else InvalidAuthenticationCodeException()
 
 
 def deactivate_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
@@ -252,17 +182,6 @@ def _owner_id(account_id: AccountId, call: Call, request: Request, unit: Unit) -
     if "UserName" not in request and call.principal.kind is PrincipalKind.ROOT:
         return account_id
     return named_identity(call, request, unit, Kind.USER).id
-
-
-def _pair(unit: Unit, device: MfaDevice, request: Request) -> int:
-    if _TRIES.exhausted(device, unit.now):
-        raise InvalidAuthenticationCodeException
-    first, second = request["AuthenticationCode1"], request["AuthenticationCode2"]
-    step = accepted_pair(seed_of(unit, device), first, second, unit.now, device.last_step)
-    if step is None:
-        _TRIES.note(device, unit.now)
-        raise InvalidAuthenticationCodeException
-    return step
 
 
 def _device_subject(call: Call, request: Request, unit: Unit) -> Subject:
