@@ -46,10 +46,15 @@ def zipped(directory: Path, **changed: str) -> bytes:
     """Return a directory's files as a package; `changed` replaces or adds files, by name without `.py`."""
     files = {str(path.relative_to(directory)): path.read_text() for path in sorted(directory.rglob("*.py"))}
     files.update({f"{name}.py": text for name, text in changed.items()})
+    return archive(files)
+
+
+def archive(files: Mapping[str, str]) -> bytes:
+    """Return a package with these files, by their paths."""
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as package:
         for name, text in files.items():
-            archive.writestr(name, text)
+            package.writestr(name, text)
     return made.getvalue()
 
 

@@ -23,7 +23,7 @@ def test_a_worker_whose_server_ended_before_it_could_ask_to_end_with_it_ends_at_
     assert ended.returncode == -signal.SIGKILL
 
 
-def never() -> Application:
+def never(_functions_endpoint: str) -> Application:
     pytest.fail("a worker was started")
 
 

@@ -1,12 +1,13 @@
 #!/bin/sh
 # What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), MariaDB, Redis,
-# SoftHSM, and Node.js for the JavaScript SDK.
+# SoftHSM, HAProxy, and Node.js for the JavaScript SDK.
 # As root they are installed; otherwise this says what to install, and the tests that need one say why they do not run.
 # A real MySQL is fetched by tools/mysql.sh, which installs nothing.
 set -eu
 wanted=""
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgresql"
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$wanted mariadb-server"
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
 command -v redis-server >/dev/null || wanted="$wanted redis-server"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"

@@ -128,12 +128,13 @@ class Application:
 
 def build(
     config: Config,
+    functions_endpoint: str | None = None,
     *,
     clock: Clock | None = None,
     observe: rotation.Observer = rotation.unobserved,
     run_function: rotation.RunFunction | None = None,
 ) -> Application:
-    """Join the rooms for one process. `clock`, `observe` and `run_function` are for compositions of tests' own."""
+    """Join the rooms for one process, which functions reach at a URL of their own. The rest is for tests' own compositions."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
     key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
@@ -153,7 +154,7 @@ def build(
         regions=config.regions,
     )
     provider = databases.Provider(database, config.data_dir, given_authorities=config.database_ca_file)
-    functions = _functions(config, database, writer, provider.authorities.path)
+    functions = _functions(config, database, writer, functions_endpoint, provider.authorities.path)
     limits, pool = _limits(config), functions.rotating
     scheduler = rotation.Scheduler(
         database=database, pool=pool, run=run_function, holder=writer, limits=limits, observe=observe
@@ -202,12 +203,13 @@ def _metrics(config: Config, writer: str) -> Metrics:
     return Metrics(config.data_dir / "metrics", store=store, process=writer)
 
 
-def _functions(config: Config, database: Database, writer: str, database_ca_file: Path) -> LambdaService:
+def _functions(
+    config: Config, database: Database, writer: str, endpoint: str | None, database_ca_file: Path
+) -> LambdaService:
     return LambdaService(
         database,
         writer,
-        endpoint=config.endpoint,
-        ca_bundle=config.tls_certificate,
+        endpoint=endpoint or config.endpoint,
         database_ca_file=database_ca_file,
         allow_unconfined=config.allow_unconfined_functions,
     )

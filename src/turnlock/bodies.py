@@ -17,6 +17,12 @@ from turnlock.errors import (
 )
 from turnlock.wire import Headers
 
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers; of headers there may be 100 (hyper's own limit)."""
+
+HEAD_SECONDS = 10
+"""How long a client may take to send a request's line and headers, the first of a connection or the next."""
+
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: the largest value is 64 KiB, and JSON escapes a byte with at most six."""
 

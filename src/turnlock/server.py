@@ -34,13 +34,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from turnlock import logs, metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
-from turnlock.bodies import Bodies
+from turnlock.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
 from turnlock.config import Config, is_within
 from turnlock.core.action import Answer, Pending
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
 )
+from turnlock.function_listener import FunctionListener
 from turnlock.gate import may_prepare, pass_through, record_refusal
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
@@ -48,17 +49,14 @@ from turnlock.wire import Headers, HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
 
+MakeApplication = Callable[[str], Application]
+"""Builds a worker's application; it is given the URL at which functions reach the worker."""
+
 PENDING = 32
 """Threads that wait for functions which were invoked."""
 
 PREPARING = 2
 """Threads on which the heavy part of a request is done before its unit of work (`Action.prepare`); others wait."""
-
-MAX_HEAD = 64 * 1024
-"""Bytes of a request's line and headers; of headers there may be 100 (hyper's own limit)."""
-
-HEAD_SECONDS = 10
-"""How long a client may take to send a request's line and headers, the first of a connection or the next."""
 
 _HEALTHY = HttpResponse(status=200, headers=(("content-type", "text/plain"),), body=b"ok\n")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -85,6 +83,10 @@ class Server:
                 return _HEALTHY
             if request.path == "/metrics" and is_within(request.source_ip, self._app.config.metrics_from):
                 return await self._loop.run_in_executor(None, self._metrics_page)
+        return await self.respond_to_function(request)
+
+    async def respond_to_function(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to one request to the AWS API: all that a function may ask."""
         request_id = self._request_ids.draw()
         began = time.perf_counter()
         try:
@@ -223,16 +225,20 @@ def _finish(pending: Pending) -> Answer | ApiError:
 class Worker:
     """What Granian runs in each process: its RSGI application."""
 
-    def __init__(self, make: Callable[[], Application], parent_pid: int) -> None:
+    def __init__(self, make: MakeApplication, parent_pid: int, *, secure: bool) -> None:
         self._make = make
         self._parent_pid = parent_pid
+        self._secure = secure
         self._server: Server | None = None
+        self._functions: FunctionListener | None = None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         _guard_process(parent_pid=self._parent_pid)
         with _mortal():
-            application = self._make()
+            self._functions = FunctionListener(secure=self._secure)
+            application = self._make(self._functions.endpoint)
             self._server = Server(application, loop)
+        self._listening = loop.create_task(self._functions.serve(self._server))
         application.start()
         # What is loaded now stays; a collector that walks it again and again would only cost time.
         gc.collect()
@@ -240,6 +246,8 @@ class Worker:
         gc.set_threshold(20_000, 20, 50)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        if self._functions is not None:
+            self._functions.close()
         if self._server is not None:
             self._server.close()
 
@@ -281,10 +289,10 @@ def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
     )
 
 
-def serve(config: Config, make: Callable[[], Application] | None = None) -> None:
+def serve(config: Config, make: MakeApplication | None = None) -> None:
     """Listen and serve until SIGINT or SIGTERM; each worker is a process with an application of its own.
 
-    `make` builds a worker's application; by default it is `app.build(config)`. ConfigurationError when another process
+    `make` builds a worker's application; by default it is `app.build`. ConfigurationError when another process
     listens at the address, or while the root key is being rotated.
     """
     _refuse_taken_address(config)
@@ -292,7 +300,7 @@ def serve(config: Config, make: Callable[[], Application] | None = None) -> None
     granian = listener(config)
     _guard_process()
     _warn_of_swap()
-    loader = partial(_worker, make or partial(build, config), os.getpid())
+    loader = partial(_worker, make or partial(build, config), os.getpid(), secure=config.secure)
     granian.serve(target_loader=loader, wrap_loader=False)
 
 
@@ -327,9 +335,9 @@ class _Listener(Granian):
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's own gap
 
 
-def _worker(make: Callable[[], Application], parent_pid: int) -> Any:
+def _worker(make: MakeApplication, parent_pid: int, *, secure: bool) -> Any:
     """Return the RSGI application of one worker process; Granian's types know only plain callables."""
-    return Worker(make, parent_pid)
+    return Worker(make, parent_pid, secure=secure)
 
 
 def _refuse_taken_address(config: Config) -> None:

@@ -276,19 +276,6 @@ def test_the_environment_is_cleared(invoke: Invoke, monkeypatch: pytest.MonkeyPa
         assert value not in shown["block"] + repr(shown["argv"])
 
 
-def test_a_private_authority_is_named_to_the_aws_client(
-    task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
-) -> None:
-    bundle = task_root / "authority.pem"
-    bundle.touch()
-    functions = Functions("https://127.0.0.1:1", hosted=hosted, task_root=task_root, ca_bundle=bundle)
-    try:
-        shown = functions.invoke(invocation("environment"), abort=threading.Event()).payload
-    finally:
-        functions.close()
-    assert shown["environment"]["AWS_CA_BUNDLE"] == str(bundle)
-
-
 def test_the_authority_of_databases_is_named_unless_the_invocation_names_another(
     task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
 ) -> None:

@@ -71,9 +71,8 @@ def publish_nothing(_batch: LogBatch) -> None:
 class Functions:
     """Runs functions against `endpoint`, the base URL of this server as a function's AWS client sees it.
 
-    `hosted` says which functions exist and `task_root` where their modules are; `ca_bundle` is the file that vouches
-    for the endpoint's certificate, for a private authority, and `database_ca_file` the one for databases, which the
-    functions find as SSL_CA_FILE unless an invocation's own environment names another. Both are absolute paths.
+    `hosted` says which functions exist and `task_root` where their modules are; `database_ca_file` (an absolute path) vouches
+    for databases: functions find it as SSL_CA_FILE unless an invocation's own environment names another.
     `demand` says how hosted functions are confined (`confinement.orders`). `find` knows the functions that are not hosted;
     `publish` is given what each invocation left in its function's log. Safe to use from many threads; `close` it.
     """
@@ -84,7 +83,6 @@ class Functions:
         *,
         hosted: Mapping[str, HostedFunction] = HOSTED,
         task_root: Path = TASK_ROOT,
-        ca_bundle: Path | None = None,
         database_ca_file: Path | None = None,
         demand: Demand = "offered",
         find: Callable[[str], Program | None] = find_none,
@@ -95,12 +93,11 @@ class Functions:
         self._endpoint = endpoint
         self._hosted = hosted
         self._task_root = task_root
-        self._ca_bundle = ca_bundle
         self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": str(database_ca_file)}
         self._demand: Demand = demand
         self._find = find
         self._publish = publish
-        self._readable = tuple(path for path in (ca_bundle, database_ca_file) if path is not None)
+        self._readable = () if database_ca_file is None else (database_ca_file,)
         self._limits = limits or PoolLimits()
         self._clock = clock or SystemClock()
         self._pool = ProcessPool(self._limits, self._clock)
@@ -200,8 +197,7 @@ class Functions:
     ) -> dict[str, str]:
         """Return Lambda's reserved variables (Developer Guide, "Defined runtime environment variables")."""
         region = Arn.parse(key.function_arn).region
-        bundle = {} if self._ca_bundle is None else {"AWS_CA_BUNDLE": str(self._ca_bundle)}
-        return bundle | {
+        return {
             "AWS_ACCESS_KEY_ID": credentials.access_key_id,
             "AWS_DEFAULT_REGION": region,
             "AWS_ENDPOINT_URL": self._endpoint,

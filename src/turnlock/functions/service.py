@@ -30,7 +30,6 @@ class LambdaService:
         holder: str,
         *,
         endpoint: str,
-        ca_bundle: Path | None = None,
         database_ca_file: Path | None = None,
         allow_unconfined: bool = False,
     ) -> None:
@@ -41,7 +40,6 @@ class LambdaService:
         make = partial(
             Functions,
             endpoint,
-            ca_bundle=ca_bundle,
             database_ca_file=database_ca_file,
             find=self._catalogue.find,
             publish=self._logs.publish,

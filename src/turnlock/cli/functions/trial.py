@@ -96,8 +96,8 @@ def main(data_dir: str, port: str, faults: str) -> None:
     config = Config(data_dir=Path(data_dir), host="127.0.0.1", port=int(port), regions=every_region())
     trial = Trial(json.loads(faults), Path(data_dir).with_name("steps.jsonl"))
 
-    def make() -> app.Application:
-        application = app.build(config, run_function=trial.invoke)
+    def make(functions_endpoint: str) -> app.Application:
+        application = app.build(config, functions_endpoint, run_function=trial.invoke)
         trial.run = application.functions.rotating.invoke
         return application
 
