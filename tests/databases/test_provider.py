@@ -15,7 +15,7 @@ from tests.calling import ACCOUNT, REGION, refusal
 from tests.databases.calling import MASTER, RdsClient, identifiers
 from tests.support import StorePlace
 from turnlock.databases import Authorities, Provider
-from turnlock.databases.local import Master
+from turnlock.databases.local_server import Master
 from turnlock.databases.model import MOST_LOCAL
 from turnlock.errors import ConfigurationError
 
@@ -31,6 +31,7 @@ class FakeServer:
     asked_port: int | None
     running: bool = False
     masters: list[Master] = field(default_factory=list)
+    restated: list[str] = field(default_factory=list)
     fails: list[str] = field(default_factory=list)
     """Words with which the next starts fail."""
     meanwhile: Callable[[], object] = lambda: None
@@ -52,6 +53,10 @@ class FakeServer:
     def set_master(self, master: Master) -> None:
         self.masters.append(master)
         self.meanwhile()
+
+    def restate_rights(self, username: str) -> None:
+        assert self.running
+        self.restated.append(username)
 
 
 @dataclass(kw_only=True)

@@ -105,6 +105,9 @@ def test_an_identifier_must_be_one(rds: RdsClient, name: str) -> None:
         {"MasterUserPassword": None},
         {"Engine": "oracle-ee"},
         {"DBName": "1;drop"},
+        {"DBName": "template1"},
+        {"DBName": "rdsadmin"},
+        {"DBName": "Mysql", "Engine": "mariadb"},
     ],
 )
 def test_what_no_instance_can_have_is_refused(rds: RdsClient, changes: dict[str, Any]) -> None:

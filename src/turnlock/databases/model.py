@@ -62,21 +62,34 @@ class EngineRules:
     """The database that is there when none was asked for."""
     username_length: int
     password_length: int
+    reserved: frozenset[str] = frozenset()
+    """Names of databases that are the server's own, in lower case."""
     clustered: bool = False
     """An Aurora engine: its instances are members of a cluster."""
 
 
+_POSTGRESQL: Final = EngineRules(
+    port=5432,
+    dbname="postgres",
+    username_length=63,
+    password_length=128,
+    reserved=frozenset({INTERNAL_USER, "template0", "template1"}),
+)
+_MYSQL: Final = EngineRules(
+    port=3306,
+    dbname=None,
+    username_length=16,
+    password_length=41,
+    reserved=frozenset({INTERNAL_USER, "information_schema", "mysql", "performance_schema", "sys"}),
+)
+
 ENGINES: Final[Mapping[str, EngineRules]] = MappingProxyType(
     {
-        "aurora-mysql": EngineRules(
-            port=3306, dbname=None, username_length=16, password_length=41, clustered=True
-        ),
-        "aurora-postgresql": EngineRules(
-            port=5432, dbname="postgres", username_length=63, password_length=128, clustered=True
-        ),
-        "mariadb": EngineRules(port=3306, dbname=None, username_length=16, password_length=41),
-        "mysql": EngineRules(port=3306, dbname=None, username_length=16, password_length=41),
-        "postgres": EngineRules(port=5432, dbname="postgres", username_length=63, password_length=128),
+        "aurora-mysql": replace(_MYSQL, clustered=True),
+        "aurora-postgresql": replace(_POSTGRESQL, clustered=True),
+        "mariadb": _MYSQL,
+        "mysql": _MYSQL,
+        "postgres": _POSTGRESQL,
     }
 )
 """By the name that RDS has for an engine: those that there are rotation functions for."""
@@ -221,11 +234,18 @@ def check_endpoint(address: str) -> str:
 
 
 def check_dbname(engine: str, dbname: str | None) -> str | None:
-    """Return the first database's name, the engine's own when none is asked for."""
+    """Return the first database's name, the engine's own when none is asked for.
+
+    InvalidParameterValue for what is no name or the server's own: the master user will own the database.
+    """
     if dbname is None:
         return engine_rules(engine).dbname
     if len(dbname) > 63 or not _USERNAME.fullmatch(dbname):
         raise InvalidParameterValue("The parameter DBName is not a valid database name.")
+    if dbname.lower() in engine_rules(engine).reserved:
+        raise InvalidParameterValue(
+            f"DBName {dbname} cannot be used as it is a reserved word used by the engine"
+        )
     return dbname
 
 

@@ -208,9 +208,12 @@ class MySQLServer(ChildServer):
 
     def _launch(self) -> None:
         account, layout = self._account(), self._laid_out
-        first = None if layout.initialised else layout.root / "first-statements.sql"
+        statements = self._start_statements()
+        first = layout.root / "first-statements.sql" if statements else None
         if first is not None:
-            cluster.write_private(first, self._first_statements().encode(), account)
+            # An init-file has one statement a line.
+            text = "".join(f"{statement};\n" for statement in statements)
+            cluster.write_private(first, text.encode(), account)
         program = [*self._server_command(), *self._options(layout, account)]
         program += [] if first is None else [f"--init-file={first}"]
         log_start = layout.log.stat().st_size if layout.log.exists() else 0
@@ -225,15 +228,16 @@ class MySQLServer(ChildServer):
                 first.unlink(missing_ok=True)
         (layout.root / "initialised").touch()
 
-    def _first_statements(self) -> str:
-        """Return what the first start runs before it takes connections: one statement a line, as an init-file must be."""
+    def _start_statements(self) -> Sequence[str]:
+        """Return what a start runs before it takes connections, with every right: at the first, the master user is made."""
+        if self._laid_out.initialised:
+            return ()
         name, password = quoted(self.user), quoted(self.password)
-        statements = (
+        return (
             *self._root_goes,
             f"CREATE USER {name}@'%' IDENTIFIED BY {password}",
             f"GRANT ALL PRIVILEGES ON *.* TO {name}@'%' WITH GRANT OPTION",
         )
-        return "".join(f"{statement};\n" for statement in statements)
 
     def _options(self, layout: MySQLLayout, account: Account | None) -> list[str]:
         settings = {

@@ -26,7 +26,8 @@ import structlog
 
 from turnlock.databases import master, store
 from turnlock.databases.authorities import Authorities
-from turnlock.databases.local import SERVERS, LocalServer, MakeServer, Master
+from turnlock.databases.local import SERVERS
+from turnlock.databases.local_server import LocalServer, MakeServer, Master
 from turnlock.databases.model import INTERNAL_USER, DbResource, Kind, Status
 from turnlock.errors import ConfigurationError
 from turnlock.storage import Database, Unit
@@ -160,16 +161,23 @@ class Provider:
             self._remove(instance, kept)
             return
         if not kept.server.running:
-            kept.server.start()
-            self.authorities.write()
-            log.info(
-                "a database server started", action="server_started", port=kept.server.port, **kept.names
-            )
+            self._start(instance, kept)
         set_up = instance.host is not None
         if not set_up or instance.status is Status.RESETTING:
             self._set_master(instance, kept)
         elif instance.status is not Status.AVAILABLE:
             self._database.write(partial(_now_available, instance, kept.server.port))
+
+    def _start(self, instance: DbResource, kept: _Kept) -> None:
+        kept.server.start()
+        self.authorities.write()
+        if instance.host is not None and instance.master_username is not None:
+            try:
+                kept.server.restate_rights(instance.master_username)
+            except ConfigurationError:
+                kept.server.stop()
+                raise
+        log.info("a database server started", action="server_started", port=kept.server.port, **kept.names)
 
     def _set_master(self, instance: DbResource, kept: _Kept) -> None:
         """Give the server its master user, and note it unless another password is wanted by then."""
