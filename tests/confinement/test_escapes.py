@@ -76,9 +76,9 @@ def ask_for_anothers_event(event):
         return line.recv(64).split()[1].decode()
 
 def mount(event):
-    if ctypes.CDLL(None, use_errno=True).mount(b"tmpfs", b"/mnt", b"tmpfs", 2, None):
+    if ctypes.CDLL(None, use_errno=True).mount(b"tmpfs", os.environ["HOME"].encode(), b"tmpfs", 2, None):
         raise OSError(ctypes.get_errno(), "mount")
-    ctypes.CDLL(None).umount(b"/mnt")
+    ctypes.CDLL(None).umount(os.environ["HOME"].encode())
 
 def become_root(event):
     os.setuid(0)

@@ -16,17 +16,11 @@ SERVER = """
 import json, os, sys, threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from turnlock.confinement import kernel, namespaces, places
+task_root, tests, base = sys.argv[1:]
+sys.path.append(tests)
+from tests.confinement.ordinary import become_ordinary
 
-task_root, key = sys.argv[1:]
-os.umask(0o022)
-namespaces.enter()  # as root, so that this user of no account can be given a way to the interpreter
-if os.fork():
-    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
-kernel.mount("proc", "/proc", "proc")
-places.open_ways(places.readable_places([task_root, key, os.environ["TMPDIR"]]), scratch_bytes=1 << 24)
-os.setgroups([]); os.setresgid(54321, 54321, 54321); os.setresuid(54321, 54321, 54321)
-kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+become_ordinary(Path(base), Path(task_root), Path(tests, "tests"))
 
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import Functions, HostedFunction, Invocation
@@ -67,33 +61,26 @@ def attempt(event, context):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root makes the user of no account that this test needs")
 @pytest.mark.skipif(landlock.abi() < landlock.WHOLE, reason="this kernel cannot confine a function whole")
-def test_the_same_attempts_fail_without_root(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_same_attempts_fail_without_root(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
     root = tmp_path_factory.mktemp("task")
     root.chmod(0o755)
     (root / "attempts.py").write_text(ATTEMPTS)
-    scratch = Path("/tmp") / f"turnlock-without-root-{os.getpid()}"
-    scratch.mkdir(mode=0o777)
-    scratch.chmod(0o777)
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-c", SERVER, str(root), str(root)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**os.environ, "TMPDIR": str(scratch), "HOME": str(scratch)},
-        )
-    finally:
-        for file in scratch.iterdir():
-            file.unlink()
-        scratch.rmdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", SERVER, str(root), str(Path(__file__).parents[2]), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout.splitlines()[-1]) == {
         "none read": 32,
         "none send": None,
         "none user": 54321,
         "none whose": "the server",
-        "required read": "PermissionError",
+        "required read": "FileNotFoundError",
         "required send": "PermissionError",  # the server's number, 1, is that of the function's own init
         "required user": 54321,
         "required whose": "own init",

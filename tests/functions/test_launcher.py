@@ -17,8 +17,16 @@ LAUNCHER = str(Path(launcher.__file__))
 def confinement(**changes: Any) -> dict[str, Any]:
     walls: dict[str, Any] = {
         "demand": "offered",
-        "readable": [],
+        "system_calls": "function",
+        "places": [],
+        "interpreter": True,
+        "etc": {},
         "home_bytes": 1 << 20,
+        "shm_bytes": 0,
+        "user": None,
+        "bind_ports": [],
+        "connects": True,
+        "memory_counted": False,
         "processes": 64,
         "address_bytes": 512 << 20,
         "file_bytes": 1 << 20,
@@ -32,6 +40,8 @@ def confinement(**changes: Any) -> dict[str, Any]:
 def launch(tmp_path: Path, **changes: Any) -> subprocess.CompletedProcess[bytes]:
     orders: dict[str, Any] = {
         "owner_pid": os.getpid(),
+        "owner_signal": 9,
+        "cgroup": "",
         "handler": "nothing.here",
         "task_root": "/",
         "api_address": "127.0.0.1:1",

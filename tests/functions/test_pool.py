@@ -230,7 +230,7 @@ def test_a_machine_that_cannot_start_a_process_is_a_fault(
     make_functions: MakeFunctions, invocation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     functions = make_functions()
-    monkeypatch.setattr("turnlock.functions.process.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("turnlock.confinement.start.sys.executable", "/nowhere/python")
     result = run(functions, invocation("echo"))
     assert result.fault is not None
     assert (result.fault.kind, result.fault.error_type) == (FaultKind.UNAVAILABLE, "Turnlock.StartFailed")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -309,12 +310,14 @@ def test_the_process_is_limited_private_and_without_powers(invoke: Invoke) -> No
 
 
 def test_the_private_directory_is_removed_with_the_process(
-    functions: Functions, invoke: Invoke, eventually: Eventually
+    functions: Functions, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Path(invoke("environment").payload["cwd"])
-    assert home.is_dir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert invoke("environment").payload["cwd"] == "/tmp", "its own, as it sees it"
+    assert list(tmp_path.glob("turnlock-function-*/*")) == [], "what it writes is not seen outside"
+    assert len(list(tmp_path.glob("turnlock-function-*"))) == 1
     functions.close()
-    assert not home.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_process_outlives_an_owner_that_was_killed(

@@ -14,62 +14,83 @@ from turnlock.confinement import kernel, landlock, namespaces, places
 from turnlock.confinement.orders import Confinement
 
 REFUSED: Final = 78
-"""The exit status (EX_CONFIG of sysexits.h) that says: what was required to confine the function could not be had."""
+"""The exit status (EX_CONFIG of sysexits.h) that says: what was required to confine the child could not be had."""
+LEAST_LANDLOCK: Final = 3
+"""The ABI that is required (Linux 6.2). Within namespaces the later ones add: no ports (4), no abstract sockets (6)."""
 
 
-def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> None:
-    """Return in the process that may run the function: another one than the caller where namespaces could be had.
+def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> str:
+    """Return in the process that may become the child, another one than the caller where namespaces could be had.
 
-     1  namespaces of its own, and ways for a stranger to the files that it may read
-     2  a home of its own, of bounded size
-     3  a process of its own (`namespaces.settle_apart`), which sees no other
-     4  limits, a user of its own, no capability and no way to get one
-     5  Landlock
+     1  namespaces of its own, and a root directory that shows its places
+     2  a process of its own (`namespaces.settle_apart`), which sees no other
+     3  limits, a user of its own, no capability and no way to get one
+     4  Landlock
 
-    SystemExit when root cannot be given up, and with the status REFUSED when something is missing that was required.
+    The result is the child's home as it sees it. SystemExit when root cannot be given up, and with the status REFUSED when
+    something is missing that was required.
     """
     os.umask(0o022)
-    user, was_root = namespaces.own_user(), os.geteuid() == 0
-    readable = places.readable_places([*wanted["readable"]])
-    apart = wanted["demand"] != "none" and namespaces.enter()
-    if wanted["demand"] == "required":
-        _require_all(apart=apart)
-    if apart:
-        _furnish(wanted, user, readable)
-        namespaces.settle_apart(user, keep_owner)
-    elif wanted["demand"] != "none" and os.geteuid() == 0:
-        os.chown(wanted["home"], user, user)
+    user, apart, home = namespaces.user_of(wanted), False, wanted["home"]
+    if wanted["demand"] != "none":
+        apart = _separate(wanted, user)
+        if apart:
+            namespaces.settle_apart(user, keep_owner)
+            _move_in(wanted)
+            home = places.SCRATCH if wanted["home_bytes"] else "/"
+        elif os.geteuid() == 0:
+            os.chown(home, *user)
     apply_limits(wanted, apart=apart)
     if wanted["demand"] != "none":
         namespaces.become(user)
     give_up_powers()
     if wanted["demand"] != "none" and landlock.abi():
-        own_proc = "/proc" if apart else "/proc/self"
-        scratch = [places.SCRATCH] if apart and was_root else []
-        landlock.restrict(
-            readable=[*readable, own_proc],
-            usable=places.DEVICES,
-            writable=[os.path.realpath(wanted["home"]), *scratch],
-        )
+        _close_files(wanted, home, apart=apart)
+    return home
 
 
-def _require_all(*, apart: bool) -> None:
-    version = landlock.abi()
-    if version < landlock.WHOLE and not (apart and version >= 3):
-        sys.exit(
-            f"{REFUSED}Landlock ABI {landlock.WHOLE} (Linux 6.12) is needed, and this one has {version}."
-        )
+def _separate(wanted: Confinement, user: tuple[int, int]) -> bool:
+    """Move to namespaces and build the root directory there; False where the kernel refuses and that was not required."""
+    try:
+        namespaces.enter()
+        places.build_root(wanted, user)
+    except OSError as error:
+        if wanted["demand"] == "required":
+            _refuse(f"Namespaces with a root directory of its own are needed: {error.strerror}")
+        return False
+    if wanted["demand"] == "required" and landlock.abi() < LEAST_LANDLOCK:
+        _refuse(f"Landlock ABI {LEAST_LANDLOCK} (Linux 6.2) is needed, and this kernel has {landlock.abi()}")
+    return True
 
 
-def _furnish(wanted: Confinement, user: int, readable: list[str]) -> None:
-    """Open the ways, and lay a file system of the home's size over it."""
-    home = os.path.realpath(wanted["home"])
-    if os.geteuid() == 0:
-        places.open_ways([*readable, home], scratch_bytes=wanted["home_bytes"])
-    bounds = f"mode=0700,uid={user},gid={user},size={wanted['home_bytes']},nr_inodes=16384"
-    if os.geteuid() != 0:
-        bounds = f"mode=0700,size={wanted['home_bytes']},nr_inodes=16384"
-    kernel.mount("tmpfs", home, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, bounds)
+def _move_in(wanted: Confinement) -> None:
+    try:
+        places.move_in(wanted["home"])
+    except OSError as error:
+        _refuse(f"The root directory cannot be changed: {error.strerror}")
+
+
+def _refuse(reason: str) -> None:
+    sys.stderr.write(f"{reason}.\n")
+    sys.exit(REFUSED)
+
+
+def _close_files(wanted: Confinement, home: str, *, apart: bool) -> None:
+    """Add Landlock: within a root of its own only `/tmp` and what is writable; without, it names all that may be seen."""
+    visible = places.visible_places(wanted)
+    readable = ["/"] if apart else [*(place["source"] for place in visible), "/proc/self", *places.settings()]
+    writable = [place["target"] if apart else place["source"] for place in visible if place["writable"]]
+    if wanted["shm_bytes"]:
+        writable.append(places.SHARED_MEMORY)
+    if wanted["home_bytes"] or not apart:
+        writable.append(home)
+    landlock.restrict(
+        readable=readable,
+        usable=places.DEVICES,
+        writable=writable,
+        bind_ports=wanted["bind_ports"],
+        connects=wanted["connects"],
+    )
 
 
 def apply_limits(wanted: Confinement, *, apart: bool) -> None:
@@ -78,8 +99,8 @@ def apply_limits(wanted: Confinement, *, apart: bool) -> None:
     limit(resource.RLIMIT_NOFILE, wanted["open_files"])
     limit(resource.RLIMIT_CPU, wanted["cpu_seconds"])
     limit(resource.RLIMIT_FSIZE, wanted["file_bytes"])
-    if wanted["address_bytes"] is not None:
-        limit(resource.RLIMIT_AS, wanted["address_bytes"])
+    limit(resource.RLIMIT_AS, wanted["address_bytes"])
+    limit(resource.RLIMIT_MSGQUEUE, 0)
     if wanted["demand"] != "none" and (apart or os.geteuid() == 0):
         limit(resource.RLIMIT_NPROC, wanted["processes"])
     with suppress(OSError):
@@ -88,8 +109,10 @@ def apply_limits(wanted: Confinement, *, apart: bool) -> None:
         Path("/proc/self/autogroup").write_text(str(wanted["nice"]), encoding="ascii")
 
 
-def limit(kind: int, wanted: int) -> None:
-    """Lower one resource limit for good; what is already lower stays."""
+def limit(kind: int, wanted: int | None) -> None:
+    """Lower one resource limit for good; what is already lower stays, and None changes nothing."""
+    if wanted is None:
+        return
     hard = resource.getrlimit(kind)[1]
     value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(kind, (value, value))

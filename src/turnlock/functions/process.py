@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,9 +17,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from turnlock.confinement.orders import Confinement, Demand, Orders
+from turnlock.confinement.orders import Confinement, Demand, shown
+from turnlock.confinement.start import start
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions.faults import Answer, Failure
+from turnlock.functions.launcher import FunctionOrders
 from turnlock.functions.logs import FunctionOutput
 from turnlock.functions.runtime_api import Delivery, Phase, RuntimeApi
 from turnlock.functions.watch import MOST_TASKS, Excess, Watch
@@ -123,7 +123,7 @@ class FunctionProcess:
         self._home = tempfile.mkdtemp(prefix="turnlock-function-")
         self.api = RuntimeApi()
         try:
-            self._popen = self._start(spec)
+            self._popen = start(self._orders(spec), launcher=_LAUNCHER)
         except OSError:
             self.api.close()
             shutil.rmtree(self._home, ignore_errors=True)
@@ -216,50 +216,36 @@ class FunctionProcess:
             # It hangs in the kernel and dies when that lets go of it; `subprocess` reaps such children later.
             return -signal.SIGKILL
 
-    def _start(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
-        orders = os.memfd_create("orders", os.MFD_CLOEXEC)
-        try:
-            with os.fdopen(os.dup(orders), "wb") as target:
-                target.write(json.dumps(self._orders(spec)).encode())
-            os.lseek(orders, 0, os.SEEK_SET)
-            return subprocess.Popen(  # noqa: S603 -- our own interpreter and our own file
-                [sys.executable, "-I", "-B", str(_LAUNCHER)],
-                stdin=orders,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                bufsize=0,
-                cwd=self._home,
-                env=_BASE_ENVIRONMENT,
-                start_new_session=True,
-            )
-        finally:
-            os.close(orders)
-
-    def _orders(self, spec: ProcessSpec) -> Orders:
-        added = {
-            "AWS_LAMBDA_RUNTIME_API": self.api.address + self.api.prefix,
-            # Else libpq and botocore would read the dot files of the server's own user.
-            "HOME": self._home,
-            "TMPDIR": self._home,
-        }
-        return Orders(
+    def _orders(self, spec: ProcessSpec) -> FunctionOrders:
+        added = {"AWS_LAMBDA_RUNTIME_API": self.api.address + self.api.prefix}
+        return FunctionOrders(
             owner_pid=os.getpid(),
+            owner_signal=signal.SIGKILL,
             command=list(spec.command),
             handler=spec.handler,
             task_root=str(spec.task_root),
             api_address=self.api.address,
             api_prefix=self.api.prefix,
             environment={**spec.environment, **_BASE_ENVIRONMENT, **added},
-            work_in=str(spec.work_in or self._home),
+            work_in=str(spec.work_in or ""),
+            cgroup="",
             confinement=self._confinement(spec),
         )
 
     def _confinement(self, spec: ProcessSpec) -> Confinement:
         return Confinement(
             demand=spec.demand,
-            readable=[str(spec.task_root), *map(str, spec.readable)],
+            system_calls="function",
+            places=[shown(str(path)) for path in (spec.task_root, *spec.readable)],
+            interpreter=True,
+            etc={},
             home=self._home,
             home_bytes=spec.disk_bytes,
+            shm_bytes=0,
+            user=None,
+            bind_ports=[],
+            connects=True,
+            memory_counted=False,
             processes=MOST_TASKS + _TASKS_AT_REST,
             address_bytes=spec.address_bytes,
             file_bytes=spec.disk_bytes,

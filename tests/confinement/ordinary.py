@@ -1,0 +1,54 @@
+"""Becoming an ordinary user of the machine, of no account and no groups, who can still reach this Python: for root's tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from turnlock.confinement import kernel, namespaces, places
+from turnlock.confinement.orders import Confinement, shown
+
+UID = 54321
+
+
+def confinement(home: Path, seen: list[Path]) -> Confinement:
+    """Return the walls of a child that sees the system, this Python and some directories."""
+    return Confinement(
+        demand="required",
+        system_calls="function",
+        places=[shown(str(path)) for path in seen],
+        interpreter=True,
+        etc={},
+        home=str(home),
+        home_bytes=256 << 20,
+        shm_bytes=0,
+        user=(UID, UID),
+        bind_ports=[],
+        connects=True,
+        memory_counted=False,
+        processes=None,
+        address_bytes=None,
+        file_bytes=None,
+        cpu_seconds=None,
+        open_files=1024,
+        nice=0,
+    )
+
+
+def become_ordinary(base: Path, *seen: Path) -> None:
+    """Return in a process of user UID, which sees only the system, this Python, a /tmp of its own and `seen`.
+
+    `base` is an empty directory. The calling process, which must be root, waits and ends as that one does.
+    """
+    os.umask(0o022)
+    namespaces.enter()
+    places.build_root(confinement(base, list(seen)), (UID, UID))
+    if child := os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    kernel.mount("proc", f"{base}/proc", "proc")
+    kernel.change_root(str(base))
+    os.setgroups([])
+    os.setresgid(UID, UID, UID)
+    os.setresuid(UID, UID, UID)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    os.environ.update(HOME="/tmp", TMPDIR="/tmp")
