@@ -13,6 +13,7 @@ from turnlock.functions.logs import (
     TAIL_CHARACTERS,
     FunctionOutput,
     escape,
+    log_events,
     log_lines,
     write_log,
 )
@@ -56,6 +57,18 @@ def test_a_value_cut_by_the_bound_leaves_no_rest(pipe: tuple[int, FunctionOutput
             assert len(shown) <= TAIL_CHARACTERS
             assert "S" not in shown.replace(REDACTED, "") or at + 4096 < len(secret.encode())
     assert set(output.tail()) == {"."}
+
+
+@pytest.mark.parametrize(
+    ("tail", "events"),
+    [
+        ("one\ntwo\r\n\n three\n", ["one", "two", " three"]),
+        ("[ERROR] E: x\rTraceback:\r\u00a0 File\nnext", ["[ERROR] E: x\nTraceback:\n  File", "next"]),
+        ("x" * 5000 + "\x1b[2J", ["x" * 5000 + "\\x1b[2J"]),
+    ],
+)
+def test_a_line_is_one_event_with_the_breaks_that_its_runtime_wrote(tail: str, events: list[str]) -> None:
+    assert list(log_events(tail)) == events
 
 
 @given(st.integers(0, 30), st.integers(0, 400_000))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from turnlock.confinement import walls
 from turnlock.functions.model import Fault, FaultKind
 from turnlock.functions.watch import Excess
+
+LARGEST_REPORT: Final = 256 * 1024
+"""Bytes of an error report that is shown whole; of a larger one only type and message are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class Failure:
 
     error_type: str = field(repr=False)
     message: str = field(repr=False)
+    report: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """The whole report, where it is a JSON object: what Invoke shows, with the stack trace."""
 
 
 ABORTED: Final = Fault(
@@ -86,16 +92,16 @@ def read_failure(body: bytes, header: str) -> Failure:
     return Failure(
         error_type=error_type if isinstance(error_type, str) and error_type else header or "Unhandled",
         message=message if isinstance(message, str) else "",
+        report=report if report and len(body) <= LARGEST_REPORT else None,
     )
 
 
-def read_answer(body: bytes) -> tuple[Any, Fault | None]:
-    """Parse an answer: (its value, None), or (None, the fault) for what is not strict JSON."""
+def read_answer(body: bytes) -> Any:
+    """Return the value of an answer; None for what is not strict JSON, which a runtime of one's own may send."""
     try:
-        return json.loads(body, parse_constant=_refuse_constant), None
+        return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        sentence = "The function's response is not JSON"
-        return None, Fault(kind=FaultKind.FUNCTION, error_type="Runtime.InvalidResponse", message=sentence)
+        return None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -93,12 +93,23 @@ def log_lines(tail: str) -> Iterator[str]:
             yield escape(line[:LINE_CHARACTERS])
 
 
+def log_events(tail: str) -> Iterator[str]:
+    """Split redacted output into the events of the function's log: one for each line, its control characters escaped.
+
+    A runtime keeps what belongs together in one line by writing carriage returns for its line breaks (awslambdaric does it with a
+    traceback); in the event they are line breaks again.
+    """
+    for line in re.split(r"\r?\n", tail):
+        if line.strip():
+            yield "\n".join(map(escape, line.strip("\r").split("\r")))
+
+
 def invocation_log(
     result: InvocationResult, *, request_id: str, version: str, memory_bytes: int
 ) -> Iterator[str]:
     """Yield the lines of one invocation as Lambda writes them, the function's own between START and END."""
     yield f"START RequestId: {request_id} Version: {version}"
-    yield from log_lines(result.log_tail)
+    yield from log_events(result.log_tail)
     if result.fault is not None and result.fault.kind is not FaultKind.FUNCTION:
         yield f"RequestId: {request_id} Error: {escape(result.fault.message)}"
     yield f"END RequestId: {request_id}"

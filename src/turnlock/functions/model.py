@@ -206,7 +206,11 @@ class InvocationResult:
     """How an invocation ended: with a payload, or with a fault."""
 
     payload: Any = field(default=None, repr=False)
-    """The parsed JSON answer; None when there is a fault (or the function answered null)."""
+    """The parsed JSON answer; None when there is a fault, the function answered null, or what it answered is not JSON."""
+    body: bytes = field(default=b"", repr=False)
+    """The answer as the function gave it."""
+    report: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What the function reported of its own failure, redacted: type, message, stack trace and what its runtime adds."""
     fault: Fault | None = None
     log_tail: str = field(default="", repr=False)
     """The last 64 KiB that the function wrote to stdout and stderr, redacted."""

@@ -1,5 +1,5 @@
 // The Runtime API's client for functions in JavaScript: takes events one by one, calls the handler, posts what it gives back.
-// The handler is `module.function` in LAMBDA_TASK_ROOT, ES module or CommonJS; it may return, be async, or call back.
+// The handler is `module.function` in LAMBDA_TASK_ROOT, ES module or CommonJS; it may return, be async, call back, or end by its context.
 
 import { existsSync } from "node:fs";
 import http from "node:http";
@@ -49,11 +49,21 @@ async function load() {
   return handler;
 }
 
+// `succeed`, `fail` and `done` are the ways to end of the first Node.js runtimes; AWS's runtimes up to 22 still have them.
 function call(handler, event, context) {
   return new Promise((resolve, reject) => {
-    const given = handler(event, context, (error, value) => (error ? reject(error) : resolve(value)));
+    let ended = false;
+    const done = (error, value) => {
+      ended = true;
+      if (error) reject(error);
+      else resolve(value);
+    };
+    Object.assign(context, { done, succeed: (value) => done(null, value), fail: (error) => done(error ?? new Error("null")) });
+    const given = handler(event, context, done);
+    if (ended) return;
+    // A handler that returned no promise and has not called back has ended once nothing is left that could still call back.
     if (given !== undefined && typeof given?.then === "function") given.then(resolve, reject);
-    else if (handler.length < 3) resolve(given);
+    else atRest = () => resolve(given);
   });
 }
 
@@ -72,6 +82,8 @@ function contextOf(headers) {
   };
 }
 
+let atRest = () => {};
+process.on("beforeExit", () => atRest());
 let handler;
 try {
   handler = await load();

@@ -239,22 +239,24 @@ class Functions:
         self, job: _Job, process: FunctionProcess, *, cold: bool, abort: threading.Event
     ) -> InvocationResult:
         if cold:
-            fault = self._await_start(job, process, abort)
-            if fault is not None:
-                return InvocationResult(fault=fault)
+            failed = self._await_start(job, process, abort)
+            if failed is not None:
+                return failed
         began = time.monotonic()
         wait = process.run(self._delivery(job), job.timeout_seconds, abort)
         result = self._result(job, process, wait)
         return replace(result, duration_seconds=time.monotonic() - began)
 
-    def _await_start(self, job: _Job, process: FunctionProcess, abort: threading.Event) -> Fault | None:
+    def _await_start(
+        self, job: _Job, process: FunctionProcess, abort: threading.Event
+    ) -> InvocationResult | None:
         """Return None when the process takes events, else why it does not."""
         began = time.monotonic()
         limit = job.function.start_seconds or self._limits.start_seconds
         wait = process.await_start(limit, abort)
         failure = process.outcome
         if wait is Wait.REACHED and isinstance(failure, Failure):
-            return faults.reported(FaultKind.INIT, failure)
+            return _reported(FaultKind.INIT, failure)
         if wait is Wait.REACHED:
             structlog.get_logger("turnlock.functions").info(
                 "function started",
@@ -265,16 +267,15 @@ class Functions:
             )
             return None
         if wait is Wait.DEADLINE:
-            return faults.start_timed_out(limit)
-        return self._ended(process, wait, FaultKind.INIT)
+            return InvocationResult(fault=faults.start_timed_out(limit))
+        return InvocationResult(fault=self._ended(process, wait, FaultKind.INIT))
 
     def _result(self, job: _Job, process: FunctionProcess, wait: Wait) -> InvocationResult:
         outcome = process.outcome
         if wait is Wait.REACHED and isinstance(outcome, Answer):
-            payload, fault = faults.read_answer(outcome.body)
-            return InvocationResult(payload=payload, fault=fault)
+            return InvocationResult(payload=faults.read_answer(outcome.body), body=outcome.body)
         if wait is Wait.REACHED and isinstance(outcome, Failure):
-            return InvocationResult(fault=faults.reported(FaultKind.FUNCTION, outcome))
+            return _reported(FaultKind.FUNCTION, outcome)
         if wait is Wait.DEADLINE:
             return InvocationResult(fault=faults.timed_out(job.timeout_seconds))
         return InvocationResult(fault=self._ended(process, wait, FaultKind.EXITED))
@@ -311,7 +312,9 @@ class Functions:
             error_type=escape(process.output.redact(result.fault.error_type))[:_TYPE_CHARACTERS],
             message=process.output.redact(result.fault.message)[:_MESSAGE_CHARACTERS],
         )
-        return replace(result, log_tail=tail, fault=fault)
+        return replace(
+            result, log_tail=tail, fault=fault, report=_redacted(result.report, process.output.redact)
+        )
 
     def _log_batch(self, job: _Job, process: FunctionProcess, result: InvocationResult) -> LogBatch:
         """Return what the invocation leaves in the function's log, in the form that Lambda gives it."""
@@ -344,6 +347,18 @@ class Functions:
             fault=None if kind is None else kind.value,
             seconds=round(result.duration_seconds, 3),
         )
+
+
+def _reported(kind: FaultKind, failure: Failure) -> InvocationResult:
+    return InvocationResult(fault=faults.reported(kind, failure), report=failure.report)
+
+
+def _redacted(report: Mapping[str, Any] | None, redact: Callable[[str], str]) -> Mapping[str, Any] | None:
+    """Return a report without the values that may not be shown; None where nothing readable is left."""
+    if report is None:
+        return None
+    shown: Mapping[str, Any] | None = faults.read_answer(redact(json.dumps(report)).encode())
+    return shown
 
 
 def _no_process(kind: FaultKind, error_type: str, message: str) -> InvocationResult:

@@ -20,7 +20,7 @@ from tests.support import SettableClock
 from turnlock import identity
 from turnlock.confinement import landlock
 from turnlock.core.call import Principal, PrincipalKind
-from turnlock.errors import AccessDeniedException
+from turnlock.errors import AccessDeniedException, InvalidParameterValueException
 from turnlock.functions import LambdaService
 from turnlock.functions.own import events
 from turnlock.functions.own.tables import function_events
@@ -147,6 +147,31 @@ def test_a_failure_is_told_as_lambda_tells_it(
     assert words in answer["Payload"]["errorMessage"]
 
 
+def test_a_failure_carries_the_stack_trace_that_the_runtime_reported(
+    python: Callable[..., dict[str, Any]],
+) -> None:
+    told = python(event={"what": "fail"})["Payload"]
+    assert told["errorType"] == "KeyError"
+    assert told["requestId"]
+    assert any("main.py" in line and "in handler" in line for line in told["stackTrace"])
+
+
+def test_a_module_that_cannot_be_imported_is_told_as_lambda_tells_it(root: Caller, create: Create) -> None:
+    create("broken", Handler="main.handler", Code={"ZipFile": package({"main.py": "import not_there"})})
+    told = json.loads(root("Invoke", FunctionName="broken")["Payload"])
+    assert told["errorType"] == "Runtime.ImportModuleError"
+    assert told["errorMessage"] == "Unable to import module 'main': No module named 'not_there'"
+    assert told["stackTrace"] == []
+
+
+def test_a_failure_shows_no_credential_of_the_process(root: Caller, create: Create) -> None:
+    raising = "import os\ndef handler(event, context): raise ValueError(os.environ['AWS_SECRET_ACCESS_KEY'])"
+    create("tells", Handler="main.handler", Code={"ZipFile": package({"main.py": raising})})
+    told = root("Invoke", FunctionName="tells", LogType="Tail")
+    assert json.loads(told["Payload"])["errorMessage"] == "[redacted]"
+    assert "[redacted]" in base64.b64decode(told["LogResult"]).decode()
+
+
 def test_a_changed_function_runs_as_changed(root: Caller, python: Callable[..., dict[str, Any]]) -> None:
     python()
     root(
@@ -246,6 +271,42 @@ def test_javascript_runs_where_node_is(root: Caller, create: Create) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "payload", "error"),
+    [
+        ("context.succeed({ a: 1 })", {"a": 1}, None),
+        ("setTimeout(() => context.succeed('later'), 50)", "later", None),
+        ("context.done(null, 'd')", "d", None),
+        ("context.done(new RangeError('r'))", None, "RangeError"),
+        ("context.fail(new TypeError('f'))", None, "TypeError"),
+        ("setTimeout(() => callback(null, 'called back'), 50)", "called back", None),
+        ("return 'returned'", "returned", None),
+        ("", None, None),
+    ],
+)
+def test_javascript_ends_in_each_way_of_its_runtimes(
+    root: Caller, create: Create, body: str, payload: object, error: str | None
+) -> None:
+    code = f"exports.handler = (event, context, callback) => {{ {body} }};"
+    create(
+        "ends", Runtime="nodejs20.x", Handler="index.handler", Code={"ZipFile": package({"index.js": code})}
+    )
+    for _ in range(2):
+        answer = root("Invoke", FunctionName="ends")
+        told = json.loads(answer["Payload"])
+        assert (told.get("errorType") if error else told) == (error or payload)
+        assert answer.get("FunctionError") == ("Unhandled" if error else None)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the bootstrap of this test calls curl")
+def test_a_bootstrap_may_answer_with_any_text(root: Caller, create: Create) -> None:
+    shell = SHELL.replace("-D headers", '-D "$HOME/headers"').replace(" headers |", ' "$HOME/headers" |')
+    shell = shell.replace("> answer", '> "$HOME/answer"').replace('{\\"got\\": $event}', "You said $event")
+    create("sh", Runtime="provided.al2023", Code={"ZipFile": package({"bootstrap": shell}, executable=True)})
+    answer = root("Invoke", FunctionName="sh", Payload=b'{"a": 1}')
+    assert (answer["Payload"], answer.get("FunctionError")) == (b'You said {"a": 1}', None)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the bootstrap of this test calls curl")
 def test_a_bootstrap_of_any_language_runs(root: Caller, create: Create) -> None:
     shell = SHELL.replace("-D headers", '-D "$HOME/headers"').replace(" headers |", ' "$HOME/headers" |')
@@ -270,7 +331,9 @@ def test_logs_can_be_read(
     messages = [one["message"] for one in found]
     assert messages[0].startswith("START ")
     assert "asked for fail" in messages
-    assert any("KeyError" in one for one in messages)
+    (failure,) = (one for one in messages if "KeyError" in one)
+    assert failure.startswith("[ERROR] KeyError")
+    assert "\n  File " in failure
     only = logs("FilterLogEvents", logGroupName="/aws/lambda/py", filterPattern='"asked for" -fail')["events"]
     assert [one["message"] for one in only] == ["asked for None"]
     whole = logs(
@@ -296,6 +359,33 @@ def test_logs_can_be_read(
             break
         token = {"nextToken": page["nextToken"]}
     assert pages == messages
+
+
+def test_logging_is_as_it_is_configured(
+    root: Caller, create: Create, lambda_service: LambdaService, store: Database
+) -> None:
+    code = "import logging\ndef handler(event, context): logging.getLogger().warning('seen', extra={'n': 1})"
+    create(
+        "logs",
+        Handler="main.handler",
+        Code={"ZipFile": package({"main.py": code})},
+        LoggingConfig={"LogFormat": "JSON", "LogGroup": "/mine/together", "ApplicationLogLevel": "WARN"},
+    )
+    shown = root("GetFunctionConfiguration", FunctionName="logs")["LoggingConfig"]
+    assert shown == {
+        "LogFormat": "JSON",
+        "LogGroup": "/mine/together",
+        "ApplicationLogLevel": "WARN",
+        "SystemLogLevel": "INFO",
+    }
+    tail = base64.b64decode(root("Invoke", FunctionName="logs", LogType="Tail")["LogResult"]).decode()
+    line = json.loads(next(one for one in tail.splitlines() if one.startswith("{")))
+    assert (line["level"], line["message"], line["n"]) == ("WARNING", "seen", 1)
+    root("UpdateFunctionConfiguration", FunctionName="logs", LoggingConfig={"LogFormat": "Text"})
+    after = root("GetFunctionConfiguration", FunctionName="logs")["LoggingConfig"]
+    assert after == {"LogFormat": "Text", "LogGroup": "/mine/together"}
+    with pytest.raises(InvalidParameterValueException, match="Log Level is not supported"):
+        root("UpdateFunctionConfiguration", FunctionName="logs", LoggingConfig={"SystemLogLevel": "WARN"})
 
 
 def test_a_group_that_is_not_there_is_an_error(root: Caller) -> None:

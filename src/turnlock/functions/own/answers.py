@@ -36,7 +36,7 @@ def configuration(unit: Unit, version: FunctionVersion, *, qualified: bool = Fal
         "Architectures": ["x86_64"],
         "EphemeralStorage": {"Size": version.disk},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group, **version.logging},
         **version.shown,
     }
 

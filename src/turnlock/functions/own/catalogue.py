@@ -63,6 +63,8 @@ class Catalogue:
             reserved={
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_{version.runtime}",
                 "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+                "AWS_LAMBDA_LOG_FORMAT": version.logging.get("LogFormat", "Text"),
+                **_log_level(version),
                 "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
                 "AWS_LAMBDA_LOG_STREAM_NAME": "{stream}",
             },
@@ -77,6 +79,11 @@ class Catalogue:
     def close(self) -> None:
         """Remove what was unpacked."""
         self._cache.close()
+
+
+def _log_level(version: FunctionVersion) -> dict[str, str]:
+    level = version.logging.get("ApplicationLogLevel")
+    return {} if level is None else {"AWS_LAMBDA_LOG_LEVEL": level}
 
 
 def can_confine() -> bool:

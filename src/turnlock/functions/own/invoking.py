@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ class Invoking:
             "ExecutedVersion": version.version,
             "FunctionError": None if fault is None else "Unhandled",
             "LogResult": _tail(version, result) if tail else None,
-            "Payload": json.dumps(result.payload if fault is None else _error(result)).encode(),
+            "Payload": result.body if fault is None else json.dumps(_error(result)).encode(),
         }
 
 
@@ -131,10 +131,19 @@ def _payload(body: bytes) -> Any:
         raise InvalidRequestContentException("Could not parse request body into json.") from None
 
 
-def _error(result: InvocationResult) -> dict[str, str]:
-    """Return what Lambda gives for a function that failed (Developer Guide, "Function errors")."""
+def _error(result: InvocationResult) -> Mapping[str, Any]:
+    """Return what Lambda gives for a function that failed (Developer Guide, "Function errors").
+
+    What the function's runtime reported is handed on as it is: `stackTrace` from Python, `trace` from Node.js.
+    """
     assert result.fault is not None
     fault = result.fault
+    if result.report is not None:
+        return (
+            {**result.report, "requestId": result.request_id}
+            if "requestId" in result.report
+            else result.report
+        )
     if fault.kind is FaultKind.FUNCTION:
         return {"errorMessage": fault.message, "errorType": fault.error_type, "requestId": result.request_id}
     return {

@@ -45,6 +45,8 @@ class FunctionVersion:
     """A JSON object; None without variables."""
     shown: Mapping[str, Any] = field(default_factory=dict)
     """Settings that are kept and shown and have no effect here, such as VpcConfig."""
+    logging: Mapping[str, str] = field(default_factory=dict)
+    """What is set of LoggingConfig."""
 
     @property
     def arn(self) -> str:
@@ -64,7 +66,7 @@ class FunctionVersion:
     @property
     def log_group(self) -> str:
         """The name of its log group in CloudWatch Logs."""
-        return f"/aws/lambda/{self.name}"
+        return self.logging.get("LogGroup", f"/aws/lambda/{self.name}")
 
     def evolve(self, **changes: Any) -> FunctionVersion:
         """Return a copy that differs in these."""

@@ -34,6 +34,8 @@ NOT_SERVED: Final[Mapping[str, str]] = {
     "AcceleratorConfig": "there are no accelerators",
 }
 """Settings that change what a function is, with the reason why they are refused."""
+LONGEST_LOG_GROUP: Final = 128
+"""Characters; CloudWatch Logs itself would allow 512."""
 _LAMBDA: Final = "lambda.amazonaws.com"
 _MACHINE: Final = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -67,8 +69,30 @@ def changed(
         variables = request["Environment"].get("Variables", {})
         _check_environment(variables)
         changes["sealed_environment"] = sealed_environment(unit, function, variables)
+    if "LoggingConfig" in request:
+        changes["logging"] = _logging(version, request["LoggingConfig"])
     shown = {name: request[name] for name in SHOWN if name in request}
     return version.evolve(**changes, shown={**version.shown, **shown})
+
+
+def _logging(version: FunctionVersion, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the LoggingConfig with what is wanted of it. Raises InvalidParameterValueException for levels without JSON.
+
+    (Lambda Developer Guide, "Configuring advanced logging controls": levels are of JSON logs alone.)
+    """
+    if len(wanted.get("LogGroup", "")) > LONGEST_LOG_GROUP:
+        raise InvalidParameterValueException(
+            f"LogGroup: a name of more than {LONGEST_LOG_GROUP} characters is not supported."
+        )
+    logging = {**version.logging, **wanted}
+    if logging.get("LogFormat", "Text") == "Text":
+        if "ApplicationLogLevel" in wanted or "SystemLogLevel" in wanted:
+            raise InvalidParameterValueException(
+                'Log Level is not supported when LogFormat is set to "Text". Remove log level from your request or'
+                ' change the LogFormat to "JSON" and try again.'
+            )
+        return {name: value for name, value in logging.items() if not name.endswith("Level")}
+    return {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **logging}
 
 
 def refuse_not_served(request: Request) -> None:
