@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId
 
 
@@ -19,7 +19,7 @@ def accounts() -> None:
 @accounts.command()
 @click.option("--account-id", metavar="N", callback=options.read_account_id, help="Twelve digits.")
 @options.data_dir
-@options.database
+@store_url.database
 @options.root_key
 def create(account_id: AccountId, data_dir: Path, database: str | None, root_key: str) -> None:
     """Create an account and print its root credentials as an AWS shared-credentials file."""

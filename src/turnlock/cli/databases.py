@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId, Region
 
 _CLASS = "db.t4g.micro"
@@ -49,7 +49,7 @@ def databases() -> None:
 @options.region
 @options.account_id
 @options.data_dir
-@options.database
+@store_url.database
 @options.root_key
 def add(
     name: str,

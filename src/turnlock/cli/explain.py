@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 from turnlock.core.arn import Region
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="A condition key of the call, such as aws:SourceIp=10.0.0.7; may be repeated.",
 )
 @options.data_dir
-@options.database
+@store_url.database
 def explain(
     principal: str | None,
     action: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 
 
 @click.group()
@@ -17,7 +17,7 @@ def keys() -> None:
 
 @keys.command("rotate-root")
 @options.data_dir
-@options.database
+@store_url.database
 @options.root_key
 @click.option(
     "--to",

@@ -18,9 +18,6 @@ data_dir = click.option(
     help="Where the store, the root key and the credentials file live; made at the first start.",
 )
 listen = click.option("--listen", default=DEFAULT_LISTEN, show_default=True, metavar="HOST:PORT")
-database = click.option(
-    "--database", metavar="URL", help="A postgresql:// URL; without it, SQLite inside the data directory."
-)
 
 
 def _read_region(_context: click.Context, _parameter: click.Parameter, value: str) -> Region:

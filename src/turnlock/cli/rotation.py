@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId, Region
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rotation() -> None:
 @options.region
 @options.account_id
 @options.data_dir
-@options.database
+@store_url.database
 def rehearse(
     secret: str,
     seconds: float,

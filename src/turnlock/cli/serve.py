@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from turnlock import logs
-from turnlock.cli import options
+from turnlock.cli import options, store_url
 from turnlock.config import LOOPBACK, Config, parse_listen, parse_networks, parse_regions
 from turnlock.core.arn import AccountId
 
@@ -15,7 +15,7 @@ from turnlock.core.arn import AccountId
 @click.command()
 @options.data_dir
 @options.listen
-@options.database
+@store_url.database
 @options.root_key
 @click.option(
     "--account-id",
