@@ -59,7 +59,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_only_what_is_shown_has_a_name(run: Run) -> None:
-    ended = run("echo /*; echo /dev/*; cat /etc/passwd")
+    ended = run("echo /*; echo /dev/*; cat /etc/passwd", memory_counted=True)
     shown_names, devices, *accounts = ended.stdout.decode().splitlines()
     assert set(shown_names.split()) <= {
         "/bin",
@@ -111,7 +111,7 @@ def test_further_files_of_etc_are_written_for_it(run: Run) -> None:
 
 def test_tmp_is_bounded_as_one_sum_and_shared_memory_apart(run: Run) -> None:
     ended = run(
-        "head -c 900000 /dev/zero > /tmp/a && head -c 900000 /dev/zero > /tmp/b; head -c 2000000 /dev/zero > /dev/shm/c;"
+        "head -c 900000 /dev/full > /tmp/a && head -c 900000 /dev/full > /tmp/b; head -c 2000000 /dev/full > /dev/shm/c;"
         "stat -c %s /tmp/a /tmp/b /dev/shm/c",
         home_bytes=1 << 20,
         shm_bytes=1 << 20,

@@ -9,6 +9,7 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWIPC: Final = 0x0800_0000
@@ -93,6 +94,22 @@ def change_root(directory: str) -> None:
 def unmount(target: str) -> None:
     """Take a mount and all beneath it out of this mount namespace at once."""
     checked(_libc.umount2(target.encode(), ctypes.c_int(MNT_DETACH)), f"unmount {target}")
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def filter_system_calls(instructions: bytes, length: int) -> None:
+    """Put a filter of `length` instructions of classic BPF on the calling thread and what it starts (seccomp(2))."""
+    made = _Filter(length, instructions)
+    arguments = (
+        ctypes.c_ulong(_SECCOMP_MODE_FILTER),
+        ctypes.byref(made),
+        ctypes.c_ulong(0),
+        ctypes.c_ulong(0),
+    )
+    checked(_libc.prctl(ctypes.c_int(_PR_SET_SECCOMP), *arguments), "prctl(PR_SET_SECCOMP)")
 
 
 def drop_capabilities() -> None:

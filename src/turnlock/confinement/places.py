@@ -153,7 +153,7 @@ def _present_settings(replaced: Iterable[str]) -> Iterator[str]:
 
 def _make_devices(root: str, wanted: Confinement, user: tuple[int, int]) -> None:
     Path(root, "dev").mkdir(exist_ok=True)
-    for device in DEVICES:
+    for device in devices_of(wanted):
         Path(root + device).touch()
         kernel.mount(device, root + device, flags=kernel.MS_BIND)
         kernel.add_mount_flags(root + device, kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NOEXEC)
@@ -161,6 +161,12 @@ def _make_devices(root: str, wanted: Confinement, user: tuple[int, int]) -> None
         Path(root, "dev", name).symlink_to(f"/proc/self/fd{descriptor}")
     if wanted["shm_bytes"]:
         _mount_memory(root + SHARED_MEMORY, wanted["shm_bytes"], user)
+
+
+def devices_of(wanted: Confinement) -> list[str]:
+    """Return the devices that a child sees: a shared map of /dev/zero is memory that only a cgroup counts."""
+    counted = wanted["memory_counted"] or wanted["system_calls"] == "server"
+    return [device for device in DEVICES if counted or device != "/dev/zero"]
 
 
 def _mount_memory(target: str, size: int, user: tuple[int, int]) -> None:

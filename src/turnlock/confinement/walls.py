@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from turnlock.confinement import kernel, landlock, namespaces, places
+from turnlock.confinement import kernel, landlock, namespaces, places, seccomp
 from turnlock.confinement.orders import Confinement
 
 REFUSED: Final = 78
@@ -25,7 +25,7 @@ def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> str:
      1  namespaces of its own, and a root directory that shows its places
      2  a process of its own (`namespaces.settle_apart`), which sees no other
      3  limits, a user of its own, no capability and no way to get one
-     4  Landlock
+     4  Landlock and the filter of system calls
 
     The result is the child's home as it sees it. SystemExit when root cannot be given up, and with the status REFUSED when
     something is missing that was required.
@@ -46,6 +46,8 @@ def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> str:
     give_up_powers()
     if wanted["demand"] != "none" and landlock.abi():
         _close_files(wanted, home, apart=apart)
+    if wanted["demand"] != "none":
+        _filter_calls(wanted)
     return home
 
 
@@ -70,6 +72,14 @@ def _move_in(wanted: Confinement) -> None:
         _refuse(f"The root directory cannot be changed: {error.strerror}")
 
 
+def _filter_calls(wanted: Confinement) -> None:
+    try:
+        seccomp.install(wanted["system_calls"], memory_counted=wanted["memory_counted"])
+    except OSError as error:
+        if wanted["demand"] == "required":
+            _refuse(f"A filter of system calls is needed: {error.strerror}")
+
+
 def _refuse(reason: str) -> None:
     sys.stderr.write(f"{reason}.\n")
     sys.exit(REFUSED)
@@ -86,7 +96,7 @@ def _close_files(wanted: Confinement, home: str, *, apart: bool) -> None:
         writable.append(home)
     landlock.restrict(
         readable=readable,
-        usable=places.DEVICES,
+        usable=places.devices_of(wanted),
         writable=writable,
         bind_ports=wanted["bind_ports"],
         connects=wanted["connects"],
