@@ -134,10 +134,11 @@ class Operator:
         return value
 
     def await_rotated(self, secret: str, token: str, seconds: float = 60.0) -> None:
-        """Wait until a rotation's version is AWSCURRENT and LastRotatedDate is set."""
+        """Wait until a rotation's version is AWSCURRENT alone and LastRotatedDate is set."""
         until = time.monotonic() + seconds
         while True:
-            if self.stages(secret)["AWSCURRENT"] == token:
+            stages = self.stages(secret)
+            if stages["AWSCURRENT"] == token and "AWSPENDING" not in stages:
                 described = self.client("secretsmanager").describe_secret(SecretId=secret)
                 if described.get("LastRotatedDate") is not None:
                     return

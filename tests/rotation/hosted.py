@@ -59,6 +59,8 @@ class World:
     after: Hook = nothing
     seconds: float = 0.0
     """How long a step takes."""
+    refusals: list[str] = field(default_factory=list)
+    """What was written into functions' logs of steps that were not run."""
     discarded: list[str] = field(default_factory=list)
     """Secrets whose old password was discarded, in order."""
     report: Any = field(default_factory=lambda: {"findings": [], "would": "Nothing."})
@@ -117,6 +119,9 @@ class Node(Functions):
 
     def forget(self, secret_arn: str) -> None:
         self.warm.pop(secret_arn, None)
+
+    def log_refusal(self, function_arn: str, sentence: str) -> None:
+        self.world.refusals.append(sentence)
 
     def invoke(self, invocation: Invocation, *, abort: threading.Event) -> InvocationResult:
         arn, step = invocation.secret_arn, invocation.payload["Step"]

@@ -18,6 +18,7 @@ from turnlock.rotation.model import (
     decide,
     read_probe,
     reopen,
+    supersede,
 )
 from turnlock.rotation.states import (
     Abandon,
@@ -181,9 +182,63 @@ def test_after_a_probe_the_plan_follows_what_the_database_accepts(is_current: bo
         assert found == naive_answer(result, is_current=is_current, has_value=has_value), logins
 
 
-def test_a_custom_function_that_had_moved_awscurrent_before_it_was_interrupted_has_succeeded() -> None:
+def test_a_custom_function_that_was_interrupted_after_it_had_moved_awscurrent_runs_again_before_it_succeeds() -> (
+    None
+):
     facts = replace(CUSTOM, token_is_current=True)
-    assert isinstance(decide(in_flight(Step.FINISH), Woken(), facts, now=NOW), Succeed)
+    plan = in_flight(Step.FINISH)
+    outcome: Outcome = Woken()
+    for step in (Step.CREATE, Step.SET, Step.TEST, Step.FINISH):
+        decision = decide(plan, outcome, facts, now=NOW)
+        assert step_of(decision) is step
+        plan, outcome = decision.plan, StepSucceeded(step=step)
+    assert isinstance(decide(plan, outcome, facts, now=NOW), Succeed)
+
+
+@pytest.mark.parametrize("step", [Step.CREATE, Step.SET, Step.TEST, Step.FINISH])
+def test_an_error_after_the_label_has_moved_is_told_at_once_and_once_and_is_tried_again(step: Step) -> None:
+    facts = replace(CUSTOM, token_is_current=True)
+    failed = decide(in_flight(step), StepFailed(step=step, message="no keytab"), facts, now=NOW)
+    assert isinstance(failed, Wait)
+    assert (failed.plan.state, failed.plan.attempts) == (PlanState.RUNNING, 1)
+    assert [(e.name, e.error_message) for e in failed.events] == [(EventName.ROTATION_FAILED, "no keytab")]
+    again = decide(failed.plan, Woken(), facts, now=failed.until)
+    assert step_of(again) is Step.CREATE
+    twice = decide(again.plan, StepFailed(step=Step.CREATE, message="no keytab"), facts, now=failed.until)
+    assert (type(twice), twice.events) == (Wait, ())
+    lost = decide(twice.plan, Woken(), facts, now=NOW + HOUR)
+    assert (type(lost), lost.plan.state, lost.events) == (Fail, PlanState.FAILED, ())
+    reopened = reopen(lost.plan, starts_at=NOW, window_closes_at=NOW + 9 * HOUR)
+    assert not reopened.told
+
+
+def test_a_hosted_function_that_failed_after_the_move_succeeds_once_the_database_accepts_awscurrent() -> None:
+    failed = decide(in_flight(Step.FINISH), StepFailed(step=Step.FINISH, message="killed"), CURRENT, now=NOW)
+    assert (type(failed), names(failed.events)) == (Wait, [EventName.ROTATION_FAILED])
+    probe = decide(failed.plan, Woken(), CURRENT, now=NOW + MINUTE)
+    assert step_of(probe) is Step.PROBE
+    assert isinstance(decide(probe.plan, probed(YES, YES), CURRENT, now=NOW + MINUTE), Succeed)
+
+
+def test_a_function_that_may_not_be_run_any_more_is_told_of_at_once() -> None:
+    denied = StepFailed(step=Step.SET, message="no permission", denied=True)
+    failed = decide(in_flight(Step.SET), denied, CUSTOM, now=NOW)
+    assert (type(failed), names(failed.events)) == (Wait, [EventName.ROTATION_FAILED])
+    assert decide(in_flight(Step.SET), replace(denied, denied=False), CUSTOM, now=NOW).events == ()
+
+
+def test_a_rotation_is_followed_once_its_label_has_moved() -> None:
+    finishing = supersede(in_flight(Step.FINISH).evolve(exposed=True))
+    assert (type(finishing), finishing.plan.state, finishing.plan.exposed) == (
+        Succeed,
+        PlanState.SUCCEEDED,
+        False,
+    )
+    for plan in (in_flight(Step.FINISH).evolve(told=True), new_plan().evolve(step=Step.PROBE, exposed=True)):
+        left = supersede(plan)
+        assert (type(left), left.plan.state) == (Abandon, PlanState.ABANDONED)
+        assert left.plan.exposed is plan.exposed
+        assert names(left.events) == [EventName.ROTATION_ABANDONED]
 
 
 def test_the_row_says_before_set_secret_runs_that_awscurrent_may_be_refused() -> None:

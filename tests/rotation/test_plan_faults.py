@@ -181,7 +181,7 @@ class World:
             assert self.tested
             assert self.login("new") is Login.ACCEPTED
             self.labels |= {"AWSPREVIOUS": self.labels["AWSCURRENT"], "AWSCURRENT": "new"}
-            if not self.keeps_pending:
+            if not self.keeps_pending:  # a function that takes it away itself
                 del self.labels["AWSPENDING"]
         assert any(self.login(version) is Login.ACCEPTED for version in self.labels.values())
         return True

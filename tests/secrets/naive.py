@@ -100,8 +100,6 @@ class NaiveRegion:
         if off is None and holder not in (None, to):
             raise Refusal("InvalidParameterException")
         secret.give(to, label)
-        if label == "AWSCURRENT":
-            secret.versions[to].labels.discard("AWSPENDING")
 
     def read(self, name: str, version_id: str | None, label: str | None) -> str:
         secret = self.living(name, to_write=False)

@@ -105,14 +105,12 @@ def naive_update(
         return after
     if holder not in (None, move_to) and remove_from is None:
         return InvalidParameterException
-    after = naive_move(versions, move_to, {stage})
-    if stage == AWSCURRENT and holder_of(after, AWSPENDING) == move_to:
-        take_away(after, AWSPENDING)
-    return after
+    return naive_move(versions, move_to, {stage})
 
 
 def count(versions: Versions) -> int:
-    return sum(len(labels) for labels in versions.values())
+    """Count labels against the quota: AWSPENDING on the version that is current is about to go."""
+    return sum(len(labels) - ({AWSCURRENT, AWSPENDING} <= labels) for labels in versions.values())
 
 
 def without_empty(versions: Versions) -> Versions:

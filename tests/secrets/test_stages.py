@@ -101,16 +101,32 @@ def test_versions_that_are_not_there_are_not_found(client: Client) -> None:
         assert token(9) in message
 
 
-def test_the_last_step_of_a_rotation_takes_pending_off(client: Client) -> None:
+def test_a_version_that_becomes_current_keeps_pending_and_labels_of_ones_own(client: Client) -> None:
+    """Recorded from AWS; rotation functions read AWSPENDING after they have moved AWSCURRENT."""
     client(
         "PutSecretValue",
         SecretId="db",
         SecretString="v3",
         ClientRequestToken=token(3),
-        VersionStages=["AWSPENDING"],
+        VersionStages=["AWSPENDING", "blue"],
     )
     move(client, to=3, remove=2)
-    assert stages(client) == {2: ["AWSPREVIOUS"], 3: ["AWSCURRENT"]}
+    assert stages(client) == {2: ["AWSPREVIOUS"], 3: ["AWSCURRENT", "AWSPENDING", "blue"]}
+    for stage in ("AWSCURRENT", "AWSPENDING", "blue"):
+        read = client("GetSecretValue", SecretId="db", VersionStage=stage)
+        assert read["VersionStages"] == ["AWSCURRENT", "AWSPENDING", "blue"]
+    listed = client("ListSecretVersionIds", SecretId="db")["Versions"]
+    assert listed[0]["VersionStages"] == ["AWSCURRENT", "AWSPENDING", "blue"]
+    client("PutSecretValue", SecretId="db", SecretString="v4", ClientRequestToken=token(4))
+    assert stages(client) == {3: ["AWSPREVIOUS", "blue"], 4: ["AWSCURRENT"]}
+
+
+def test_a_put_after_the_move_leaves_previous_alone_on_the_old_version(client: Client) -> None:
+    pending = {"SecretString": "v3", "ClientRequestToken": token(3), "VersionStages": ["AWSPENDING"]}
+    client("PutSecretValue", SecretId="db", **pending)
+    move(client, to=3, remove=2)
+    client("PutSecretValue", SecretId="db", SecretString="v4", ClientRequestToken=token(4))
+    assert stages(client) == {3: ["AWSPREVIOUS"], 4: ["AWSCURRENT"]}
 
 
 def test_current_never_goes_to_a_version_without_a_value(client: Client) -> None:

@@ -136,6 +136,24 @@ class Functions:
         """End what runs for a secret: idle processes now, busy ones after the invocation in hand."""
         self._pool.forget(secret_arn)
 
+    def log_refusal(self, function_arn: str, sentence: str) -> None:
+        """Write into a function's own log why it was not run; nothing for a function that is not there."""
+        function = self._program(function_arn)
+        if function is None:
+            return
+        now, request_id = self._clock.now(), uuid.uuid4()
+        arn = Arn.parse(function_arn)
+        self._publish(
+            LogBatch(
+                account_id=arn.account_id,
+                region=arn.region,
+                group=function.log_group,
+                stream=f"{now:%Y/%m/%d}/[{function.version}]{os.urandom(16).hex()}",
+                at=now,
+                messages=(f"RequestId: {request_id} Error: {escape(sentence)}",),
+            )
+        )
+
     def close(self) -> None:
         """Kill every process; running invocations end with a fault of kind ABORTED."""
         self._pool.close()

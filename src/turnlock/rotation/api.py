@@ -12,7 +12,7 @@ from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.rotation.invocable import check_function
 from turnlock.rotation.managed import function_of
 from turnlock.rotation.masters import allow_master
-from turnlock.rotation.plans import begin_plan, end_plan, give_way, schedule_of, scheduled
+from turnlock.rotation.plans import begin_plan, end_plan, give_way, schedule_of, scheduled, supersede_finished
 from turnlock.rotation.schedule import RotationRules, immediate_window, parse
 from turnlock.rotation.states import PlanState, Purpose
 from turnlock.rotation.store import find_unfinished, last_plan
@@ -45,6 +45,7 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
         refuse_managed(call, secret)
     if _begun_before(unit, secret, token):
         return _answer(secret, token)
+    secret, exposed = supersede_finished(unit, secret)
     give_way(unit, secret)
     immediately = request.get("RotateImmediately", True)
     if not (immediately and _resumes(unit, secret, token)):
@@ -61,6 +62,7 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
         purpose=Purpose.ROTATE if immediately else Purpose.TEST,
         window=immediate_window(schedule_of(configured.rotation), now=unit.now),
         starts_at=unit.now,
+        exposed=exposed,
     )
     return _answer(secret, token)
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from turnlock import functions, identity, secrets
-from turnlock.errors import StoreError
+from turnlock.errors import StoreError, TurnlockError, ValidationException
 from turnlock.functions import Invocation, InvocationResult
 from turnlock.rotation.due import reopen_if_due
 from turnlock.rotation.invocable import REFUSAL, refuses
@@ -20,7 +20,7 @@ from turnlock.rotation.keeper import Hold
 from turnlock.rotation.managed import databases_of
 from turnlock.rotation.masters import allowed_master
 from turnlock.rotation.model import cancel, decide, read_probe
-from turnlock.rotation.plans import apply_decision, facts_of
+from turnlock.rotation.plans import apply_decision, facts_of, record_late_error
 from turnlock.rotation.redaction import known_values
 from turnlock.rotation.states import Decision, Outcome, Run, Step, StepFailed, StepSucceeded, Stop, Woken
 from turnlock.rotation.store import PlanRow, find_row, save_plan
@@ -55,6 +55,14 @@ class WarmProcesses(Protocol):
         """End what runs for a secret."""
         ...
 
+    def log_refusal(self, function_arn: str, sentence: str) -> None:
+        """Write into a function's own log why it was not run."""
+        ...
+
+
+class RoleGone(TurnlockError):
+    """A function of one's own has no role any more to work with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
@@ -73,9 +81,12 @@ class Claimed:
 class Carrier:
     """Carries plans out, each on its caller's thread."""
 
-    def __init__(self, database: Database, run: RunFunction, observe: Observer) -> None:
+    def __init__(
+        self, database: Database, run: RunFunction, processes: WarmProcesses, observe: Observer
+    ) -> None:
         self._database = database
         self._run = run
+        self._processes = processes
         self._observe = observe
 
     def carry(self, claimed: Claimed) -> None:
@@ -98,16 +109,20 @@ class Carrier:
         """Take one transition in one transaction, under the fence."""
         require_current(unit, claimed.hold.fence)
         row = find_row(unit, claimed.row)
-        if row is None or row.plan.finished:
+        if row is None:
             return Stop(plan=claimed.row.plan)
         secret = secrets.find_secret(unit, row.reference)
+        if secret is not None and isinstance(outcome, StepFailed):
+            message = functions.redact(outcome.message, known_values(unit, secret))
+            outcome = replace(outcome, message=message)
+        if row.plan.finished:
+            if secret is not None:
+                record_late_error(unit, secret, row.plan, outcome)
+            return Stop(plan=row.plan)
         if secret is None:
             plan = cancel(row.plan)
             save_plan(unit, row, plan, look_at=plan.next_attempt_at)
             return Stop(plan=plan)
-        if isinstance(outcome, StepFailed):
-            message = functions.redact(outcome.message, known_values(unit, secret))
-            outcome = replace(outcome, message=message)
         secret, plan = reopen_if_due(unit, secret, row.plan)
         jitter = int.from_bytes(unit.entropy.bytes(2)) / 65_536
         decision = decide(plan, outcome, facts_of(unit, secret, row), now=unit.now, jitter=jitter)
@@ -118,7 +133,7 @@ class Carrier:
         row = claimed.row
         place = row.account_id, row.secret_arn, row.function_arn
         if self._database.read(lambda unit: refuses(unit, *place)):
-            return StepFailed(step=step, message=REFUSAL)
+            return self._denied(row, step, REFUSAL)
         failed = f"Error when executing lambda {row.function_arn} during {step.value} step"
         invocation = Invocation(
             function_arn=row.function_arn,
@@ -137,6 +152,8 @@ class Carrier:
             result = self._run(invocation, abort=claimed.hold.lost)
         except StoreError:
             raise
+        except RoleGone as error:
+            return self._denied(row, step, f"{failed}: {error.message}")
         except Exception as error:
             log.exception("a function could not be run", action="function_not_run", **claimed.names)
             return StepFailed(step=step, message=f"{failed}: {type(error).__name__}")
@@ -153,6 +170,11 @@ class Carrier:
             return StepFailed(step=step, message=f"{failed}: {result.fault.message}")
         return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
 
+    def _denied(self, row: PlanRow, step: Step, sentence: str) -> StepFailed:
+        """Return the outcome of a step that may not be run, which its function's log tells too."""
+        self._processes.log_refusal(row.function_arn, f"{step.value} of {row.secret_arn}: {sentence}")
+        return StepFailed(step=step, message=sentence, denied=True)
+
     def _credentials(self, claimed: Claimed) -> identity.TemporaryCredentials:
         """Issue what a new process works with, under our fencing number.
 
@@ -162,7 +184,12 @@ class Carrier:
         row, fence = claimed.row, claimed.hold.fence
 
         def issue(unit: Unit) -> identity.TemporaryCredentials:
-            own = functions.role_credentials(unit, row.function_arn, seconds=CREDENTIAL_SECONDS, fence=fence)
+            try:
+                own = functions.role_credentials(
+                    unit, row.function_arn, seconds=CREDENTIAL_SECONDS, fence=fence
+                )
+            except ValidationException as error:
+                raise RoleGone(error.message) from None
             if own is not None:
                 return own
             secret = secrets.find_secret(unit, row.reference)

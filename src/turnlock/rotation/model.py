@@ -7,6 +7,10 @@ scheduler writes the decision's plan and its events in the transaction that read
     createSecret -> setSecret -> testSecret -> finishSecret -> success
     any of them failed or interrupted: probe (or createSecret again, where the function answers no probe)
 
+finishSecret moves AWSCURRENT, and its end is the rotation's: an error after the move is a failed attempt like any other, and the
+whole process runs again (RotationFailed at once: applications have the new version already). AWSPENDING stays on the token until
+success takes it away, in the transaction that records the success.
+
 After a probe the plan follows the database. Of the versions, in this order, the first one that is not refused decides:
 
     the token is pending:     pending accepted -> testSecret;  current, then previous accepted -> setSecret
@@ -27,6 +31,7 @@ converged, so it goes on, spaced by the back-off, until a label that can log in 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -124,7 +129,7 @@ def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Pl
     if plan.finished or plan.state is not PlanState.FAILED:
         return plan
     reopened = plan.evolve(
-        state=PlanState.RUNNING, attempts=0, tried=False, window_closes_at=window_closes_at
+        state=PlanState.RUNNING, attempts=0, tried=False, told=False, window_closes_at=window_closes_at
     )
     return reopened if plan.in_flight else reopened.evolve(step=Step.PROBE, next_attempt_at=starts_at)
 
@@ -142,7 +147,8 @@ def lose_window(plan: Plan) -> Fail:
     message = plan.last_error or "The rotation window ended before the rotation was complete."
     if not ran:
         message = not_attempted(plan.window_closes_at)
-    return _end(Fail, plan, PlanState.FAILED, message)
+    lost = _end(Fail, plan, PlanState.FAILED, message)
+    return replace(lost, events=()) if plan.told else lost
 
 
 def not_attempted(closes_at: datetime) -> str:
@@ -169,9 +175,30 @@ def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter:
         return _end(Abandon, plan, PlanState.ABANDONED, message)
     if not isinstance(outcome, Woken) and not (plan.in_flight and outcome.step is plan.step):
         return Stop(plan=plan)
-    if plan.in_flight:
-        plan = _record(plan.evolve(in_flight=False, tried=True), outcome, facts, now, jitter)
-    return _continue(plan, facts, now)
+    if not plan.in_flight:
+        return _continue(plan, facts, now)
+    tells = _tells_at_once(plan, outcome, facts)
+    plan = _record(
+        plan.evolve(in_flight=False, tried=True, told=plan.told or tells), outcome, facts, now, jitter
+    )
+    decision = _continue(plan, facts, now)
+    if not tells:
+        return decision
+    event = ServiceEvent(name=EventName.ROTATION_FAILED, error_message=plan.last_error)
+    return replace(decision, events=(event, *decision.events))
+
+
+def supersede(plan: Plan) -> Succeed | Abandon:
+    """Return how a rotation ends whose token is AWSCURRENT, and which RotateSecret is to follow before it has ended.
+
+    AWSPENDING on the AWSCURRENT version is no rotation in progress (API reference, RotateSecret): with finishSecret on its
+    way and no error since the move it has succeeded, else the next rotation takes its place.
+    """
+    if plan.step is Step.FINISH and plan.in_flight and not plan.told:
+        return _end(Succeed, plan.evolve(exposed=False), PlanState.SUCCEEDED, None)
+    return _end(
+        Abandon, plan, PlanState.ABANDONED, "A new rotation was asked for before this one was complete."
+    )
 
 
 def read_probe(answer: Any) -> ProbeResult | StepFailed:
@@ -180,6 +207,17 @@ def read_probe(answer: Any) -> ProbeResult | StepFailed:
         return ProbeResult(**{name: Login(answer[name]) for name in ("pending", "current", "previous")})
     except (KeyError, TypeError, ValueError):
         return StepFailed(step=Step.PROBE, message="The function's answer to probe could not be read.")
+
+
+def _tells_at_once(plan: Plan, outcome: Outcome, facts: Facts) -> bool:
+    """Tell whether a failed attempt is told of now, and not only when its window ends without success.
+
+    So it is after the label has moved, and where the function may not be run any more: no attempt mends that by itself.
+    """
+    failed = isinstance(outcome, StepFailed) and outcome.step is not Step.PROBE
+    if plan.told or not failed or (plan.purpose, plan.state) != (Purpose.ROTATE, PlanState.RUNNING):
+        return False
+    return facts.token_is_current or (isinstance(outcome, StepFailed) and outcome.denied)
 
 
 def _record(plan: Plan, outcome: Outcome, facts: Facts, now: datetime, jitter: float) -> Plan:
@@ -232,7 +270,7 @@ def _missed(plan: Plan, message: str, now: datetime, jitter: float) -> Plan:
 def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
     """Say what follows for a plan with nothing in flight."""
     unprobed = plan.step is Step.PROBE and not facts.can_probe
-    if plan.state is PlanState.SUCCEEDED or (unprobed and facts.token_is_current):
+    if plan.state is PlanState.SUCCEEDED:
         return _end(Succeed, plan.evolve(exposed=False), PlanState.SUCCEEDED, None)
     step = Step.CREATE if unprobed else plan.step
     due = plan.next_attempt_at <= now

@@ -11,7 +11,7 @@ from typing import Final
 
 from turnlock import functions, secrets, trail
 from turnlock.rotation.managed import function_of
-from turnlock.rotation.model import begin, cancel, discard, not_attempted
+from turnlock.rotation.model import begin, cancel, discard, not_attempted, supersede
 from turnlock.rotation.schedule import (
     RotationRules,
     Schedule,
@@ -29,11 +29,13 @@ from turnlock.rotation.states import (
     Events,
     Facts,
     Fail,
+    Outcome,
     Plan,
     PlanState,
     Purpose,
     ServiceEvent,
     Step,
+    StepFailed,
     Stop,
     Succeed,
     Wait,
@@ -94,11 +96,19 @@ def scheduled(unit: Unit, secret: Secret, *, last: datetime, now: datetime) -> S
 
 
 def begin_plan(
-    unit: Unit, secret: Secret, *, token: str, purpose: Purpose, window: Window, starts_at: datetime
+    unit: Unit,
+    secret: Secret,
+    *,
+    token: str,
+    purpose: Purpose,
+    window: Window,
+    starts_at: datetime,
+    exposed: bool = False,
 ) -> None:
     """Put AWSPENDING on `token`, write its plan and RotationStarted; the schedule waits until the plan is over.
 
     A version that is there already was left by a rotation that did not end: what the database makes of it is asked first.
+    `exposed` is what the rotation that this one takes the place of knew (`Plan.exposed`).
     """
     current = secret.labels.get(AWSCURRENT)
     taken_up = secrets.find_version(unit, secret, token) is not None
@@ -108,6 +118,7 @@ def begin_plan(
     plan, events = begin(
         token=token, purpose=purpose, now=unit.now, starts_at=starts_at, window_closes_at=window.closes_at
     )
+    plan = plan.evolve(exposed=exposed)
     if taken_up:
         plan = plan.evolve(step=Step.PROBE)
     insert_plan(unit, secret, str(function_of(secret)), plan, _host_key(unit, secret))
@@ -132,6 +143,21 @@ def give_way(unit: Unit, secret: Secret) -> None:
     row = find_unfinished(unit, secret)
     if row is not None and row.plan.purpose is Purpose.DISCARD:
         end_plan(unit, secret, row)
+
+
+def supersede_finished(unit: Unit, secret: Secret) -> tuple[Secret, bool]:
+    """End the secret's rotation if its token is AWSCURRENT; return the secret then, and whether AWSCURRENT may be refused."""
+    row = find_unfinished(unit, secret)
+    if (
+        row is None
+        or row.plan.purpose is not Purpose.ROTATE
+        or secret.labels.get(AWSCURRENT) != row.plan.token
+    ):
+        return secret, False
+    decision = supersede(row.plan)
+    apply_decision(unit, secret, row, decision)
+    found = secrets.find_secret(unit, row.reference)
+    return found or secret, decision.plan.exposed
 
 
 def facts_of(unit: Unit, secret: Secret, row: PlanRow) -> Facts:
@@ -173,6 +199,8 @@ def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision)
         look_at = decision.until
     save_plan(unit, row, plan, look_at=look_at, overdue_at=overdue_at)
     if isinstance(decision, Succeed) and plan.purpose is Purpose.ROTATE:
+        if secret.labels.get(AWSPENDING) == plan.token:
+            secret = secrets.settle_labels(unit, secret, plan.token)
         plan_discard(unit, secret, row)
     record_events(unit, secret, plan.token, decision.events)
     _drop_copy(unit, secret, plan)
@@ -246,6 +274,15 @@ def record_events(unit: Unit, secret: Secret, token: str, events: Events) -> Non
             request_id=f"Rotation-{secret.arn}-{token}",
             error=event.error_message,
         )
+
+
+def record_late_error(unit: Unit, secret: Secret, plan: Plan, outcome: Outcome) -> None:
+    """Record RotationFailed for a finishSecret that failed when the next rotation had been asked for, and so was taken for done."""
+    if not isinstance(outcome, StepFailed) or outcome.step is not Step.FINISH:
+        return
+    if (plan.purpose, plan.state) == (Purpose.ROTATE, PlanState.SUCCEEDED):
+        event = ServiceEvent(name=EventName.ROTATION_FAILED, error_message=outcome.message)
+        record_events(unit, secret, plan.token, (event,))
 
 
 def new_token(unit: Unit) -> str:

@@ -64,7 +64,7 @@ class Scheduler:
         self._processes: WarmProcesses = pool
         self._holder = holder
         self._limits = limits
-        self._carrier = Carrier(database, run or pool.invoke, observe)
+        self._carrier = Carrier(database, run or pool.invoke, pool, observe)
         self._keeper = LeaseKeeper(database, seconds=limits.lease_seconds)
         self._threads = ThreadPoolExecutor(limits.at_once, "rotation")
         self._active: dict[Fence, Claimed] = {}

@@ -64,7 +64,7 @@ class PlanState(Enum):
     CANCELLED = "cancelled"
     """CancelRotateSecret ended it."""
     ABANDONED = "abandoned"
-    """A version made by hand, or a label moved by hand, took AWSPENDING from the token."""
+    """A version made by hand, a label moved by hand, or a new rotation took AWSPENDING from the token."""
 
 
 class EventName(Enum):
@@ -75,7 +75,10 @@ class EventName(Enum):
     ROTATION_SUCCEEDED = "RotationSucceeded"
     """Once; it may follow a failed window."""
     ROTATION_FAILED = "RotationFailed"
-    """Once for each window without success, also one in which nothing ran; never for a single attempt."""
+    """Once for each window without success, also one in which nothing ran.
+
+    At the window's end, but at once for an error after AWSCURRENT has moved and for a function that may not be run any more.
+    """
     ROTATION_ABANDONED = "RotationAbandoned"
     """Once, when AWSPENDING was taken away."""
     DISCARD_SUCCEEDED = "PreviousCredentialDiscarded"
@@ -116,6 +119,8 @@ class StepFailed:
     step: Step
     message: str
     """Already redacted: it is stored, shown and put into events."""
+    denied: bool = False
+    """The function was not run: its permission or its role is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +176,8 @@ class Plan:
     """Failed attempts in this window; an interruption is none."""
     tried: bool = False
     """A step was begun in this window."""
+    told: bool = False
+    """This window's RotationFailed is recorded already."""
     next_attempt_at: datetime
     window_closes_at: datetime
     started_at: datetime

@@ -18,6 +18,7 @@ from turnlock.secrets.changes import (
     drop_version,
     move_labels,
     put_placeholder,
+    settle_labels,
     update_secret,
 )
 from turnlock.secrets.deletion import PURGE, delete_now, purge
@@ -93,6 +94,7 @@ __all__ = [
     "require_writable",
     "rotating_within",
     "secret_subject",
+    "settle_labels",
     "stages_of",
     "update_secret",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from turnlock.secrets.clean_up import make_room
-from turnlock.secrets.model import AWSPENDING, Labels, Secret, Version, attach
+from turnlock.secrets.model import AWSPENDING, Labels, Secret, Version, attach, settled_labels
 from turnlock.secrets.store import delete_version, find_version, insert_version, save_labels
 from turnlock.secrets.store import update_secret as write_secret
 from turnlock.secrets.values import copy_value
@@ -82,6 +82,11 @@ def put_placeholder(unit: Unit, secret: Secret, token: str, *, copy_of: str | No
     labelled = move_labels(unit, secret, attach(secret.labels, token, [AWSPENDING]))
     make_room(unit, labelled)  # a rotation begins also where too many are too young to go
     return labelled
+
+
+def settle_labels(unit: Unit, secret: Secret, token: str) -> Secret:
+    """Take AWSPENDING from the version `token`, whose rotation has succeeded."""
+    return move_labels(unit, secret, settled_labels(secret.labels, token))
 
 
 def drop_version(unit: Unit, secret: Secret, version_id: str) -> Secret:

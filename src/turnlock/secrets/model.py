@@ -213,7 +213,9 @@ def _moved(labels: Labels, version_id: str, stages: Iterable[str]) -> dict[str, 
 
 
 def _within_limit(labels: dict[str, str]) -> dict[str, str]:
-    if len(labels) > MOST_LABELS:
+    # AWSPENDING beside AWSCURRENT goes when the rotation has succeeded; until then it must not keep the label from moving.
+    leaving = labels.get(AWSPENDING, "") == labels.get(AWSCURRENT)
+    if len(labels) - leaving > MOST_LABELS:
         raise LimitExceededException(f"A secret can have at most {MOST_LABELS} staging labels.")
     return labels
 
@@ -250,6 +252,8 @@ def update_labels(
 ) -> dict[str, str]:
     """Return the labels after UpdateSecretVersionStage.
 
+    A version that gets AWSCURRENT keeps AWSPENDING and all that it has: a rotation function may still read it by that
+    label. The service takes it away when the rotation has succeeded (`settled_labels`).
     Raises InvalidParameterException when the label's holder is not the one the caller named,
     InvalidRequestException when it would leave the secret without AWSCURRENT, and LimitExceededException.
     """
@@ -272,7 +276,9 @@ def update_labels(
             f"The parameter RemoveFromVersionId can't be empty. Staging label {stage} is currently attached to version"
             f" {holder}, so you must explicitly reference that version in RemoveFromVersionId."
         )
-    moved = _moved(labels, move_to, [stage])
-    if stage == AWSCURRENT and moved.get(AWSPENDING) == move_to:
-        del moved[AWSPENDING]  # a rotation's last step: the version is no longer pending
-    return _within_limit(moved)
+    return _within_limit(_moved(labels, move_to, [stage]))
+
+
+def settled_labels(labels: Labels, token: str) -> dict[str, str]:
+    """Return the labels after a rotation has succeeded: AWSPENDING is no longer on its version `token`."""
+    return {label: holder for label, holder in labels.items() if (label, holder) != (AWSPENDING, token)}
