@@ -270,7 +270,9 @@ def test_the_environment_is_cleared(invoke: Invoke, monkeypatch: pytest.MonkeyPa
         ),
         *("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "LAMBDA_TASK_ROOT", "_HANDLER"),
         *("_X_AMZN_TRACE_ID", "HOME", "TMPDIR", "LANG", "PATH", "TZ", "PASSWORD_LENGTH"),
+        *("LD_LIBRARY_PATH", "PYTHONPATH"),
     }
+    assert environment["PYTHONPATH"] == environment["LAMBDA_TASK_ROOT"]
     assert environment["AWS_REGION"] == "eu-central-1"
     assert environment["SECRETS_MANAGER_ENDPOINT"] == "http://127.0.0.1:7768"
     assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"

@@ -49,8 +49,11 @@ def dress(environment: dict[str, str]) -> None:
     time.tzset()
 
 
-def settle(orders: Orders) -> None:
-    """Carry out all of the orders but the last, to become the program. Returns in the child's own process."""
+def settle(orders: Orders) -> bool:
+    """Carry out all of the orders but the last two, to go to `work_in` and to become the program.
+
+    Returns in the child's own process: whether it has a root directory of its own, in which places are where they were ordered to be.
+    """
     if orders["owner_signal"] != signal.SIGKILL:
         signal.signal(orders["owner_signal"], signal.SIG_DFL)  # a shell ignores some for background programs
     keep_owner = partial(tie_to_owner, orders["owner_pid"], orders["owner_signal"])
@@ -59,7 +62,7 @@ def settle(orders: Orders) -> None:
         Path(orders["cgroup"], "cgroup.procs").write_text("0", encoding="ascii")
     home = walls.confine(orders["confinement"], keep_owner)
     dress({**orders["environment"], "HOME": home, "TMPDIR": home})
-    os.chdir(orders["work_in"] or home)
+    return home != orders["confinement"]["home"]
 
 
 def become(command: list[str]) -> None:
@@ -70,4 +73,5 @@ def become(command: list[str]) -> None:
 if __name__ == "__main__":
     given: Orders = read_orders()
     settle(given)
+    os.chdir(given["work_in"] or os.environ["HOME"])
     become(given["command"])

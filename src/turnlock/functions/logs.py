@@ -117,6 +117,7 @@ def invocation_log(
     yield (
         f"REPORT RequestId: {request_id} Duration: {milliseconds:.2f} ms"
         f" Billed Duration: {math.ceil(milliseconds)} ms Memory Size: {memory_bytes // MIB} MB"
+        f" Max Memory Used: {math.ceil(result.most_memory_bytes / MIB)} MB"
     )
 
 

@@ -86,10 +86,17 @@ class Program:
     """Address space beyond the memory; None where the language's runtime reserves more than it uses."""
     disk_bytes: int
     task_root: Path
+    """Where its package lies."""
+    seen_at: Path | None = None
+    """Where the function sees it; None for where it lies. `command` and `work_in` are by the paths that it sees."""
     command: tuple[str, ...] = ()
     """The program that takes events; empty for a Python handler."""
     work_in: Path | None = None
     """The working directory; None for the process's own home."""
+    log_group: str
+    """The name of its log group in CloudWatch Logs."""
+    concurrency: int | None = None
+    """How many invocations may run at once, where that was reserved; 0 stops it."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Its own variables: whoever starts it may set others, and Lambda's reserved names win over both."""
     reserved: Mapping[str, str] = field(default_factory=dict)
@@ -102,11 +109,6 @@ class Program:
     """Whether its processes are stopped between two events: what is not trusted may not go on without one."""
     revision: str = ""
     """Another one when anything of this was changed: a process serves one revision."""
-
-    @property
-    def log_group(self) -> str:
-        """The name of its log group in CloudWatch Logs."""
-        return f"/aws/lambda/{self.name}"
 
 
 def _table(*rows: HostedFunction) -> Mapping[str, HostedFunction]:
@@ -216,6 +218,8 @@ class InvocationResult:
     """The last 64 KiB that the function wrote to stdout and stderr, redacted."""
     duration_seconds: float = 0.0
     """From the hand-over of the event to the answer or the fault; starting a process is not in it."""
+    most_memory_bytes: int = 0
+    """The most that its processes kept in memory at once, as far as it was looked at; since the first of them started."""
     cold: bool = False
     """True when a process was started for this invocation."""
     access_key_id: str | None = None

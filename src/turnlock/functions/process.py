@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from turnlock.confinement.orders import Confinement, Demand, shown
+from turnlock.confinement.orders import Confinement, Demand, Place, shown
 from turnlock.confinement.start import start
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions.faults import Answer, Failure
@@ -61,17 +61,19 @@ class ProcessSpec:
     """How to start a process."""
 
     key: ProcessKey
-    handler: str
     task_root: Path
+    """Where the package lies."""
+    seen_at: Path | None = None
+    """Where the function sees it; None for where it lies. `command` and `work_in` are by the paths that it sees."""
     environment: Mapping[str, str] = field(repr=False)
-    """The function's environment, but for what the process adds: the API's address, HOME and TMPDIR."""
+    """The function's environment, but for what the process adds: the API's address, HOME, TMPDIR and the package's place."""
     credentials: TemporaryCredentials
     command: tuple[str, ...] = ()
     """The program that takes events; empty for a Python handler."""
     work_in: Path | None = None
     """The working directory; None for the process's own home."""
-    readable: tuple[Path, ...] = ()
-    """What it may read beside the system's files, the interpreter's and `task_root`."""
+    places: tuple[Place, ...] = ()
+    """What it sees beside the system's files, the interpreter's and its package."""
     demand: Demand = "offered"
     address_bytes: int | None = None
     """Address space of each of its processes; None for no limit of that kind."""
@@ -137,6 +139,12 @@ class FunctionProcess:
     def pid(self) -> int:
         """The process id, which is also its process group's and its session's."""
         return self._popen.pid
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """The most that its processes were seen to keep in memory at once."""
+        self._watch.look()
+        return self._watch.most_memory_bytes
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -222,11 +230,9 @@ class FunctionProcess:
             owner_pid=os.getpid(),
             owner_signal=signal.SIGKILL,
             command=list(spec.command),
-            handler=spec.handler,
-            task_root=str(spec.task_root),
-            api_address=self.api.address,
-            api_prefix=self.api.prefix,
-            environment={**spec.environment, **_BASE_ENVIRONMENT, **added},
+            task_root=str(spec.seen_at or spec.task_root),
+            task_source=str(spec.task_root),
+            environment={**_BASE_ENVIRONMENT, **spec.environment, **added},
             work_in=str(spec.work_in or ""),
             cgroup="",
             confinement=self._confinement(spec),
@@ -236,7 +242,7 @@ class FunctionProcess:
         return Confinement(
             demand=spec.demand,
             system_calls="function",
-            places=[shown(str(path)) for path in (spec.task_root, *spec.readable)],
+            places=[shown(str(spec.task_root), at=str(spec.seen_at or "")), *spec.places],
             interpreter=True,
             etc={},
             home=self._home,

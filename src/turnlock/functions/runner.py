@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from turnlock.confinement.orders import Demand
+from turnlock.confinement.orders import Demand, Place, shown
 from turnlock.core.arn import Arn
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.core.ports import Clock, SystemClock
@@ -43,6 +43,15 @@ TASK_ROOT: Final = Path(__file__).parents[2]
 
 DISK_BYTES: Final = 64 * MIB
 """What a hosted function may write."""
+
+AUTHORITIES_AT: Final = (
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/var/runtime/ca-cert.pem",
+)
+"""Paths of the authorities in Lambda's images, which functions have in their code (AWS's rotation functions the first)."""
 
 _MESSAGE_CHARACTERS = 4096
 _TYPE_CHARACTERS = 256
@@ -97,7 +106,7 @@ class Functions:
         self._demand: Demand = demand
         self._find = find
         self._publish = publish
-        self._readable = () if database_ca_file is None else (database_ca_file,)
+        self._authorities = database_ca_file
         self._limits = limits or PoolLimits()
         self._clock = clock or SystemClock()
         self._pool = ProcessPool(self._limits, self._clock)
@@ -112,6 +121,8 @@ class Functions:
         if function is None:
             sentence = f"Function not found: {escape(invocation.function_arn[:_TYPE_CHARACTERS])}"
             return _no_process(FaultKind.UNAVAILABLE, "ResourceNotFoundException", sentence)
+        if function.concurrency == 0:
+            return _no_process(FaultKind.UNAVAILABLE, "TooManyRequestsException", "Rate Exceeded.")
         job = _Job(
             invocation=invocation,
             function=function,
@@ -171,6 +182,7 @@ class Functions:
             disk_bytes=DISK_BYTES,
             task_root=self._task_root,
             demand=self._demand,
+            log_group=f"/aws/lambda/{hosted.name}",
         )
 
     def _key(self, job: _Job) -> ProcessKey:
@@ -179,7 +191,7 @@ class Functions:
             secret_arn=job.invocation.secret_arn,
             memory_bytes=job.invocation.memory_bytes or job.function.memory_bytes,
             environment=frozenset(job.invocation.environment.items()),
-            revision=job.function.revision,
+            revision=f"{job.function.revision} {_stamp(self._authorities)}",
         )
 
     def _spec(self, job: _Job, key: ProcessKey) -> ProcessSpec:
@@ -188,8 +200,8 @@ class Functions:
         margin = function.address_margin
         return ProcessSpec(
             key=key,
-            handler=function.handler,
             task_root=function.task_root,
+            seen_at=function.seen_at,
             environment={
                 **self._defaults,
                 **function.environment,
@@ -200,7 +212,7 @@ class Functions:
             credentials=credentials,
             command=function.command,
             work_in=function.work_in,
-            readable=self._readable,
+            places=() if self._authorities is None else authority_places(self._authorities),
             demand=function.demand,
             address_bytes=None if margin is None else key.memory_bytes + margin,
             memory_bytes=key.memory_bytes,
@@ -225,7 +237,6 @@ class Functions:
             "AWS_REGION": region,
             "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
             "AWS_SESSION_TOKEN": credentials.session_token,
-            "LAMBDA_TASK_ROOT": str(job.function.task_root),
             "SECRETS_MANAGER_ENDPOINT": self._endpoint,
             "_HANDLER": job.function.handler,
         }
@@ -262,8 +273,9 @@ class Functions:
                 return failed
         began = time.monotonic()
         wait = process.run(self._delivery(job), job.timeout_seconds, abort)
+        seconds = time.monotonic() - began
         result = self._result(job, process, wait)
-        return replace(result, duration_seconds=time.monotonic() - began)
+        return replace(result, duration_seconds=seconds, most_memory_bytes=process.most_memory_bytes)
 
     def _await_start(
         self, job: _Job, process: FunctionProcess, abort: threading.Event
@@ -365,6 +377,22 @@ class Functions:
             fault=None if kind is None else kind.value,
             seconds=round(result.duration_seconds, 3),
         )
+
+
+def _stamp(file: Path | None) -> str:
+    """Return what changes with a file: a warm process goes on seeing the one that it was started with."""
+    if file is None:
+        return ""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_ino} {found.st_mtime_ns}"
+
+
+def authority_places(file: Path) -> tuple[Place, ...]:
+    """Return where functions see the authorities that vouch for databases: where it lies, and where Lambda's images have theirs."""
+    return (shown(str(file)), *(shown(str(file), at=path) for path in AUTHORITIES_AT))
 
 
 def _reported(kind: FaultKind, failure: Failure) -> InvocationResult:

@@ -41,6 +41,8 @@ class Watch:
         self._launcher = launcher
         self._output = output
         self._memory_bytes = memory_bytes
+        self.most_memory_bytes = 0
+        """The most that was seen in memory at once."""
 
     def look(self) -> Excess | None:
         """Return the limit that is exceeded now; None for none."""
@@ -49,10 +51,12 @@ class Watch:
         processes = list(_descendants(self._launcher))
         if sum(map(_tasks, processes)) >= MOST_TASKS:
             return Excess.PROCESSES
-        if sum(map(_resident, processes)) <= self._memory_bytes:
-            return None
-        # Pages that forks still share were counted for each of them; the exact sum is a hundred times as dear.
-        return Excess.MEMORY if sum(map(_proportional, processes)) > self._memory_bytes else None
+        kept = sum(map(_resident, processes))
+        if kept > self._memory_bytes:
+            # Pages that forks still share were counted for each of them; the exact sum is a hundred times as dear.
+            kept = sum(map(_proportional, processes))
+        self.most_memory_bytes = max(self.most_memory_bytes, kept)
+        return Excess.MEMORY if kept > self._memory_bytes else None
 
     def signal(self, number: int) -> None:
         """Send a signal to every process, the launcher among them; to those that were started meanwhile too."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +25,7 @@ from turnlock import identity
 from turnlock.confinement import landlock
 from turnlock.core.call import Principal, PrincipalKind
 from turnlock.errors import AccessDeniedException, InvalidParameterValueException
-from turnlock.functions import LambdaService
+from turnlock.functions import Invocation, LambdaService
 from turnlock.functions.own import events
 from turnlock.functions.own.tables import function_events
 from turnlock.storage import Database
@@ -122,6 +126,101 @@ def test_the_environment_is_lambdas(python: Callable[..., dict[str, Any]]) -> No
     assert stream.endswith("[$")
 
 
+def test_the_package_lies_where_lambda_has_it(python: Callable[..., dict[str, Any]]) -> None:
+    names = ["LAMBDA_TASK_ROOT", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME"]
+    assert python(event={"what": "environment", "names": names})["Payload"] == {
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "LD_LIBRARY_PATH": "/var/task:/var/task/lib:/opt/lib",
+        "PYTHONPATH": "/var/task",
+        "HOME": "/tmp",
+    }
+
+
+LOOKS = """
+import ctypes, os, subprocess, sys
+def handler(event, context):
+    with open("/tmp/mine", "w") as file:
+        file.write("x")
+    found = {}
+    for path in event.get("paths", ()):
+        found[path] = open(path).read()
+    for name in event.get("libraries", ()):
+        try:
+            found[name] = ctypes.CDLL(name).answer()
+        except OSError as error:
+            found[name] = str(error)
+    if "variables" in event:
+        found.update((name, os.environ.get(name)) for name in event["variables"])
+        found["date"] = subprocess.run(["date", "+%Z"], capture_output=True, text=True).stdout.strip()
+    if "import" in event:
+        found["imported"] = __import__(event["import"]).__file__
+    return found
+"""
+
+
+@pytest.fixture
+def looks(root: Caller, create: Create) -> Callable[..., dict[str, Any]]:
+    """Make a function with these files and settings, and ask it what it finds."""
+
+    def ask(files: dict[str, Any], settings: dict[str, Any], **event: Any) -> dict[str, Any]:
+        create(
+            "looks",
+            Handler="main.handler",
+            Code={"ZipFile": package({"main.py": LOOKS, **files})},
+            **settings,
+        )
+        answer = root("Invoke", FunctionName="looks", Payload=json.dumps(event).encode())
+        found: dict[str, Any] = json.loads(answer["Payload"])
+        assert "FunctionError" not in answer, found
+        return found
+
+    return ask
+
+
+def test_a_users_own_variables_hold_where_lambda_lets_them(looks: Callable[..., dict[str, Any]]) -> None:
+    own = {
+        "PATH": "/usr/bin:/mine",
+        "TZ": "Asia/Tokyo",
+        "LANG": "de_DE.UTF-8",
+        "PYTHONPATH": "/var/task/inner",
+    }
+    files = {"inner/found_there.py": ""}
+    settings = {"Environment": {"Variables": own}}
+    found = looks(files, settings, variables=list(own), **{"import": "found_there"})
+    assert found == {**own, "date": "JST", "imported": "/var/task/inner/found_there.py"}
+
+
+@pytest.mark.skipif(
+    shutil.which("cc") is None, reason="a library is compiled for this test; there is no compiler"
+)
+@pytest.mark.parametrize("place", ["", "lib/"])
+def test_a_library_in_the_package_is_found_by_its_name(
+    looks: Callable[..., dict[str, Any]], tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "a.c").write_text("int answer(void) { return 42; }")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "a.so", tmp_path / "a.c"], check=True)
+    found = looks(
+        {f"{place}libanswer.so.5": (tmp_path / "a.so").read_bytes()}, {}, libraries=["libanswer.so.5"]
+    )
+    assert found == {"libanswer.so.5": 42}
+
+
+def test_the_log_says_how_much_memory_was_used(root: Caller, create: Create) -> None:
+    code = "kept = bytearray(b'x' * (40 << 20))\ndef handler(event, context): pass"
+    create("keeps", Handler="main.handler", Code={"ZipFile": package({"main.py": code})}, MemorySize=256)
+    tail = base64.b64decode(root("Invoke", FunctionName="keeps", LogType="Tail")["LogResult"]).decode()
+    used = re.search(r"REPORT .* Memory Size: 256 MB Max Memory Used: (\d+) MB", tail)
+    assert used is not None
+    assert 50 <= int(used[1]) <= 150
+
+
+def test_a_message_of_several_lines_is_one_event(root: Caller, create: Create) -> None:
+    code = "import logging\ndef handler(event, context): logging.getLogger().error('one\\ntwo')"
+    create("lines", Handler="main.handler", Code={"ZipFile": package({"main.py": code})})
+    tail = base64.b64decode(root("Invoke", FunctionName="lines", LogType="Tail")["LogResult"]).decode()
+    assert re.search(r"\[ERROR\] \S+ \S+ one\ntwo\n", tail)
+
+
 @pytest.mark.parametrize(
     ("event", "settings", "told"),
     [
@@ -212,6 +311,21 @@ def test_a_function_with_no_concurrency_is_not_invoked(
 ) -> None:
     root("PutFunctionConcurrency", FunctionName="py", ReservedConcurrentExecutions=0)
     assert refusal(python)[0] == "TooManyRequestsException"
+
+
+def test_a_function_with_no_concurrency_does_not_rotate(
+    root: Caller, python: Callable[..., dict[str, Any]], lambda_service: LambdaService
+) -> None:
+    root("PutFunctionConcurrency", FunctionName="py", ReservedConcurrentExecutions=0)
+    asked = Invocation(
+        function_arn=f"arn:aws:lambda:eu-central-1:{ACCOUNT}:function:py",
+        payload={},
+        secret_arn="",
+        credentials=lambda: pytest.fail("a process was started"),
+    )
+    fault = lambda_service.rotating.invoke(asked, abort=threading.Event()).fault
+    assert fault is not None
+    assert (fault.error_type, fault.message) == ("TooManyRequestsException", "Rate Exceeded.")
 
 
 def test_another_account_invokes_by_the_functions_policy(
@@ -371,6 +485,7 @@ def test_logging_is_as_it_is_configured(
         Code={"ZipFile": package({"main.py": code})},
         LoggingConfig={"LogFormat": "JSON", "LogGroup": "/mine/together", "ApplicationLogLevel": "WARN"},
     )
+    lambda_service.loops()["function logs"]()
     shown = root("GetFunctionConfiguration", FunctionName="logs")["LoggingConfig"]
     assert shown == {
         "LogFormat": "JSON",
@@ -381,6 +496,9 @@ def test_logging_is_as_it_is_configured(
     tail = base64.b64decode(root("Invoke", FunctionName="logs", LogType="Tail")["LogResult"]).decode()
     line = json.loads(next(one for one in tail.splitlines() if one.startswith("{")))
     assert (line["level"], line["message"], line["n"]) == ("WARNING", "seen", 1)
+    lambda_service.loops()["function logs"]()
+    groups = root.elsewhere(service="logs")("DescribeLogGroups")["logGroups"]
+    assert [group["logGroupName"] for group in groups] == ["/mine/together"]
     root("UpdateFunctionConfiguration", FunctionName="logs", LoggingConfig={"LogFormat": "Text"})
     after = root("GetFunctionConfiguration", FunctionName="logs")["LoggingConfig"]
     assert after == {"LogFormat": "Text", "LogGroup": "/mine/together"}

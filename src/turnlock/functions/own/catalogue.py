@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from turnlock import identity
@@ -23,6 +24,8 @@ from turnlock.storage import Database, Unit
 NICE: Final = 10
 """Functions of one's own give way to the server (nice(2)): a loop in one must not slow it down."""
 START_SECONDS: Final = 10.0
+TASK_ROOT: Final = Path("/var/task")
+"""Where a function sees its package, as on Lambda: much code names that path."""
 PYTHON_MARGIN: Final = 512 * MIB
 """Address space that an interpreter maps beyond what it keeps in memory, which is what the function's limit is about."""
 
@@ -43,7 +46,7 @@ class Catalogue:
         found = self._database.read(partial(find_version, function_arn=function_arn))
         if found is None:
             return None
-        version, environment = found
+        function, version, environment = found
         root = self._cache.place(
             version.code_id, lambda: self._database.read(lambda unit: store.read_code(unit, version))
         )
@@ -57,8 +60,11 @@ class Catalogue:
             address_margin=PYTHON_MARGIN if is_python else None,
             disk_bytes=version.disk * MIB,
             task_root=root,
-            command=runtimes.command(version.runtime, root),
-            work_in=root,
+            seen_at=TASK_ROOT,
+            log_group=version.log_group,
+            concurrency=function.concurrency,
+            command=runtimes.command(version.runtime, TASK_ROOT),
+            work_in=TASK_ROOT,
             environment=environment,
             reserved={
                 "AWS_EXECUTION_ENV": f"AWS_Lambda_{version.runtime}",
@@ -91,14 +97,14 @@ def can_confine() -> bool:
     return landlock.abi() >= 3
 
 
-def find_version(unit: Unit, function_arn: str) -> tuple[FunctionVersion, dict[str, str]] | None:
-    """Return the version that an ARN names with its environment; None for what is not there. Raises SealBroken."""
+def find_version(unit: Unit, function_arn: str) -> tuple[OwnFunction, FunctionVersion, dict[str, str]] | None:
+    """Return the function and version that an ARN names, with its environment; None for what is not there. Raises SealBroken."""
     found = find_own(unit, function_arn)
     if found is None:
         return None
     function, qualifier = found
     version = resolve(unit, function, qualifier)
-    return None if version is None else (version, environment_of(unit, version))
+    return None if version is None else (function, version, environment_of(unit, version))
 
 
 def find_own(unit: Unit, function_arn: str) -> tuple[OwnFunction, str | None] | None:
@@ -121,7 +127,7 @@ def role_credentials(
     found = find_version(unit, function_arn)
     if found is None:
         return None
-    version, _ = found
+    _, version, _ = found
     return identity.issue_role_session(
         unit, role_arn=version.role, session_name=version.name, seconds=seconds, fence=fence
     )
