@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import structlog
 
-from turnlock.confinement.orders import Demand, Place, shown
+from turnlock.confinement.orders import Demand
 from turnlock.core.arn import Arn
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.core.ports import Clock, SystemClock
-from turnlock.functions import faults
+from turnlock.functions import authorities, faults
 from turnlock.functions.faults import Answer, Failure
 from turnlock.functions.logs import escape, invocation_log, write_log
 from turnlock.functions.model import (
@@ -43,15 +43,6 @@ TASK_ROOT: Final = Path(__file__).parents[2]
 
 DISK_BYTES: Final = 64 * MIB
 """What a hosted function may write."""
-
-AUTHORITIES_AT: Final = (
-    "/etc/pki/tls/cert.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/var/runtime/ca-cert.pem",
-)
-"""Paths of the authorities in Lambda's images, which functions have in their code (AWS's rotation functions the first)."""
 
 _MESSAGE_CHARACTERS = 4096
 _TYPE_CHARACTERS = 256
@@ -191,7 +182,7 @@ class Functions:
             secret_arn=job.invocation.secret_arn,
             memory_bytes=job.invocation.memory_bytes or job.function.memory_bytes,
             environment=frozenset(job.invocation.environment.items()),
-            revision=f"{job.function.revision} {_stamp(self._authorities)}",
+            revision=f"{job.function.revision} {authorities.stamp(self._authorities)}",
         )
 
     def _spec(self, job: _Job, key: ProcessKey) -> ProcessSpec:
@@ -212,7 +203,7 @@ class Functions:
             credentials=credentials,
             command=function.command,
             work_in=function.work_in,
-            places=() if self._authorities is None else authority_places(self._authorities),
+            places=authorities.places(self._authorities),
             demand=function.demand,
             address_bytes=None if margin is None else key.memory_bytes + margin,
             memory_bytes=key.memory_bytes,
@@ -377,22 +368,6 @@ class Functions:
             fault=None if kind is None else kind.value,
             seconds=round(result.duration_seconds, 3),
         )
-
-
-def _stamp(file: Path | None) -> str:
-    """Return what changes with a file: a warm process goes on seeing the one that it was started with."""
-    if file is None:
-        return ""
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        return ""
-    return f"{found.st_ino} {found.st_mtime_ns}"
-
-
-def authority_places(file: Path) -> tuple[Place, ...]:
-    """Return where functions see the authorities that vouch for databases: where it lies, and where Lambda's images have theirs."""
-    return (shown(str(file)), *(shown(str(file), at=path) for path in AUTHORITIES_AT))
 
 
 def _reported(kind: FaultKind, failure: Failure) -> InvocationResult:
