@@ -39,7 +39,7 @@ def as_json(value: object) -> object:
 def services() -> dict[str, Service]:
     """Return Secrets Manager and KMS, by signing name, as one server joins them."""
     registry: dict[str, Passage] = {}
-    actions = keys.kms_actions(identity.read_resource_policy)
+    actions = keys.kms_actions(identity.saved_principals)
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "kms": Service.of("kms", actions, registry, keys.KMS_RIGHTS),

@@ -52,7 +52,7 @@ def test_only_actions_without_a_resource_have_no_subject(action: Action) -> None
     assert (action.subject is no_resource) == (action.name in without)
 
 
-KMS_ACTIONS = keys.kms_actions(identity.read_resource_policy)
+KMS_ACTIONS = keys.kms_actions(identity.saved_principals)
 
 
 def test_each_operation_of_kms_has_one_handler_or_a_reason() -> None:

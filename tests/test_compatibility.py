@@ -57,7 +57,7 @@ def test_what_has_no_handler_is_said_to_be_not_there_yet() -> None:
 
 
 def test_each_operation_of_kms_that_is_served_stands_in_its_section() -> None:
-    served = {action.name for action in keys.kms_actions(identity.read_resource_policy)}
+    served = {action.name for action in keys.kms_actions(identity.saved_principals)}
     section = PAGE.read_text(encoding="utf-8").split("## KMS\n")[1].split("\n## ")[0]
     named = {
         name

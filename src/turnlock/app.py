@@ -232,7 +232,7 @@ def services(functions: LambdaService | None = None) -> dict[str, Service]:
         "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
         "rds": Service.of("rds", databases.ACTIONS, registry),
-        "kms": Service.of("kms", keys.kms_actions(identity.read_resource_policy), registry, keys.KMS_RIGHTS),
+        "kms": Service.of("kms", keys.kms_actions(identity.saved_principals), registry, keys.KMS_RIGHTS),
         "lambda": Service.of("lambda", lambda_actions, registry),
         "logs": Service.of("logs", LOGS_ACTIONS, registry),
     }

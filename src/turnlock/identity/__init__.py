@@ -54,8 +54,16 @@ from turnlock.identity.policy_reader import (
     read_resource_policy,
     read_trust_policy,
 )
-from turnlock.identity.principals import find_principal, names_absent_principal, principals_of
+from turnlock.identity.principals import find_principal, principals_of
 from turnlock.identity.provider_keys import ProviderKeys
+from turnlock.identity.saved_principals import (
+    AbsentPrincipal,
+    names_absent_principal,
+    saved_name,
+    saved_policy,
+    shown_names,
+    shown_policy,
+)
 from turnlock.identity.scope import STS_NOT_YET
 from turnlock.identity.signing import SigningKeys
 from turnlock.identity.simulation import SIMULATE_ACTIONS
@@ -67,6 +75,7 @@ __all__ = [
     "SIMULATE_ACTIONS",
     "STS_ACTIONS",
     "STS_NOT_YET",
+    "AbsentPrincipal",
     "Allowed",
     "Credential",
     "Decision",
@@ -118,7 +127,11 @@ __all__ = [
     "require_permission",
     "root_principal",
     "rotation_policy",
+    "saved_name",
+    "saved_policy",
     "service_may_assume",
+    "shown_names",
+    "shown_policy",
     "tag_keys",
     "web_caller",
     "write_credentials",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Principal, PrincipalKind
-from turnlock.identity import store
 from turnlock.identity.iam.model import Identity, Kind
 from turnlock.identity.iam.store import find_identity, identities_of
 from turnlock.identity.model import role_session, root_principal
-from turnlock.identity.policy import Document, PrincipalType
 from turnlock.storage import Unit
 
 ANY_SESSION = "any-session"
@@ -37,23 +35,6 @@ def find_principal(unit: Unit, arn: str) -> Principal | None:
         return None
     found = find_identity(unit, account_id, kind, rest.rpartition("/")[2])
     return principal_of(found) if found is not None and found.arn == arn else None
-
-
-def names_absent_principal(unit: Unit, document: Document) -> bool:
-    """Tell whether a policy names a user, a role or a role's session of an account of this deployment that is not there.
-
-    AWS refuses such a policy. Of other accounts nothing is known, and unique ids stand for what may be gone.
-    """
-    named = {
-        one.name
-        for statement in document.statements
-        for one in statement.principals
-        if one.type is PrincipalType.AWS and one.name.startswith("arn:")
-    }
-    here = frozenset(store.account_ids(unit)) if named else frozenset()
-    return any(
-        Arn.parse(arn).account_id in here and find_principal(unit, arn) is None for arn in sorted(named)
-    )
 
 
 def principals_of(unit: Unit, account_id: AccountId) -> list[Principal]:

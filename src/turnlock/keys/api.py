@@ -39,7 +39,7 @@ from turnlock.keys.lifecycle import (
     update_key_description,
 )
 from turnlock.keys.lookup import ADMINISTERED, GRANTED, USED, ciphertext_subject
-from turnlock.keys.policies_api import PolicyReader, get_key_policy, list_key_policies, put_key_policy
+from turnlock.keys.policies_api import Principals, get_key_policy, list_key_policies, put_key_policy
 from turnlock.keys.rotation import (
     disable_key_rotation,
     enable_key_rotation,
@@ -56,13 +56,13 @@ _Subject = Callable[[Call, Request, Unit], Subject]
 _Prepare = Callable[[Request], Any]
 
 
-def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
-    """Return KMS's actions. The policy language is IAM's, which stands above this room: `app` gives its reader."""
+def kms_actions(principals: Principals) -> tuple[Action, ...]:
+    """Return KMS's actions. The policy language is IAM's, which stands above this room: `app` gives what it knows of principals."""
     return (
         _writes("CancelKeyDeletion", cancel_key_deletion, ADMINISTERED.subject),
         _writes("CreateAlias", create_alias, alias_subject),
-        _writes("CreateGrant", create_grant, GRANTED.subject),
-        _writes("CreateKey", partial(create_key, read_policy), new_key_subject, prepare_key),
+        _writes("CreateGrant", partial(create_grant, principals), GRANTED.subject),
+        _writes("CreateKey", partial(create_key, principals), new_key_subject, prepare_key),
         _reads("Decrypt", decrypt, ciphertext_subject),
         _writes("DeleteAlias", delete_alias, alias_subject),
         _reads("DescribeKey", describe_key, USED.subject),
@@ -82,17 +82,17 @@ def kms_actions(read_policy: PolicyReader) -> tuple[Action, ...]:
         _reads("GenerateDataKeyWithoutPlaintext", generate_data_key_without_plaintext, USED.subject),
         _reads("GenerateMac", generate_mac, USED.subject),
         _reads("GenerateRandom", generate_random, no_resource),
-        _reads("GetKeyPolicy", get_key_policy, ADMINISTERED.subject),
+        _reads("GetKeyPolicy", partial(get_key_policy, principals), ADMINISTERED.subject),
         _reads("GetKeyRotationStatus", get_key_rotation_status, GRANTED.subject),
         _reads("GetPublicKey", get_public_key, USED.subject),
         _reads("ListAliases", list_aliases, no_resource),
-        _reads("ListGrants", list_grants, GRANTED.subject),
+        _reads("ListGrants", partial(list_grants, principals), GRANTED.subject),
         _reads("ListKeyPolicies", list_key_policies, ADMINISTERED.subject),
         _reads("ListKeyRotations", list_key_rotations, ADMINISTERED.subject),
         _reads("ListKeys", list_keys, no_resource),
         _reads("ListResourceTags", list_resource_tags, ADMINISTERED.subject),
-        _reads("ListRetirableGrants", list_retirable_grants, no_resource),
-        _writes("PutKeyPolicy", partial(put_key_policy, read_policy), ADMINISTERED.subject),
+        _reads("ListRetirableGrants", partial(list_retirable_grants, principals), no_resource),
+        _writes("PutKeyPolicy", partial(put_key_policy, principals), ADMINISTERED.subject),
         Action(
             name="ReEncrypt",
             handler=re_encrypt,

@@ -15,7 +15,7 @@ from turnlock.keys.materials import draw_material, draw_pair, material_name, pri
 from turnlock.keys.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
 from turnlock.keys.pages import limit_of, page, position_of
 from turnlock.keys.policies import default_policy
-from turnlock.keys.policies_api import PolicyReader, put_checked_policy
+from turnlock.keys.policies_api import Principals, put_checked_policy
 from turnlock.keys.specs import SPECS, KeySpec, spec_of, usage_of
 from turnlock.keys.tagging import tags_in
 from turnlock.storage import Unit
@@ -33,7 +33,7 @@ _ALGORITHMS: Final = {
 }
 
 
-def create_key(read_policy: PolicyReader, call: Call, request: Request, unit: Unit) -> Answer:
+def create_key(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
     """CreateKey: a key of the caller's account, under the default policy where none is given.
 
     Raises MalformedPolicyDocumentException for a policy that would not let the caller change it again, and
@@ -57,7 +57,7 @@ def create_key(read_policy: PolicyReader, call: Call, request: Request, unit: Un
     material: bytes = unit.prepared() if spec.asymmetric else draw_material(spec, unit.entropy)
     store.insert_key(unit, key, sealed_material=wrap_material(unit, key, material))
     policy = request.get("Policy", default_policy(call.account_id, call.region))
-    put_checked_policy(read_policy, request, unit, key, policy)
+    put_checked_policy(principals, request, unit, key, policy)
     return {"KeyMetadata": metadata_of(key)}
 
 

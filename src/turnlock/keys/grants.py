@@ -35,7 +35,9 @@ class GrantTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What a grant gives, as CreateGrant was asked."""
 
     grantee: str
-    """The ARN of an account's root, a user, a role or a session."""
+    """Who holds it, as policies keep names: the unique id of a user, a role or a session, or the ARN of an account's root.
+
+    A principal of an account that this deployment does not have is kept by its ARN."""
     operations: tuple[str, ...]
     issuer: str
     """The account that made it."""
@@ -59,11 +61,12 @@ class Grant:
 
 
 def stands_for(named: str, principal: Principal) -> bool:
-    """Tell whether an ARN names a principal: itself, its account, or the role whose session it is.
+    """Tell whether a kept name is a principal's: its own, its account's, or that of the role whose session it is.
 
     A session's ARN does not show its role's path; role names are unique in an account whatever their path.
     """
-    if named in {principal.arn, f"arn:aws:iam::{principal.account_id}:root", principal.account_id}:
+    own = {principal.arn, principal.principal_id, principal.principal_id.partition(":")[0]}
+    if named in own | {f"arn:aws:iam::{principal.account_id}:root", principal.account_id}:
         return True
     try:
         wanted, found = Arn.parse(named), Arn.parse(principal.arn)

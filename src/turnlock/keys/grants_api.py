@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from collections.abc import Mapping
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from turnlock.core.action import Answer, Request, Subject
 from turnlock.core.arn import Arn
@@ -36,6 +39,7 @@ from turnlock.keys.grants import (
 from turnlock.keys.lookup import GRANTED, require_lasting
 from turnlock.keys.model import SYMMETRIC, KmsKey, associated_data
 from turnlock.keys.pages import page_of_all
+from turnlock.keys.policies_api import Principals
 from turnlock.keys.specs import SPECS
 from turnlock.storage import Unit
 
@@ -45,7 +49,7 @@ MOST_GRANTS: Final = 50_000
 _MAC_BYTES: Final = 16
 
 
-def create_grant(call: Call, request: Request, unit: Unit) -> Answer:
+def create_grant(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
     """CreateGrant: repeated with the same Name and terms, it gives the grant that is there.
 
     Raises ValidationException for operations that the key does not have, InvalidArnException for what is no principal.
@@ -53,6 +57,7 @@ def create_grant(call: Call, request: Request, unit: Unit) -> Answer:
     key = GRANTED.require(call, request, unit)
     require_lasting(key)
     terms = _terms(call, request, key)
+    terms = _saved(principals, unit, terms)
     if request.get("DryRun", False):
         raise DryRunOperationException
     present = grants_of(unit, key)
@@ -74,24 +79,28 @@ def create_grant(call: Call, request: Request, unit: Unit) -> Answer:
     return _answer(unit, grant)
 
 
-def list_grants(call: Call, request: Request, unit: Unit) -> Answer:
+def list_grants(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
     """ListGrants: of one key, of one grantee or with one id where that is asked."""
     key = GRANTED.require(call, request, unit)
+    grantee = request.get("GranteePrincipal")
+    # An id that a list showed, of a principal that is gone, finds its grants too.
+    wanted = None if grantee is None else {grantee, _saved_or_not(principals, unit, grantee)}
     found = [
         grant
         for grant in grants_of(unit, key)
         if request.get("GrantId", grant.grant_id) == grant.grant_id
-        and request.get("GranteePrincipal", grant.terms.grantee) == grant.terms.grantee
+        and (wanted is None or grant.terms.grantee in wanted)
     ]
-    return _page(request, found)
+    return _page(principals, call, request, unit, found)
 
 
-def list_retirable_grants(call: Call, request: Request, unit: Unit) -> Answer:
+def list_retirable_grants(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
     """ListRetirableGrants: the grants that a principal of the caller's account may retire, on keys of any account."""
     principal = request.get("RetiringPrincipal", "")
     if _account_of(principal) != call.account_id:
         raise NotFoundException("Only grants that principals of your own account may retire are listed.")
-    return _page(request, retirable_grants(unit, call.region, principal))
+    saved = _saved_or_not(principals, unit, principal)
+    return _page(principals, call, request, unit, retirable_grants(unit, call.region, saved))
 
 
 def revoke_grant(call: Call, request: Request, unit: Unit) -> Answer:
@@ -236,12 +245,32 @@ def _may_retire(call: Call, grant: Grant) -> bool:
     return principal.arn == f"arn:aws:iam::{grant.account_id}:root"
 
 
-def _page(request: Request, found: list[Grant]) -> Answer:
+def _saved(principals: Principals, unit: Unit, terms: GrantTerms) -> GrantTerms:
+    """Return a grant's terms as they are kept. Raises InvalidArnException for a principal that is not there."""
+    try:
+        retiring = None if terms.retiring is None else principals.saved_name(unit, terms.retiring)
+        return replace(terms, grantee=principals.saved_name(unit, terms.grantee), retiring=retiring)
+    except ValueError:
+        raise InvalidArnException("ARN does not refer to a valid principal") from None
+
+
+def _saved_or_not(principals: Principals, unit: Unit, arn: str) -> str:
+    try:
+        return principals.saved_name(unit, arn)
+    except ValueError:
+        return arn
+
+
+def _page(principals: Principals, call: Call, request: Request, unit: Unit, found: list[Grant]) -> Answer:
     answer = page_of_all(request, "Grants", found, lambda grant: grant.grant_id, default=50)
-    return {**answer, "Grants": [_entry(grant) for grant in answer["Grants"]]}
+    names = {
+        name for grant in answer["Grants"] for name in (grant.terms.grantee, grant.terms.retiring) if name
+    }
+    shown = principals.shown_names(unit, call.account_id, names)
+    return {**answer, "Grants": [_entry(grant, shown) for grant in answer["Grants"]]}
 
 
-def _entry(grant: Grant) -> dict[str, Any]:
+def _entry(grant: Grant, shown: Mapping[str, str]) -> dict[str, Any]:
     terms = grant.terms
     constraints = {
         "EncryptionContextEquals": terms.context_equals,
@@ -253,8 +282,8 @@ def _entry(grant: Grant) -> dict[str, Any]:
         "GrantId": grant.grant_id,
         "Name": terms.name,
         "CreationDate": grant.created_at,
-        "GranteePrincipal": terms.grantee,
-        "RetiringPrincipal": terms.retiring,
+        "GranteePrincipal": shown.get(terms.grantee, terms.grantee),
+        "RetiringPrincipal": shown.get(terms.retiring or "", terms.retiring),
         "IssuingAccount": f"arn:aws:iam::{terms.issuer}:root",
         "Operations": list(terms.operations),
         "Constraints": given or None,

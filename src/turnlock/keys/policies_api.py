@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from turnlock.core.action import Answer, Request
+from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
     AccessDeniedException,
@@ -19,8 +20,22 @@ from turnlock.keys.model import KmsKey
 from turnlock.keys.policies import policy_of, save_policy
 from turnlock.storage import Unit
 
-PolicyReader = Callable[[str], object]
-"""Reads a resource policy by the grammar of the policy language; ValueError says what is wrong. IAM's, given by `app`."""
+
+class Principals(Protocol):
+    """Who policies and grants name: kept by unique id, shown by ARN. IAM's, given by `app`."""
+
+    def saved_policy(self, unit: Unit, text: str) -> str:
+        """Return a resource policy as it is kept. Raises ValueError, saying what is wrong."""
+
+    def shown_policy(self, unit: Unit, account_id: AccountId, text: str) -> str:
+        """Return a policy of an account's resource as it is shown."""
+
+    def saved_name(self, unit: Unit, arn: str) -> str:
+        """Return the ARN of a principal as it is kept. Raises ValueError for one that is not there."""
+
+    def shown_names(self, unit: Unit, account_id: AccountId, names: set[str]) -> Mapping[str, str]:
+        """Return the ARNs of the kept names whose principals are there."""
+
 
 _DEFAULT: Final = "default"
 """The only name that a key policy can have."""
@@ -29,7 +44,7 @@ _LONGEST: Final = 32_768
 """Characters of a key policy (KMS developer guide, "Quotas")."""
 
 
-def put_key_policy(read_policy: PolicyReader, call: Call, request: Request, unit: Unit) -> Answer:
+def put_key_policy(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
     """PutKeyPolicy: give the key this policy instead of the one it has.
 
     Raises MalformedPolicyDocumentException for what is no policy, and for one that would not let the caller change it
@@ -40,16 +55,17 @@ def put_key_policy(read_policy: PolicyReader, call: Call, request: Request, unit
     require_lasting(key)
     if request.get("PolicyName", _DEFAULT) != _DEFAULT:
         raise UnsupportedOperationException("The only policy name that is supported is default.")
-    put_checked_policy(read_policy, request, unit, key, request["Policy"])
+    put_checked_policy(principals, request, unit, key, request["Policy"])
     return {}
 
 
-def get_key_policy(call: Call, request: Request, unit: Unit) -> Answer:
-    """GetKeyPolicy: the policy as it was put."""
+def get_key_policy(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
+    """GetKeyPolicy: the policy as it was put, but for principals that are gone."""
     key = ADMINISTERED.require(call, request, unit)
     if request.get("PolicyName", _DEFAULT) != _DEFAULT:
         raise NotFoundException("No such policy exists")
-    return {"Policy": policy_of(unit, key), "PolicyName": _DEFAULT}
+    shown = principals.shown_policy(unit, key.account_id, policy_of(unit, key))
+    return {"Policy": shown, "PolicyName": _DEFAULT}
 
 
 def list_key_policies(call: Call, request: Request, unit: Unit) -> Answer:
@@ -59,16 +75,16 @@ def list_key_policies(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def put_checked_policy(
-    read_policy: PolicyReader, request: Request, unit: Unit, key: KmsKey, policy: str
+    principals: Principals, request: Request, unit: Unit, key: KmsKey, policy: str
 ) -> None:
     """Write a key's policy, then ask the gate whether its caller could do so again: the whole evaluation, not a likeness."""
     if len(policy) > _LONGEST:
         raise LimitExceededException(f"A key policy can have at most {_LONGEST} characters.")
     try:
-        read_policy(policy)
+        saved = principals.saved_policy(unit, policy)
     except ValueError as error:
         raise MalformedPolicyDocumentException(f"The policy is not valid. {error}") from None
-    save_policy(unit, key, policy)
+    save_policy(unit, key, saved)
     if request.get("BypassPolicyLockoutSafetyCheck", False):
         return
     try:

@@ -53,16 +53,18 @@ def put_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
         raise MalformedPolicyDocumentException(_SERVICE)
     if request.get("BlockPublicPolicy", False) and identity.is_public(document):
         raise PublicPolicyException(_PUBLIC)
-    _change(unit, secret, text)
+    _change(unit, secret, identity.saved_policy(unit, text))
     return _answer(secret, request)
 
 
 def get_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
-    """GetResourcePolicy: the policy as it was put; no member ResourcePolicy where there is none."""
+    """GetResourcePolicy: the policy as it was put, but for principals that are gone; no member ResourcePolicy where there is none."""
     secret = require_living(call, request, unit)
     if request.get("PolicyName", _DEFAULT) != _DEFAULT:
         raise ResourceNotFoundException("Secrets Manager can't find a resource policy of this name.")
-    return {**_answer(secret, request), "ResourcePolicy": find_policy(unit, secret)}
+    text = find_policy(unit, secret)
+    shown = None if text is None else identity.shown_policy(unit, secret.account_id, text)
+    return {**_answer(secret, request), "ResourcePolicy": shown}
 
 
 def delete_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:

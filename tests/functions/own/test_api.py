@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from tests.calling import refusal
 from tests.functions.own.calling import ACCOUNT, REGION, ROLE, Caller, package
+from tests.identity.iam.calling import user_principal
 from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Principal, PrincipalKind
@@ -276,7 +277,7 @@ def test_a_policy_grows_and_shrinks_by_statements(create: Create, root: Caller) 
     ("principal", "written"),
     [
         ("210987654321", {"AWS": "arn:aws:iam::210987654321:root"}),
-        ("arn:aws:iam::210987654321:user/x", {"AWS": "arn:aws:iam::210987654321:user/x"}),
+        ("arn:aws:iam::555555555555:user/x", {"AWS": "arn:aws:iam::555555555555:user/x"}),
         ("*", "*"),
     ],
 )
@@ -292,6 +293,38 @@ def test_principals_are_written_as_aws_writes_them(
         Principal=principal,
     )
     assert json.loads(made["Statement"])["Principal"] == written
+
+
+def test_a_permission_is_for_the_user_that_it_was_given_to(create: Create, root: Caller) -> None:
+    create()
+    iam, arn = root.elsewhere(service="iam"), "arn:aws:iam::123456789012:user/ann"
+    add = partial(
+        root,
+        "AddPermission",
+        FunctionName="echo",
+        StatementId="s",
+        Action="lambda:GetFunction",
+        Principal=arn,
+    )
+    assert refusal(add) == (
+        "InvalidParameterValueException",
+        "The provided principal was invalid. Please check the principal and try again.",
+    )
+
+    def make() -> Caller:
+        made = iam("CreateUser", UserName="ann")["User"]
+        return root.elsewhere(principal=user_principal(made))
+
+    old = make()
+    assert json.loads(add()["Statement"])["Principal"] == {"AWS": arn}
+    assert json.loads(root("GetPolicy", FunctionName="echo")["Policy"])["Statement"][0]["Principal"] == {
+        "AWS": arn
+    }
+    old("GetFunction", FunctionName="echo")
+    iam("DeleteUser", UserName="ann")
+    assert refusal(lambda: make()("GetFunction", FunctionName="echo"))[0] == "AccessDeniedException"
+    shown = json.loads(root("GetPolicy", FunctionName="echo")["Policy"])
+    assert shown["Statement"][0]["Principal"] == {"AWS": old.principal.principal_id}
 
 
 def test_a_principal_that_is_none_is_refused(create: Create, root: Caller) -> None:

@@ -33,6 +33,7 @@ from turnlock.storage import Unit
 LONGEST_POLICY: Final = 20 * 1024
 """Bytes (Lambda quotas, "Resource-based policy")."""
 
+_INVALID_PRINCIPAL: Final = "The provided principal was invalid. Please check the principal and try again."
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
@@ -69,7 +70,8 @@ def get_policy(call: Call, request: Request, unit: Unit) -> Answer:
     _, _, policy = _policy(call, request, unit)
     if policy is None:
         raise ResourceNotFoundException("The resource you requested does not exist.")
-    return {"Policy": policy.policy, "RevisionId": policy.revision_id}
+    shown = identity.shown_policy(unit, policy.account_id, policy.policy)
+    return {"Policy": shown, "RevisionId": policy.revision_id}
 
 
 def lets_service_invoke(
@@ -139,23 +141,26 @@ def _principal(text: str, function: OwnFunction) -> str | dict[str, str]:
         return {"AWS": text}
     if re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?", text):
         return {"Service": text}
-    raise InvalidParameterValueException(
-        "The provided principal was invalid. Please check the principal and try again."
-    )
+    raise InvalidParameterValueException(_INVALID_PRINCIPAL)
+
+
+def _saved(unit: Unit, text: str) -> str:
+    try:
+        return identity.saved_policy(unit, text)
+    except identity.AbsentPrincipal:
+        raise InvalidParameterValueException(_INVALID_PRINCIPAL) from None
+    except ValueError as error:
+        raise InvalidParameterValueException(f"The statement cannot be read: {error}") from None
 
 
 def _save(
     unit: Unit, function: OwnFunction, qualifier: str, before: FunctionPolicy | None, document: dict[str, Any]
 ) -> None:
-    text = json.dumps(document, separators=(",", ":"))
+    text = _saved(unit, json.dumps(document, separators=(",", ":"))) if document["Statement"] else ""
     if len(text.encode()) > LONGEST_POLICY:
         raise PolicyLengthExceededException(
             f"The final policy size is bigger than the limit ({LONGEST_POLICY})."
         )
-    try:
-        identity.read_resource_policy(text) if document["Statement"] else None
-    except ValueError as error:
-        raise InvalidParameterValueException(f"The statement cannot be read: {error}") from None
     after = FunctionPolicy(
         account_id=function.account_id,
         region=function.region,

@@ -75,7 +75,7 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     for kind in Kind:
         if not wanted or kind.value in wanted:
             found += [
-                (f"{kind.value}DetailList", _detail(one, groups))
+                (f"{kind.value}DetailList", _detail(unit, one, groups))
                 for one in identities_of(unit, account, kind)
             ]
     if not wanted or "LocalManagedPolicy" in wanted:
@@ -90,8 +90,8 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     return {**answer, **{name: [one for listed, one in shown_now if listed == name] for name in lists}}
 
 
-def _detail(one: Identity, groups: dict[str, str]) -> dict[str, Any]:
-    found = identity_members(one)
+def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]:
+    found = identity_members(unit, one)
     for beside in ("Description", "MaxSessionDuration"):
         found.pop(beside, None)
     found[f"{one.kind.value}PolicyList"] = [

@@ -34,7 +34,7 @@ def create_group(call: Call, request: Request, unit: Unit) -> Answer:
         created_at=unit.now,
     )
     insert_identity(unit, group)
-    return {"Group": identity_members(group)}
+    return {"Group": identity_members(unit, group)}
 
 
 def get_group(call: Call, request: Request, unit: Unit) -> Answer:
@@ -45,9 +45,9 @@ def get_group(call: Call, request: Request, unit: Unit) -> Answer:
         members_of(unit, group),
         lambda one: spoken(one.name),
         "Users",
-        lambda one: identity_members(one, whole=False),
+        lambda one: identity_members(unit, one, whole=False),
     )
-    return {"Group": identity_members(group), **users}
+    return {"Group": identity_members(unit, group), **users}
 
 
 def update_group(call: Call, request: Request, unit: Unit) -> Answer:
@@ -100,7 +100,9 @@ def list_groups_for_user(call: Call, request: Request, unit: Unit) -> Answer:
     """ListGroupsForUser."""
     user = named_identity(call, request, unit, Kind.USER)
     groups = identities_by_id(unit, call.account_id, user.groups)
-    return page(request, groups, lambda one: spoken(one.name), "Groups", identity_members)
+    return page(
+        request, groups, lambda one: spoken(one.name), "Groups", lambda one: identity_members(unit, one)
+    )
 
 
 _NAMED: Final = identity_subject(Kind.GROUP)

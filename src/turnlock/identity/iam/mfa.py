@@ -135,7 +135,7 @@ def list_virtual_mfa_devices(call: Call, request: Request, unit: Unit) -> Answer
     )
     found = [one for one in devices_of(unit, call.account_id) if (one.user_id is not None) in wanted]
     owners = identities_by_id(unit, call.account_id, [one.user_id for one in found if one.user_id])
-    users = {user.id: identity_members(user, whole=False) for user in owners}
+    users = {user.id: identity_members(unit, user, whole=False) for user in owners}
     return page(
         request,
         found,

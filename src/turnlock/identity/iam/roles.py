@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
-from turnlock.errors import DeleteConflictException
+from turnlock.errors import DeleteConflictException, MalformedPolicyDocumentException
 from turnlock.identity.drawn import draw_unique_id
 from turnlock.identity.iam.documents import check_trust_policy
 from turnlock.identity.iam.lookup import (
@@ -20,6 +20,8 @@ from turnlock.identity.iam.model import PREFIXES, Identity, Kind
 from turnlock.identity.iam.shown import identity_members
 from turnlock.identity.iam.store import delete_identity, insert_identity, save_identity
 from turnlock.identity.iam.users import list_identities
+from turnlock.identity.policy_reader import Form
+from turnlock.identity.saved_principals import AbsentPrincipal, saved_policy
 from turnlock.storage import Unit
 
 _HOUR: Final = 3_600
@@ -28,7 +30,7 @@ _HOUR: Final = 3_600
 
 def create_role(call: Call, request: Request, unit: Unit) -> Answer:
     """CreateRole. Raises EntityAlreadyExistsException, MalformedPolicyDocumentException for a trust policy that is none."""
-    check_trust_policy(request["AssumeRolePolicyDocument"])
+    trust = _saved(unit, request["AssumeRolePolicyDocument"])
     boundary = request.get("PermissionsBoundary")
     if boundary is not None:
         check_policy(unit, call.account_id, boundary)
@@ -41,17 +43,17 @@ def create_role(call: Call, request: Request, unit: Unit) -> Answer:
         created_at=unit.now,
         boundary=boundary,
         tags=tags_in(request),
-        trust_policy=request["AssumeRolePolicyDocument"],
+        trust_policy=trust,
         description=request.get("Description"),
         max_session_seconds=request.get("MaxSessionDuration", _HOUR),
     )
     insert_identity(unit, role)
-    return {"Role": identity_members(role)}
+    return {"Role": identity_members(unit, role)}
 
 
 def get_role(call: Call, request: Request, unit: Unit) -> Answer:
     """GetRole."""
-    return {"Role": identity_members(named_identity(call, request, unit, Kind.ROLE))}
+    return {"Role": identity_members(unit, named_identity(call, request, unit, Kind.ROLE))}
 
 
 def list_roles(call: Call, request: Request, unit: Unit) -> Answer:
@@ -74,14 +76,14 @@ def update_role_description(call: Call, request: Request, unit: Unit) -> Answer:
     role = named_identity(call, request, unit, Kind.ROLE)
     described = role.evolve(description=request["Description"])
     save_identity(unit, role, described)
-    return {"Role": identity_members(described)}
+    return {"Role": identity_members(unit, described)}
 
 
 def update_assume_role_policy(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateAssumeRolePolicy: who may assume the role from now on. Raises MalformedPolicyDocumentException."""
     role = named_identity(call, request, unit, Kind.ROLE)
-    check_trust_policy(request["PolicyDocument"])
-    save_identity(unit, role, role.evolve(trust_policy=request["PolicyDocument"]))
+    trust = _saved(unit, request["PolicyDocument"])
+    save_identity(unit, role, role.evolve(trust_policy=trust))
     return {}
 
 
@@ -100,6 +102,15 @@ def list_instance_profiles_for_role(call: Call, request: Request, unit: Unit) ->
     """ListInstanceProfilesForRole: none, because there are no instances here; tools ask before they delete a role."""
     named_identity(call, request, unit, Kind.ROLE)
     return {"InstanceProfiles": [], "IsTruncated": False}
+
+
+def _saved(unit: Unit, text: str) -> str:
+    """Return a trust policy as it is saved. Raises MalformedPolicyDocumentException, LimitExceededException."""
+    check_trust_policy(text)
+    try:
+        return saved_policy(unit, text, Form.TRUST)
+    except AbsentPrincipal as absent:
+        raise MalformedPolicyDocumentException(f"Invalid principal in policy: {absent}") from None
 
 
 _NAMED: Final = identity_subject(Kind.ROLE)

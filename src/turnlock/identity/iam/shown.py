@@ -7,9 +7,12 @@ from typing import Any
 
 from turnlock.identity.iam.documents import shown
 from turnlock.identity.iam.model import Identity, Kind, ManagedPolicy, PolicyVersion
+from turnlock.identity.policy_reader import Form
+from turnlock.identity.saved_principals import shown_policy
+from turnlock.storage import Unit
 
 
-def identity_members(one: Identity, *, whole: bool = True) -> dict[str, Any]:
+def identity_members(unit: Unit, one: Identity, *, whole: bool = True) -> dict[str, Any]:
     """Return the User, Group or Role of an answer; lists leave tags and boundary out (`whole` False)."""
     noun = one.kind.value
     found: dict[str, Any] = {
@@ -21,7 +24,9 @@ def identity_members(one: Identity, *, whole: bool = True) -> dict[str, Any]:
     }
     if one.kind is Kind.ROLE:
         found |= {
-            "AssumeRolePolicyDocument": shown(one.trust_policy or ""),
+            "AssumeRolePolicyDocument": shown(
+                shown_policy(unit, one.account_id, one.trust_policy or "", Form.TRUST)
+            ),
             "Description": one.description,
             "MaxSessionDuration": one.max_session_seconds,
         }

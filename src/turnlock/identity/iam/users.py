@@ -57,14 +57,14 @@ def create_user(call: Call, request: Request, unit: Unit) -> Answer:
         tags=tags_in(request),
     )
     insert_identity(unit, user)
-    return {"User": identity_members(user)}
+    return {"User": identity_members(unit, user)}
 
 
 def get_user(call: Call, request: Request, unit: Unit) -> Answer:
     """GetUser: the user named, or the caller; the account's root user too, by its own credentials."""
     if "UserName" not in request and call.principal.kind is PrincipalKind.ROOT:
         return {"User": _root(call, unit)}
-    return {"User": identity_members(named_identity(call, request, unit, Kind.USER))}
+    return {"User": identity_members(unit, named_identity(call, request, unit, Kind.USER))}
 
 
 def update_user(call: Call, request: Request, unit: Unit) -> Answer:
@@ -99,7 +99,7 @@ def list_identities(call: Call, request: Request, unit: Unit, kind: Kind) -> Ans
         found,
         lambda one: spoken(one.name),
         f"{kind.value}s",
-        lambda one: identity_members(one, whole=False),
+        lambda one: identity_members(unit, one, whole=False),
     )
 
 
