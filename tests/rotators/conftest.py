@@ -1,4 +1,4 @@
-"""One PostgreSQL with TLS, one role for each test, and its secret."""
+"""One PostgreSQL with TLS, one role for each test, and its secret; a server of MySQL's family for each module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.rotators.mysql_products import LOGGING, PRODUCTS, Product
 from turnlock.databases import EmbeddedPostgres
+from turnlock.errors import ConfigurationError
 from turnlock.rotators.testing import InMemorySecretsManager
 
 _NUMBERS = count(1)
@@ -61,3 +63,15 @@ def environment(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> No
     for name in [name for name in os.environ if name.startswith(("PG", "EXCLUDE_", "PASSWORD_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SSL_CA_FILE", str(server.ssl_ca_path))
+
+
+@pytest.fixture(scope="module", params=PRODUCTS)
+def product(request: pytest.FixtureRequest) -> Iterator[Product]:
+    server_class, engine = PRODUCTS[request.param]
+    try:
+        server = server_class(tls=True, fsync=False, settings=LOGGING)
+        server.start()
+    except ConfigurationError as error:
+        pytest.skip(f"NOT RUN on {request.param}: {error}")
+    yield Product(name=request.param, server=server, engine=engine)
+    server.stop()

@@ -4,109 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
-from turnlock.databases import EmbeddedMariaDB
+from tests.rotators.mysql_products import PRODUCTS, Product, login, renew
 from turnlock.databases.authority import loopback_identity
-from turnlock.databases.mysql import EmbeddedMySQL
-from turnlock.databases.mysqld import MySQLServer
-from turnlock.errors import ConfigurationError
-from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle, mysql_family
-from turnlock.rotators.engine import Account, Twin
-from turnlock.rotators.mariadb import MariaDB, native_hash
-from turnlock.rotators.mysql import MySQL
+from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle, mysql_session
+from turnlock.rotators.engine import Account
+from turnlock.rotators.mariadb import native_hash
 from turnlock.rotators.testing import InMemorySecretsManager
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
-
-_NUMBERS = count(1)
-LOGGING = {"general-log": "ON", "general-log-file": "statements.log", "log-bin": "changes", "server-id": "1"}
-PRODUCTS: dict[str, tuple[type[MySQLServer], MySQL | MariaDB]] = {
-    "mysql": (EmbeddedMySQL, MySQL()),
-    "mariadb": (EmbeddedMariaDB, MariaDB()),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """A server that offers TLS and writes every statement down, and its engine."""
-
-    name: str
-    server: MySQLServer
-    engine: MySQL | MariaDB
-
-    def user(self, password: str = "old password", more: str = "") -> Credential:
-        """Make a user that may come from 127.0.0.% and may read `shop`."""
-        name = f"o'brien {next(_NUMBERS)}"
-        account = f"'{name.replace(chr(39), chr(39) * 2)}'@'127.0.0.%'"
-        self.server.execute(
-            "CREATE DATABASE IF NOT EXISTS shop",
-            f"CREATE USER {account} IDENTIFIED BY '{password}' {more}",
-            f"GRANT SELECT ON shop.* TO {account}",
-        )
-        return Credential(
-            host="127.0.0.1", port=self.server.port, username=name, password=password, dbname="shop", tls=True
-        )
-
-    def admin(self) -> Credential:
-        return Credential(
-            host="127.0.0.1",
-            port=self.server.port,
-            username=self.server.user,
-            password=self.server.password,
-            dbname="",
-            tls=True,
-        )
-
-    def accepts(self, credential: Credential) -> bool:
-        """Tell, by another way than the engine's, whether the server lets it in."""
-        try:
-            self.server.connect(credential.username, credential.password).close()
-        except pymysql.err.OperationalError as error:
-            if error.args[0] not in {1045, 3118, 4151}:
-                raise
-            return False
-        return True
-
-    def written(self) -> bytes:
-        """Return all that the server keeps of statements: its general log and its binary logs."""
-        data = self.server.log_path.parent / "data"
-        return b"".join(path.read_bytes() for path in (data / "statements.log", *data.glob("changes.0*")))
-
-
-@pytest.fixture(scope="module", params=PRODUCTS)
-def product(request: pytest.FixtureRequest) -> Iterator[Product]:
-    server_class, engine = PRODUCTS[request.param]
-    try:
-        server = server_class(tls=True, fsync=False, settings=LOGGING)
-        server.start()
-    except ConfigurationError as error:
-        pytest.skip(f"NOT RUN on {request.param}: {error}")
-    yield Product(name=request.param, server=server, engine=engine)
-    server.stop()
 
 
 @pytest.fixture(autouse=True)
 def environment(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CA_FILE", str(product.server.ssl_ca_path))
-
-
-def login(product: Product, credential: Credential) -> mysql_family.Connection:
-    return product.engine.connect(credential, 5)
 
 
 # Verdicts.
@@ -115,7 +41,7 @@ def login(product: Product, credential: Credential) -> mysql_family.Connection:
 @pytest.mark.parametrize("tls", [True, False])
 def test_logs_in_with_tls_exactly_where_the_secret_says_so(product: Product, tls: bool) -> None:
     with closing(login(product, replace(product.user(), tls=tls))) as connection:
-        rows = mysql_family.run(connection, "SHOW STATUS LIKE 'Ssl_cipher'")
+        rows = mysql_session.run(connection, "SHOW STATUS LIKE 'Ssl_cipher'")
         assert bool(rows[0][1]) is tls
         product.engine.check(connection)
 
@@ -223,9 +149,9 @@ def test_a_change_that_is_not_confirmed_leaves_everything_as_it_was(product: Pro
 LATE = """
 import os, signal, sys
 from contextlib import closing
-from turnlock.rotators import Credential, DatabaseFailed, mysql_family
+from turnlock.rotators import Credential, DatabaseFailed, mysql_session
 from turnlock.rotators.{module} import {engine}
-mysql_family._SESSION = mysql_family._SESSION.replace("wait_timeout = 10", "wait_timeout = 1", 1)
+mysql_session._SESSION = mysql_session._SESSION.replace("wait_timeout = 10", "wait_timeout = 1", 1)
 port, username = int(sys.argv[1]), sys.argv[2]
 credential = Credential(
     host="127.0.0.1", port=port, username=username, password="old password", dbname="shop", tls=False
@@ -335,21 +261,6 @@ def test_the_native_hash_is_what_the_server_keeps(product: Product) -> None:
 # Twins.
 
 
-def renew(product: Product, model: Credential, password: str = "twin password") -> Credential:
-    with closing(login(product, model)) as session:
-        account = product.engine.account(session)
-    twin = Twin(
-        model=account,
-        username=f"{model.username}_clone",
-        password=password,
-        group=model.username,
-        acts_as_group=False,
-    )
-    with closing(login(product, product.admin())) as session:
-        product.engine.renew_twin(session, twin, lambda: None)
-    return replace(model, username=twin.username, password=password)
-
-
 def test_the_account_is_the_servers_word_host_part_included(product: Product) -> None:
     credential = product.user()
     with closing(login(product, credential)) as session:
@@ -359,7 +270,7 @@ def test_the_account_is_the_servers_word_host_part_included(product: Product) ->
 def test_a_twin_may_what_its_model_may_and_what_it_was_granted_later(product: Product) -> None:
     model = product.user()
     account = f"'{model.username.replace(chr(39), chr(39) * 2)}'@'127.0.0.%'"
-    role = f"role_{next(_NUMBERS)}"
+    role = f"role_{secrets.token_hex(4)}"
     product.server.execute(
         "CREATE TABLE IF NOT EXISTS shop.`o``dd TO x` (id INT, secret INT)",
         f"GRANT INSERT (id), SELECT (id, secret) ON shop.`o``dd TO x` TO {account} WITH GRANT OPTION",
@@ -370,15 +281,15 @@ def test_a_twin_may_what_its_model_may_and_what_it_was_granted_later(product: Pr
     )
     twin = renew(product, model)
     with closing(login(product, twin)) as session:
-        mysql_family.run(session, "INSERT INTO `o``dd TO x` (id) VALUES (1)")
-        mysql_family.run(
+        mysql_session.run(session, "INSERT INTO `o``dd TO x` (id) VALUES (1)")
+        mysql_session.run(
             session, "UPDATE `o``dd TO x` SET secret = 2"
         )  # by the role, active from the login on
-        shown = mysql_family.run(session, "SHOW GRANTS")
+        shown = mysql_session.run(session, "SHOW GRANTS")
     assert any("GRANT OPTION" in row[0] for row in shown)
     product.server.execute(f"GRANT DELETE ON shop.* TO {account}")
     with closing(login(product, renew(product, model, "another password"))) as session:
-        mysql_family.run(session, "DELETE FROM `o``dd TO x`")
+        mysql_session.run(session, "DELETE FROM `o``dd TO x`")
     assert not product.accepts(twin)
 
 
@@ -390,7 +301,7 @@ def test_a_twin_has_its_models_limits_and_demands(product: Product) -> None:
         login(product, replace(twin, tls=False))
     query = "SELECT max_user_connections, ssl_type, host FROM mysql.user WHERE user = %s"
     with closing(login(product, product.admin())) as session:
-        ((limit, demand, host),) = mysql_family.run(session, query, twin.username)
+        ((limit, demand, host),) = mysql_session.run(session, query, twin.username)
     assert (limit, demand if isinstance(demand, str) else demand.decode(), host) == (3, "ANY", "127.0.0.%")
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnlock.rotators.endpoint import Stage
-from turnlock.rotators.engine import Account, Engine, Twin, TwinEngine
-from turnlock.rotators.master import already_valid, connect_as_master, master_arn, require_proof
-from turnlock.rotators.rotation import Rotation
+from turnlock.rotators.engine import Account, Engine, Twin, TwinEngine, Verdict
+from turnlock.rotators.master import connect_as_master, master_arn, proof_to_change
+from turnlock.rotators.rotation import Rotation, verdict_on
 
 SUFFIX = "_clone"
 """What the second user's name has more than the first one's (AWS's functions)."""
@@ -35,10 +35,9 @@ class AlternatingUsers:
         current = rotation.required(Stage.CURRENT)
         target = rotation.target()
         assert target.credential is not None
-        said = already_valid(rotation, target)
-        if said is None:
+        proof = proof_to_change(rotation, current, target)
+        if proof is None:
             return
-        proof = require_proof(rotation, current, said)
         expected = other_user(proof.credential.username, rotation.engine)
         if target.credential.username != expected:
             raise ValueError(f"The {target.name} version names another user than the turn's.")
@@ -47,18 +46,27 @@ class AlternatingUsers:
                 f"The {target.name} version names another host than the {proof.candidate.name} one."
             )
         credential = target.credential
-        twin = self.twin(current, proof.account, credential.username, credential.password)
+        twin = self.twin(rotation, current, proof.account, credential.username, credential.password)
         with closing(connect_as_master(rotation, current, proof)) as connection:
             self.engine.renew_twin(connection, twin, rotation.confirm)
 
-    def twin(self, secret: Mapping[str, Any], model: Account, username: str, password: str) -> Twin:
+    def twin(
+        self, rotation: Rotation, secret: Mapping[str, Any], model: Account, username: str, password: str
+    ) -> Twin:
         """Return the user whose turn it is; ValueError when the secret names an owner role that cannot be one."""
+
+        def is_proven() -> bool:
+            previous = rotation.previous(secret).credential
+            named = previous is not None and previous.username == username
+            return named and verdict_on(rotation.engine, previous) is Verdict.ACCEPTED
+
         return Twin(
             model=model,
             username=username,
             password=password,
             group=self._group(secret, username),
             acts_as_group=self.owner_role,
+            is_proven=is_proven,
         )
 
     def _group(self, secret: Mapping[str, Any], username: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from turnlock.rotators.endpoint import Stage
 from turnlock.rotators.engine import LoginFailed, NoWayIn, TwoPasswordEngine
-from turnlock.rotators.master import Proof, already_valid, connect_as_master, prove, require_proof
+from turnlock.rotators.master import Proof, connect_as_master, proof_to_change, prove
 from turnlock.rotators.rotation import LOGIN_TIMEOUT, Rotation, told
 
 
@@ -33,10 +33,9 @@ class DualPasswords:
         current = rotation.required(Stage.CURRENT)
         target = rotation.target()
         assert target.credential is not None
-        said = already_valid(rotation, target)
-        if said is None:
+        proof = proof_to_change(rotation, current, target)
+        if proof is None:
             return
-        proof = require_proof(rotation, current, said)
         kept = proof.credential
         if (target.credential.username, target.credential.host) != (kept.username, kept.host):
             raise ValueError(

@@ -61,6 +61,11 @@ class Verdict(Enum):
     """There is no such version, it has no value yet, or its value is no credential of this engine."""
 
 
+def verdict_of(failure: LoginFailed) -> Verdict:
+    """Return what a login that did not succeed says of its credential."""
+    return Verdict.REFUSED if isinstance(failure, Refused) else Verdict.UNREACHABLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """Where a database is and who logs in, as a secret says it (AWS, "JSON structure of secrets")."""
@@ -85,7 +90,9 @@ class Account:
 
     user: str
     host: str | None = None
-    """MySQL's second half of an account's name, a pattern such as `%` or `10.1.%`; None where there is none."""
+    """MySQL's second half of an account's name, a pattern such as `%` or `10.1.%`; None where there is none, or nobody says."""
+    locks_after: int | None = field(default=None, compare=False)
+    """How many failed logins in a row make the server lock it; None where it does not, or nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,8 @@ class Twin:
     """The role that holds the rights of both (PostgreSQL): the first of the two users, or an owner role of its own."""
     acts_as_group: bool
     """True: both are members of `group`, and act as it from their login on."""
+    is_proven: Callable[[], bool] = field(default=lambda: False, compare=False, repr=False)
+    """Log in with AWSPREVIOUS and tell whether that is this user: then whoever holds the secret may act as it already."""
 
 
 class Connection(Protocol):

@@ -31,17 +31,28 @@ def master_arn(secret: Mapping[str, Any]) -> str:
     return arn
 
 
-def require_proof(rotation: Rotation, current: Mapping[str, Any], said: str) -> Proof:
+def proof_to_change(rotation: Rotation, current: Mapping[str, Any], target: Candidate) -> Proof | None:
     """Log in with the version that readers use (for a version to be restored: the one before) and say who that is.
 
-    NoWayIn when the database does not accept it: the master's rights are lent to nobody who cannot log in, or the writer of
-    a secret could have any user's password changed (the confused deputy; AWS's functions check the same).
+    None when the database accepts the target already. NoWayIn when it accepts neither: the master's rights are lent to nobody
+    who cannot log in, or the writer of a secret could have any user's password changed (the confused deputy; AWS's functions
+    check the same). What is most likely right comes first, and the target is not tried where a refused login counts towards
+    a lock of the account: to set its password once more costs nothing.
     """
-    return prove(rotation, rotation.ways_in(current)[0], f"{said}; ")
+    try:
+        proof = prove(rotation, rotation.ways_in(current)[0])
+    except NoWayIn as failure:
+        words = already_valid(rotation, target)
+        if words is None:
+            return None
+        raise NoWayIn(f"{str(failure).removesuffix('.')}; {words}.") from None
+    if proof.account.locks_after is None and already_valid(rotation, target) is None:
+        return None
+    return proof
 
 
-def prove(rotation: Rotation, candidate: Candidate, said: str = "") -> Proof:
-    """Log in with one version and say who that is; NoWayIn, after what was `said` before, when it is not let in."""
+def prove(rotation: Rotation, candidate: Candidate) -> Proof:
+    """Log in with one version and say who that is; NoWayIn when it is not let in."""
     words = f"{candidate.name} absent"
     if candidate.credential is not None:
         try:
@@ -52,7 +63,7 @@ def prove(rotation: Rotation, candidate: Candidate, said: str = "") -> Proof:
             with closing(connection):
                 account = rotation.engine.account(connection)
             return Proof(candidate=candidate, credential=candidate.credential, account=account)
-    raise NoWayIn(f"Unable to log in to the database: {said}{words}.")
+    raise NoWayIn(f"Unable to log in to the database: {words}.")
 
 
 def master_credential(rotation: Rotation, secret: Mapping[str, Any], proof: Proof) -> Credential:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pymysql
 from pymysql.constants import ER
 
-from turnlock.rotators.engine import Account
-from turnlock.rotators.mysql_family import Connection, MySQLFamily, account_name, reporting, run
-from turnlock.rotators.mysql_twins import twin_account
+from turnlock.rotators.engine import Account, DatabaseFailed, Twin
+from turnlock.rotators.mysql_family import MySQLFamily
+from turnlock.rotators.mysql_grants import Right, UnreadableGrant, read_all, words_of
+from turnlock.rotators.mysql_session import Connection, account_name, reporting, run
+from turnlock.rotators.mysql_twins import foreign, located, twin_account
 from turnlock.rotators.passwords import PasswordRules
 from turnlock.rotators.rehearsal import Change, Finding, Outcome
 
-_EVERYTHING = re.compile(r"GRANT ALL PRIVILEGES ON \*\.\* .*WITH GRANT OPTION")
-_HANDS_ON = re.compile(r"GRANT .* ON \*\.\* .*WITH GRANT OPTION")
+_NATIVE = "mysql_native_password"
 
 
 class Rehearsing(MySQLFamily):
@@ -31,11 +33,14 @@ def look(connection: Connection, change: Change, account: Account, *, by_master:
     """Yield what the server says; PyMySQL's errors when it does not."""
     yield from _server(connection)
     yield from _policy(connection, change.rules)
-    grants = [str(row[0]) for row in run(connection, "SHOW GRANTS")]
+    try:
+        rights = read_all(str(row) for (row,) in run(connection, "SHOW GRANTS"))
+    except UnreadableGrant as error:
+        raise DatabaseFailed(f"The rights of {account.user} could not be read: {error}.") from None
     if by_master:
-        yield from _master(connection, change, grants)
+        yield from _master(connection, change, rights)
     else:
-        yield from _own(account, change, grants, mariadb=_is_mariadb(connection))
+        yield from _own(connection, account, change, rights)
 
 
 def _server(connection: Connection) -> Iterator[Finding]:
@@ -96,55 +101,75 @@ def _unmet(found: dict[str, str], rules: PasswordRules) -> str | None:
     )
 
 
-def _own(account: Account, change: Change, grants: list[str], *, mariadb: bool) -> Iterator[Finding]:
+def _own(connection: Connection, account: Account, change: Change, rights: set[Right]) -> Iterator[Finding]:
     yield Finding(
         "host part", Outcome.OK, f"the account is {'@'.join(account_name(account))}, and it alone changes"
     )
-    if not change.keeps_old:
+    if account.locks_after is not None and not change.keeps_old:
+        words = f"{account.locks_after} failed logins in a row lock the account: applications that still try the old password"
+        yield Finding("failed logins", Outcome.WARNING, f"{words} right after the change can do that")
+    if connection.is_mariadb and change.keeps_old:
+        words = "two passwords on MariaDB need a master user (masterarn)"
+        yield Finding("privileges", Outcome.PROBLEM, words)
+    elif connection.is_mariadb:
+        yield from _ways(connection)
+    elif not change.keeps_old:
         yield Finding("privileges", Outcome.OK, "an account may change its own password")
-    elif mariadb:
-        yield Finding(
-            "privileges", Outcome.PROBLEM, "two passwords on MariaDB need a master user (masterarn)"
-        )
-    elif any("APPLICATION_PASSWORD_ADMIN" in grant or _EVERYTHING.search(grant) for grant in grants):
+    elif _may(rights, "APPLICATION_PASSWORD_ADMIN"):
         yield Finding("privileges", Outcome.OK, "the account may keep two passwords")
     else:
         yield Finding("privileges", Outcome.PROBLEM, "the account lacks APPLICATION_PASSWORD_ADMIN")
 
 
-def _master(connection: Connection, change: Change, grants: list[str]) -> Iterator[Finding]:
-    all_of_it = any(_EVERYTHING.search(grant) for grant in grants)
-    creates = any("CREATE USER" in grant and " ON *.* " in grant for grant in grants)
-    if not (all_of_it or creates):
+def _ways(connection: Connection) -> Iterator[Finding]:
+    """Look at an account of MariaDB's that has several ways to authenticate."""
+    ((text,),) = run(connection, "SHOW CREATE USER CURRENT_USER()")
+    words = words_of(str(text).partition(" REQUIRE ")[0].partition(" WITH ")[0])
+    others = sorted({after for word, after in itertools.pairwise(words) if word in {"VIA", "OR"}} - {_NATIVE})
+    yield Finding("privileges", Outcome.OK, "an account may change its own password")
+    if others:
+        what = f"the account authenticates by {', '.join(others)} too: only the password of {_NATIVE} changes"
+        yield Finding("authentication", Outcome.WARNING, what)
+
+
+def _master(connection: Connection, change: Change, rights: set[Right]) -> Iterator[Finding]:
+    hands_on = any(right.option and not right.place for right in rights)
+    if not _may(rights, "CREATE USER"):
         yield Finding("privileges", Outcome.PROBLEM, "the master user has no CREATE USER")
-    elif change.twin is not None and not (all_of_it or any(_HANDS_ON.search(grant) for grant in grants)):
+    elif change.twin is not None and not hands_on:
         yield Finding("privileges", Outcome.PROBLEM, "the master user cannot hand rights on (GRANT OPTION)")
     else:
         yield Finding("privileges", Outcome.OK, "the master user may make and change the account")
     if change.twin is not None:
-        yield from _twin(connection, change, twin_account(change.twin))
+        yield from _twin(connection, change, change.twin)
 
 
-def _twin(connection: Connection, change: Change, name: Account) -> Iterator[Finding]:
+def _may(rights: set[Right], privilege: str) -> bool:
+    return any(right.privilege in {privilege, "ALL PRIVILEGES"} and not right.place for right in rights)
+
+
+def _twin(connection: Connection, change: Change, twin: Twin) -> Iterator[Finding]:
     try:
+        twin = replace(twin, model=located(connection, twin.model))
         rows = run(connection, "SELECT host FROM mysql.user WHERE user = %s", change.username)
+        found = foreign(connection, twin)
     except pymysql.err.OperationalError as error:
         if error.args[0] != ER.TABLEACCESS_DENIED_ERROR:
             raise
         yield Finding("twin", Outcome.PROBLEM, "the master user may not read the table mysql.user (SELECT)")
         return
-    hosts = [str(row[0]) for row in rows]
+    hosts, name = [str(row[0]) for row in rows], twin_account(twin)
     there = name.host in hosts
     state = "is there" if there else "is not there yet and would be made"
-    yield Finding("twin", Outcome.OK, f"{'@'.join(account_name(name))} {state}")
+    shown = "@".join(account_name(name))
+    if found and not twin.is_proven():
+        words = f"{shown} is there, AWSPREVIOUS does not log in as it, and it is more than the model: {', '.join(found)}"
+        yield Finding("twin", Outcome.PROBLEM, words)
+    else:
+        yield Finding("twin", Outcome.OK, f"{shown} {state}")
     if others := sorted(set(hosts) - {name.host}):
         yield Finding(
             "host part",
             Outcome.WARNING,
             f"{change.username} has accounts for other hosts too: {', '.join(map(str, others))}",
         )
-
-
-def _is_mariadb(connection: Connection) -> bool:
-    ((version,),) = run(connection, "SELECT VERSION()")
-    return "MariaDB" in str(version)

@@ -29,6 +29,9 @@ from turnlock.rotators.engine import (
     redacted,
 )
 
+_GARBLED = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
+"""What redis-py raises beside its own errors when a server's answers are not what they should be."""
+
 _FENCE_SECONDS = 86_400
 """How long the key stays by which a late attempt is known: longer than any function runs."""
 
@@ -81,7 +84,7 @@ class RedisACL:
                 session.close()
                 raise Unreachable(redacted(str(error), credential.values)) from None
             return session  # it let the user in, who may not ask who it is
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, *_GARBLED) as error:
             session.close()
             raise Unreachable(redacted(str(error), credential.values)) from None
         if who != credential.username:

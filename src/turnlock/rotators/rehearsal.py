@@ -164,7 +164,7 @@ def _as_master(
 ) -> Iterator[Finding]:
     try:
         if isinstance(strategy, AlternatingUsers):
-            twin = strategy.twin(current, proof.account, change.username, "")
+            twin = strategy.twin(rotation, current, proof.account, change.username, "")
             change = Change(
                 username=change.username, rules=change.rules, keeps_old=change.keeps_old, twin=twin
             )

@@ -12,11 +12,10 @@ from turnlock.rotators.engine import (
     Credential,
     Engine,
     LoginFailed,
-    Refused,
     Superseded,
-    Unreachable,
     Verdict,
     credential_of,
+    verdict_of,
 )
 
 LOGIN_TIMEOUT = 5.0
@@ -140,14 +139,11 @@ def verdict_on(engine: Engine[C], credential: Credential | None) -> Verdict:
         return Verdict.ABSENT
     try:
         engine.connect(credential, LOGIN_TIMEOUT).close()
-    except Refused:
-        return Verdict.REFUSED
-    except Unreachable:
-        return Verdict.UNREACHABLE
+    except LoginFailed as failure:
+        return verdict_of(failure)
     return Verdict.ACCEPTED
 
 
 def told(name: str, failure: LoginFailed) -> str:
     """Return what one version's failed login came to, in the database's redacted words."""
-    verdict = Verdict.REFUSED if isinstance(failure, Refused) else Verdict.UNREACHABLE
-    return f"{name} {verdict.value} ({failure})"
+    return f"{name} {verdict_of(failure).value} ({failure})"

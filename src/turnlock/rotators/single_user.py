@@ -30,14 +30,15 @@ def set_password(
 ) -> None:
     """Make the database accept `target`, logging in with the first of `ways_in` that it accepts.
 
-    Done at once when it accepts the target already. A version that the database refuses leads to the next one; an
+    The first of them is tried before the target: it is right unless an attempt was interrupted, and a refused login may count
+    towards a lock of the account. Done when the database accepts the target already. A version that the database refuses leads to the next one; an
     unreachable database ends the attempt, since trying on would prove nothing. NoWayIn says what came of each
     version, in the database's own words; ValueError when a way in names another user or host than the target
     (it would change a password that is not the target's); what `Engine.set_password` raises.
     """
     assert target.credential is not None
     said: list[str] = []
-    for candidate in (target, *ways_in):
+    for candidate in (*ways_in[:1], target, *ways_in[1:]):
         credential = candidate.credential
         if credential is None:
             said.append(f"{candidate.name} absent")

@@ -12,12 +12,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Any
 
 from turnlock.rotators.endpoint import Endpoint, SecretsManager, Stage, client
-from turnlock.rotators.engine import C, Engine, LoginFailed, credential_of
+from turnlock.rotators.engine import (
+    C,
+    Credential,
+    DatabaseFailed,
+    Engine,
+    LoginFailed,
+    Verdict,
+    credential_of,
+    verdict_of,
+)
 from turnlock.rotators.passwords import PasswordRules
 from turnlock.rotators.rehearsal import rehearse
 from turnlock.rotators.rotation import (
@@ -27,7 +36,6 @@ from turnlock.rotators.rotation import (
     Rotation,
     Strategy,
     told,
-    verdict_on,
 )
 from turnlock.rotators.single_user import SingleUser
 
@@ -158,7 +166,28 @@ def _probe(rotation: Rotation, _strategies: Strategies) -> Answer:
         rotation.candidate("current", current),
         rotation.previous(current or {}),
     )
-    return {one.name: verdict_on(rotation.engine, one.credential).value for one in candidates}
+    verdicts = dict.fromkeys((one.name for one in candidates), Verdict.REFUSED)
+    locks = False
+    for one in sorted(candidates, key=lambda one: one.name != "current"):
+        verdicts[one.name] = Verdict.ABSENT if one.credential is None else Verdict.REFUSED
+        if one.credential is not None and not locks:
+            verdicts[one.name], locks = _judged(rotation.engine, one.credential)
+    return {name: verdict.value for name, verdict in verdicts.items()}
+
+
+def _judged(engine: Engine[C], credential: Credential) -> tuple[Verdict, bool]:
+    """Log in for real; tell what came of it, and whether the account is one that failed logins lock.
+
+    Once one version was let in to such an account, no other one is tried: they count as refused, and setSecret, which sets the
+    password again where it was set already, is what follows.
+    """
+    try:
+        connection = engine.connect(credential, LOGIN_TIMEOUT)
+    except LoginFailed as failure:
+        return verdict_of(failure), False
+    with closing(connection), suppress(DatabaseFailed):
+        return Verdict.ACCEPTED, engine.account(connection).locks_after is not None
+    return Verdict.ACCEPTED, False
 
 
 def _rehearse(rotation: Rotation, strategies: Strategies) -> Answer:
