@@ -112,6 +112,14 @@ def test_the_template_rotates(operator: Operator) -> None:
     assert steps == list(STEPS)
 
 
+def test_for_a_function_of_ones_own_its_role_decides_which_master_secret_it_reads(operator: Operator) -> None:
+    """As on AWS: only hosted functions, behind which no role stands, are bound to what RotateSecret's caller may read."""
+    function = operator.create_function("by-its-role", zipped(TEMPLATE))
+    elsewhere = "arn:aws:secretsmanager:eu-west-1:210987654321:secret:master-AbCdEf"
+    secret = operator.create_secret("by-role", {"user": "app", "password": "first", "masterarn": elsewhere})
+    operator.await_rotated(secret, operator.rotate(secret, function))
+
+
 def test_whatever_fails_in_a_step_is_left_as_on_aws_and_goes_on_once_it_is_mended(operator: Operator) -> None:
     """They all fail at the same time; then the functions are mended, and nothing else is done."""
     cases: dict[tuple[str, str], Any] = {}

@@ -9,9 +9,10 @@ from typing import Any
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
+from turnlock.functions import find_hosted
 from turnlock.rotation.invocable import check_function
 from turnlock.rotation.managed import function_of
-from turnlock.rotation.masters import allow_master
+from turnlock.rotation.masters import allow_master, note_master
 from turnlock.rotation.plans import begin_plan, end_plan, give_way, schedule_of, scheduled, supersede_finished
 from turnlock.rotation.schedule import RotationRules, immediate_window, parse
 from turnlock.rotation.states import PlanState, Purpose
@@ -104,7 +105,10 @@ def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
         check_function(unit, secret, function_arn)
     elif function_of(secret) is None:
         raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
-    allow_master(unit, secret)
+    if function_arn is None or find_hosted(function_arn) is not None:
+        allow_master(unit, secret)
+    else:
+        note_master(unit, secret)
     rules = _rules(secret, request.get("RotationRules"))
     rotation = replace(secret.rotation, enabled=True, function_arn=function_arn, rules=rules)
     configured = secret.evolve(rotation=rotation, last_changed_at=unit.now)
