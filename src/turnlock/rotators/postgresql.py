@@ -7,6 +7,7 @@ import os
 import re
 import select
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -185,16 +186,16 @@ def _authorities() -> str:
 def _traced(pgconn: pq.abc.PGconn) -> Iterator[bytearray]:
     """Collect libpq's trace of the messages that go over the connection inside the block."""
     trace = bytearray()
-    descriptor = os.memfd_create("libpq-trace")
-    try:
-        if pgconn.status != pq.ConnStatus.BAD:
-            pgconn.trace(descriptor)
-            pgconn.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
-        yield trace
-    finally:
-        pgconn.untrace()  # which flushes: nothing may be written once the descriptor is closed
-        trace += os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        os.close(descriptor)
+    # A file without a name: where functions' memory is not counted, they may not make one of memory (memfd_create).
+    with tempfile.TemporaryFile() as file:
+        try:
+            if pgconn.status != pq.ConnStatus.BAD:
+                pgconn.trace(file.fileno())
+                pgconn.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
+            yield trace
+        finally:
+            pgconn.untrace()  # which flushes: nothing may be written once the file is closed
+            trace += os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 def _complete(pgconn: pq.abc.PGconn, deadline: float) -> bool:
