@@ -153,7 +153,7 @@ def build(
         ),
         regions=config.regions,
     )
-    provider = databases.Provider(database, config.data_dir, given_authorities=config.database_ca_file)
+    provider = _provider(config, database)
     functions = _functions(config, database, writer, functions_endpoint, provider.authorities.path)
     limits, pool = _limits(config), functions.rotating
     scheduler = rotation.Scheduler(
@@ -178,7 +178,7 @@ def build(
     return Application(
         config=config,
         database=database,
-        admission=Admission(services(functions), config.regions),
+        admission=Admission(services(functions, config.allow_unconfined_databases), config.regions),
         writer=writer,
         scheduler=scheduler,
         functions=functions,
@@ -215,6 +215,15 @@ def _functions(
     )
 
 
+def _provider(config: Config, database: Database) -> databases.Provider:
+    return databases.Provider(
+        database,
+        config.data_dir,
+        given_authorities=config.database_ca_file,
+        allow_unconfined=config.allow_unconfined_databases,
+    )
+
+
 def _limits(config: Config) -> rotation.Limits:
     return rotation.Limits(
         lease_seconds=config.lease_seconds,
@@ -223,7 +232,9 @@ def _limits(config: Config) -> rotation.Limits:
     )
 
 
-def services(functions: LambdaService | None = None) -> dict[str, Service]:
+def services(
+    functions: LambdaService | None = None, unconfined_databases: bool = False
+) -> dict[str, Service]:
     """Return the services of the endpoint by signing name, each with its way to the actions of the others."""
     registry: dict[str, Passage] = {}
     lambda_actions = ACTIONS_AT_REST if functions is None else functions.actions()
@@ -231,7 +242,7 @@ def services(functions: LambdaService | None = None) -> dict[str, Service]:
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
         "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
         "sts": Service.of("sts", identity.STS_ACTIONS, registry),
-        "rds": Service.of("rds", databases.ACTIONS, registry),
+        "rds": Service.of("rds", databases.actions(allow_unconfined=unconfined_databases), registry),
         "kms": Service.of("kms", keys.kms_actions(identity.saved_principals), registry, keys.KMS_RIGHTS),
         "lambda": Service.of("lambda", lambda_actions, registry),
         "logs": Service.of("logs", LOGS_ACTIONS, registry),

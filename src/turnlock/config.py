@@ -55,6 +55,8 @@ class Config:
     """The certificates (PEM) with which hosted functions verify databases; None for the system's own."""
     allow_unconfined_functions: bool = False
     """Functions of one's own run also where the kernel cannot confine them: the operator said so."""
+    allow_unconfined_databases: bool = False
+    """Local databases of RDS run also where the kernel cannot confine them: the operator said so."""
     lease_seconds: float = 15.0
     """How long a node may be silent before another takes up its rotations; the database's clock counts."""
     rotations_at_once: int = 4

@@ -103,6 +103,10 @@ class DBClusterNotFoundFault(ApiError):
     """The DB cluster was not found."""
 
 
+class GlobalClusterNotFoundFault(ApiError):
+    """The global cluster was not found."""
+
+
 class DBInstanceAlreadyExistsFault(ApiError):
     """DB Instance already exists"""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +14,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from tests.calling import ACCOUNT, REGION, refusal
-from tests.databases.calling import MASTER, RdsClient, identifiers
+from tests.databases.calling import MASTER, RdsClient, identifiers, instance
 from tests.support import StorePlace
+from turnlock import databases
+from turnlock.admission import Service
 from turnlock.databases import Authorities, Provider
 from turnlock.databases.local_server import Master
 from turnlock.databases.model import MOST_LOCAL
@@ -29,6 +33,7 @@ class FakeServer:
     directory: Path
     password: str
     asked_port: int | None
+    confined: bool
     running: bool = False
     masters: list[Master] = field(default_factory=list)
     restated: list[str] = field(default_factory=list)
@@ -68,17 +73,24 @@ class Machine:
     now: float = 100.0
     first_fails: list[str] = field(default_factory=list)
 
-    def make(self, directory: Path, password: str, port: int | None) -> FakeServer:
-        server = FakeServer(directory=directory, password=password, asked_port=port, fails=self.first_fails)
+    def make(self, directory: Path, password: str, port: int | None, *, confined: bool) -> FakeServer:
+        server = FakeServer(
+            directory=directory,
+            password=password,
+            asked_port=port,
+            confined=confined,
+            fails=self.first_fails,
+        )
         self.made.append(server)
         return server
 
-    def provider(self, rds: RdsClient) -> Provider:
+    def provider(self, rds: RdsClient, *, allow_unconfined: bool = False) -> Provider:
         return Provider(
             rds.database,
             self.data_dir,
             servers=dict.fromkeys(("postgres", "aurora-postgresql", "mariadb"), self.make),
             monotonic=lambda: self.now,
+            allow_unconfined=allow_unconfined,
         )
 
 
@@ -258,8 +270,8 @@ def test_deleting_while_it_is_being_made_wins(rds: RdsClient, provider: Provider
     create(rds)
     original = machine.make
 
-    def make(directory: Path, password: str, port: int | None) -> FakeServer:
-        server = original(directory, password, port)
+    def make(directory: Path, password: str, port: int | None, *, confined: bool) -> FakeServer:
+        server = original(directory, password, port, confined=confined)
         delete = {"DBInstanceIdentifier": "shop", "SkipFinalSnapshot": True}
         server.meanwhile = lambda: rds("DeleteDBInstance", **delete)
         return server
@@ -302,6 +314,34 @@ def test_what_this_machine_cannot_run_is_refused(rds: RdsClient, changes: dict[s
     assert refusal(lambda: create(rds, **changes))[0] == code
 
 
+def test_a_driver_that_is_missing_is_said_at_the_call(
+    rds: RdsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, message = refusal(lambda: create(rds, Engine="mariadb", DBName="orders"))
+    assert (code, "turnlock[mysql]" in message) == ("InsufficientDBInstanceCapacityFault", True)
+    assert identifiers(rds("DescribeDBInstances")) == []
+
+
+def test_a_machine_that_cannot_confine_a_server_makes_none_unless_its_operator_allows_it(
+    rds: RdsClient, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("instances", "provider"):
+        monkeypatch.setattr(f"turnlock.databases.{room}.why_unconfined", lambda: "Namespaces are needed.")
+    code, message = refusal(lambda: create(rds))
+    assert code == "InsufficientDBInstanceCapacityFault"
+    assert "Namespaces are needed. Its operator can say --allow-unconfined-databases" in message
+    rds.register(**instance("remote"))
+    allowed = Service.of("rds", databases.actions(allow_unconfined=True))
+    create(rds.elsewhere(service=allowed))
+    for allow, confined in ((False, True), (True, False)):
+        provider = machine.provider(rds, allow_unconfined=allow)
+        provider.tick()
+        assert machine.made[-1].confined is confined
+        provider.close()
+
+
 def test_there_is_a_limit_to_how_many(rds: RdsClient) -> None:
     for number in range(MOST_LOCAL):
         create(rds, DBInstanceIdentifier=f"db{number}")
@@ -311,11 +351,11 @@ def test_there_is_a_limit_to_how_many(rds: RdsClient) -> None:
 def test_a_row_that_was_forged_stops_no_other_server(
     rds: RdsClient, provider: Provider, machine: Machine
 ) -> None:
-    from turnlock.databases.tables import databases
+    from turnlock.databases.tables import databases as rows
 
     create(rds)
     create(rds, DBInstanceIdentifier="other")
-    forged = databases.update().where(databases.c.identifier == "shop").values(port=1234)
+    forged = rows.update().where(rows.c.identifier == "shop").values(port=1234)
     rds.database.write(lambda unit: unit.connection.execute(forged))
     provider.tick()
     assert described(rds, "other")["DBInstanceStatus"] == "available"

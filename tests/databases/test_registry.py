@@ -139,6 +139,34 @@ def test_settings_that_size_nothing_are_kept_and_shown(rds: RdsClient) -> None:
     assert (described(rds)["AllocatedStorage"], described(rds)["StorageType"]) == (40, "gp3")
 
 
+def test_the_least_time_that_a_cluster_keeps_backups_is_taken_and_shown(rds: RdsClient) -> None:
+    rds.register(**instance(BackupRetentionPeriod=1))
+    assert described(rds)["BackupRetentionPeriod"] == 1
+    rds("ModifyDBInstance", DBInstanceIdentifier="shop", BackupRetentionPeriod=0)
+    assert described(rds)["BackupRetentionPeriod"] == 0
+    for name, given, shown in (("ring", {}, 1), ("one", {"BackupRetentionPeriod": 1}, 1)):
+        request = {"DBClusterIdentifier": name, "Engine": "aurora-postgresql", **MASTER, **given}
+        assert rds("CreateDBCluster", **request)["DBCluster"]["BackupRetentionPeriod"] == shown
+
+
+def test_an_empty_text_is_an_absent_one(rds: RdsClient) -> None:
+    request = {"DBClusterIdentifier": "ring", "Engine": "aurora-postgresql", **MASTER, "DatabaseName": ""}
+    assert rds("CreateDBCluster", **request)["DBCluster"]["DatabaseName"] == "postgres"
+    rds.register(**instance())
+    rds("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="", StorageType="")
+    assert described(rds)["StorageType"] == "standard"
+    assert identifiers(rds("DescribeDBInstances", DBInstanceIdentifier="", Marker="")) == ["shop"]
+    blank = {**request, "DBClusterIdentifier": "other", "MasterUserPassword": ""}
+    assert refusal(lambda: rds("CreateDBCluster", **blank))[0] == "InvalidParameterValue"
+    assert refusal(lambda: rds("DeleteDBCluster", DBClusterIdentifier=""))[0] == "DBClusterNotFoundFault"
+
+
+def test_there_are_no_global_clusters(rds: RdsClient) -> None:
+    assert rds("DescribeGlobalClusters") == {"GlobalClusters": []}
+    named = refusal(lambda: rds("DescribeGlobalClusters", GlobalClusterIdentifier="world"))
+    assert named[0] == "GlobalClusterNotFoundFault"
+
+
 def test_replicas_and_members_are_linked_as_the_alternating_strategy_reads_them(rds: RdsClient) -> None:
     rds.register(**instance())
     replica = {

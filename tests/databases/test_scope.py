@@ -10,6 +10,7 @@ from turnlock import databases
 from turnlock.admission import Service
 from turnlock.core.action import Action, no_resource
 from turnlock.databases import scope
+from turnlock.databases.api import REQUIRED
 from turnlock.wire import Contract
 
 MODELLED = set(Contract.load("rds").operations)
@@ -38,7 +39,7 @@ def test_what_only_reads_is_said_to_only_read(action: Action) -> None:
 
 @pytest.mark.parametrize("action", databases.ACTIONS, ids=lambda action: action.name)
 def test_only_actions_about_what_is_offered_have_no_subject(action: Action) -> None:
-    without = {"DescribeDBEngineVersions", "DescribeOrderableDBInstanceOptions"}
+    without = {"DescribeGlobalClusters", "DescribeDBEngineVersions", "DescribeOrderableDBInstanceOptions"}
     assert (action.subject is no_resource) == (action.name in without)
 
 
@@ -46,3 +47,11 @@ def test_all_handlers_together_make_the_service() -> None:
     assert Service.of("rds", databases.ACTIONS).passages.keys() == {
         action.name for action in databases.ACTIONS
     }
+
+
+def test_the_texts_that_operations_require_are_those_of_the_model() -> None:
+    for action in databases.ACTIONS:
+        shape = Contract.load("rds").operations[action.name].model.input_shape
+        assert shape is not None
+        texts = {name for name in shape.required_members if shape.members[name].type_name == "string"}
+        assert REQUIRED.get(action.name, frozenset()) == texts, action.name

@@ -47,6 +47,11 @@ from turnlock.core.arn import AccountId
     help="Run functions of one's own also where the kernel cannot confine them: they can then read what the server can.",
 )
 @click.option(
+    "--allow-unconfined-databases",
+    is_flag=True,
+    help="Run RDS's local databases also where the kernel cannot confine them: who gets out of one can read what its user can.",
+)
+@click.option(
     "--egress-allow",
     metavar="NETWORK,…",
     help="Networks that are not public and may be reached at addresses that others named, such as an identity provider's."
@@ -73,6 +78,7 @@ def serve(
     database_ca_file: Path | None,
     metrics_from: str | None,
     allow_unconfined_functions: bool,
+    allow_unconfined_databases: bool,
     egress_allow: str | None,
     lease_seconds: float,
 ) -> None:
@@ -96,6 +102,7 @@ def serve(
         database_ca_file=database_ca_file,
         metrics_from=parse_networks("--metrics-from", metrics_from, LOOPBACK),
         allow_unconfined_functions=allow_unconfined_functions,
+        allow_unconfined_databases=allow_unconfined_databases,
         egress_allow=parse_networks("--egress-allow", egress_allow, ()),
         lease_seconds=lease_seconds,
     )

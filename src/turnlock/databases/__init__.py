@@ -11,7 +11,7 @@ behind when its owner ends, or show a password in a message, a log line or a com
 """
 
 from turnlock.databases import clusters, instances
-from turnlock.databases.api import ACTIONS
+from turnlock.databases.api import ACTIONS, actions
 from turnlock.databases.authorities import Authorities
 from turnlock.databases.changes import ServerWanted
 from turnlock.databases.embedded import EmbeddedPostgres
@@ -33,5 +33,6 @@ __all__ = [
     "EmbeddedPostgres",
     "Provider",
     "ServerWanted",
+    "actions",
     "reasons",
 ]

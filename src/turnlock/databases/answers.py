@@ -51,6 +51,7 @@ def instance_answer(
         "StorageType": settings.get("StorageType", "standard"),
         "TagList": tag_list(tags),
         **_NOT_DONE,
+        "BackupRetentionPeriod": settings.get("BackupRetentionPeriod", 0),
         "MultiAZ": False,
         "PubliclyAccessible": False,
         "PerformanceInsightsEnabled": False,
@@ -102,6 +103,7 @@ def cluster_answer(
         "PreferredMaintenanceWindow": settings.get("PreferredMaintenanceWindow", NO_WINDOW),
         "TagList": tag_list(tags),
         **_NOT_DONE,
+        "BackupRetentionPeriod": settings.get("BackupRetentionPeriod", 1),
         "MultiAZ": len(members) > 1,
         "HttpEndpointEnabled": False,
     }
@@ -113,7 +115,6 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 _NOT_DONE: Mapping[str, Any] = {
-    "BackupRetentionPeriod": 0,
     "IAMDatabaseAuthenticationEnabled": False,
     "StorageEncrypted": False,
     "VpcSecurityGroups": [],

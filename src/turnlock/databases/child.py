@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from abc import ABC, abstractmethod
@@ -11,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
-from turnlock.databases.process import HOST, free_port
+from turnlock.databases.confined import Enclosure, instance_account
+from turnlock.databases.process import HOST, Account, free_port, open_log, start_bound
 from turnlock.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -20,7 +22,8 @@ T = TypeVar("T")
 class ChildServer(ABC):
     """One server's process, its directory, its port and its master user's password; what a product does is its own.
 
-    The arguments are those that its products explain. Use it as a context manager, or call `start` and `stop`. One thread
+    The arguments are those that its products explain; `confined` puts its programs behind the common walls, as what strangers use,
+    with a user of the directory's own. Use it as a context manager, or call `start` and `stop`. One thread
     at a time.
     """
 
@@ -40,6 +43,7 @@ class ChildServer(ABC):
         tls: bool,
         fsync: bool,
         settings: Mapping[str, str] | None,
+        confined: bool,
     ) -> None:
         self._temporary = directory is None
         self._directory = directory
@@ -48,6 +52,8 @@ class ChildServer(ABC):
         self._tls = tls
         self._fsync = fsync
         self._settings = dict(settings or {})
+        self._confined = confined
+        self._account: Account | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -106,6 +112,10 @@ class ChildServer(ABC):
                 return
 
     @abstractmethod
+    def _shared_account(self) -> Account | None:
+        """Return the account that a server which is not confined runs as, or None for our own."""
+
+    @abstractmethod
     def stop(self) -> None:
         """End the server in good order and remove a temporary directory."""
 
@@ -121,6 +131,54 @@ class ChildServer(ABC):
     @abstractmethod
     def _launch(self) -> None:
         """Start the process on the port and return once it answers; ConfigurationError when it does not."""
+
+    def _own_account(self, directory: Path) -> Account | None:
+        return instance_account(directory) if self._confined else self._shared_account()
+
+    def _enclosure(self, root: Path, readable: Sequence[Path], writable: Sequence[Path]) -> Enclosure:
+        return Enclosure(mount=root / "mount", account=self._account, readable=readable, writable=writable)
+
+    def _run_program(self, program: Sequence[str], within: Enclosure, seconds: float) -> None:
+        """Run one of the product's programs to its end. ConfigurationError with its words when it fails, OSError when it does not run."""
+        if self._confined:
+            within.run(program, seconds=seconds)
+            return
+        try:
+            subprocess.run(  # noqa: S603  (fixed program, no shell)
+                program,
+                check=True,
+                capture_output=True,
+                timeout=seconds,
+                env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                cwd="/",
+                user=self._account.uid if self._account else None,
+                group=self._account.gid if self._account else None,
+                extra_groups=[] if self._account else None,
+            )
+        except subprocess.CalledProcessError as error:
+            words = bytes(error.stderr or error.stdout).decode(errors="replace")[-2000:].strip()
+            raise ConfigurationError(f"{Path(program[0]).name} failed: {words}") from None
+        except subprocess.TimeoutExpired:
+            raise ConfigurationError(f"{Path(program[0]).name} took longer than {seconds:g} s.") from None
+
+    def _start_program(self, program: Sequence[str], within: Enclosure, log: Path) -> None:
+        """Start the server once nothing of the former one is left; OSError when it cannot be started."""
+        output = open_log(log, self._patience)
+        try:
+            if self._confined:
+                self._process = within.start(program, port=self.port, log=output)
+            else:
+                self._process = start_bound(program, account=self._account, log=output)
+        finally:
+            os.close(output)
+
+    def _crash(self, log: Path) -> None:
+        """End the server as a crash would (SIGKILL), and wait until nothing of it runs."""
+        process = self._running_process
+        process.kill()
+        process.wait(self._patience)
+        os.close(open_log(log, self._patience))
+        self._process = None
 
     @property
     def _running_process(self) -> subprocess.Popen[bytes]:

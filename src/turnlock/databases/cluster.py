@@ -9,11 +9,14 @@ import stat
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from turnlock.databases.authority import loopback_identity
+from turnlock.databases.confined import hand_over
 from turnlock.databases.process import Account
 from turnlock.errors import ConfigurationError
 
@@ -92,6 +95,11 @@ def system_programs(installed: Path = Path("/usr/lib/postgresql")) -> Path:
     return max(found, key=lambda directory: int(directory.parent.name))
 
 
+def places_of(programs: Path) -> Sequence[Path]:
+    """Return the directories that PostgreSQL's programs need: their own installation's, and a wheel's libraries beside the package."""
+    return (programs.parent, programs.parents[2] / f"{programs.parents[1].name}.libs")
+
+
 def server_account() -> Account | None:
     """Return the account to run the server as, or None for our own; PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
@@ -133,8 +141,11 @@ def socket_directory(root: Path, prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix)) if too_long else inside
 
 
-def lay_out(root: Path, account: Account | None) -> Layout:
-    """Make the directories of a cluster below `root` and give those that the server writes to its account."""
+def lay_out(root: Path, account: Account | None, *, passable: bool) -> Layout:
+    """Make the directories of a cluster below `root` and give those that the server writes to its account.
+
+    `passable`: let the account reach them, by way of every directory above. ConfigurationError when what is there cannot be its.
+    """
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     root = root.resolve()
     socket = socket_directory(root, "turnlock-pg-")
@@ -146,41 +157,32 @@ def lay_out(root: Path, account: Account | None) -> Layout:
     layout.ca.parent.chmod(0o755)
     if account:
         root.chmod(0o711)
-        let_through(layout.data)
         for directory in (layout.data, socket):
-            os.chown(directory, account.uid, account.gid)
+            hand_over(directory, account)
+        if passable:
+            let_through(layout.data)
     return layout
 
 
-def initialise(
-    layout: Layout, programs: Path, account: Account | None, *, superuser: str, password: str, durable: bool
-) -> None:
-    """Make a new cluster whose `superuser` has `password`; ConfigurationError with initdb's words when it fails."""
-    password_file = layout.root / "initial-password"
-    password_file.unlink(missing_ok=True)
-    write_private(password_file, password.encode(), account)
-    command = [str(programs / "initdb"), "--pgdata", str(layout.data), "--username", superuser]
-    command += ["--pwfile", str(password_file), "--auth", "scram-sha-256", "--encoding", "UTF8"]
-    command += ["--locale", "C", "--no-instructions", *([] if durable else ["--no-sync"])]
+@contextmanager
+def password_file(layout: Layout, password: str, account: Account | None) -> Iterator[Path]:
+    """Have the superuser's first password in a file that only the account reads, for as long as initdb runs."""
+    path = layout.root / "initial-password"
+    path.unlink(missing_ok=True)
+    write_private(path, password.encode(), account)
     try:
-        subprocess.run(  # noqa: S603  (fixed program, no shell)
-            command,
-            check=True,
-            capture_output=True,
-            timeout=120,
-            env={"LC_ALL": "C"},
-            cwd="/",
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-        )
-    except subprocess.CalledProcessError as error:
-        words = bytes(error.stderr).decode(errors="replace").strip()
-        raise ConfigurationError(f"initdb failed: {words}") from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigurationError(f"initdb did not run: {type(error).__name__}") from error
+        yield path
     finally:
-        password_file.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def initialisation(
+    layout: Layout, programs: Path, superuser: str, password: Path, *, durable: bool
+) -> Sequence[str]:
+    """Return the words that make a new cluster whose `superuser` has the password in a file."""
+    command = [str(programs / "initdb"), "--pgdata", str(layout.data), "--username", superuser]
+    command += ["--pwfile", str(password), "--auth", "scram-sha-256", "--encoding", "UTF8"]
+    return [*command, "--locale", "C", "--no-instructions", *([] if durable else ["--no-sync"])]
 
 
 def write_access_rules(layout: Layout, account: Account | None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from turnlock.core.action import Action, Answer, Request
+from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.databases import master, store
-from turnlock.databases.describing import describe_db_clusters, described
+from turnlock.databases.describing import describe_db_clusters, describe_global_clusters, described
 from turnlock.databases.instances import change_master, new_resource_id
 from turnlock.databases.lookup import require_cluster, subject_of, tags_in
 from turnlock.databases.model import (
@@ -113,6 +113,9 @@ ACTIONS = (
     Action(name="CreateDBCluster", handler=create_db_cluster, subject=_SUBJECT, mutates=True),
     Action(name="DeleteDBCluster", handler=delete_db_cluster, subject=_SUBJECT, mutates=True),
     Action(name="DescribeDBClusters", handler=describe_db_clusters, subject=_SUBJECT, mutates=False),
+    Action(
+        name="DescribeGlobalClusters", handler=describe_global_clusters, subject=no_resource, mutates=False
+    ),
     Action(name="ModifyDBCluster", handler=modify_db_cluster, subject=_SUBJECT, mutates=True),
 )
 

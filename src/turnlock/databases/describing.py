@@ -12,7 +12,7 @@ from turnlock.databases.answers import cluster_answer, instance_answer
 from turnlock.databases.lookup import require_cluster, require_instance
 from turnlock.databases.model import DbResource, Kind, read_identifier
 from turnlock.databases.store import page, related, tags_of
-from turnlock.errors import InvalidNextTokenException, InvalidParameterValue
+from turnlock.errors import GlobalClusterNotFoundFault, InvalidNextTokenException, InvalidParameterValue
 from turnlock.secrets import pages
 from turnlock.storage import Unit
 
@@ -74,6 +74,13 @@ def describe_db_instances(call: Call, request: Request, unit: Unit) -> Answer:
 def describe_db_clusters(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeDBClusters: one by its identifier or ARN, or those that fit the filters, by pages."""
     return _describe(_CLUSTERS, call, request, unit)
+
+
+def describe_global_clusters(_call: Call, request: Request, _unit: Unit) -> Answer:
+    """DescribeGlobalClusters: none, for clusters here are in one Region. Raises GlobalClusterNotFoundFault for one by its name."""
+    if "GlobalClusterIdentifier" in request:
+        raise GlobalClusterNotFoundFault(f"Global cluster {request['GlobalClusterIdentifier']} not found.")
+    return {"GlobalClusters": []}
 
 
 def described(unit: Unit, resource: DbResource) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -20,11 +20,13 @@ from psycopg.conninfo import make_conninfo
 from turnlock.databases import cluster
 from turnlock.databases.child import ChildServer
 from turnlock.databases.cluster import SUPERUSER, Layout
-from turnlock.databases.process import HOST, start_bound
+from turnlock.databases.confined import Enclosure
+from turnlock.databases.process import HOST, Account, read_since, read_theirs, size_of
 from turnlock.errors import ConfigurationError
 
 _TICK = 0.02
 _IPC_RMID = 0
+_INITIALISATION_SECONDS = 120
 
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": HOST,
@@ -47,7 +49,7 @@ class EmbeddedPostgres(ChildServer):
     start, then kept), `tls` (offer TLS beside plain connections), `fsync` (False only where data may be lost),
     further server `settings` by name, and the directory of PostgreSQL's `programs` (None: the wheel's, or the system's
     where TLS is asked for, which the wheel's are built without). As root, the server runs as the user `pgserver` and
-    the directories above its own are made passable for everyone. ConfigurationError when it cannot be had.
+    the directories above its own are made passable for everyone, unless it is `confined`. ConfigurationError when it cannot be had.
 
     Use it as a context manager, or call `start` and `stop`. One thread at a time.
     """
@@ -67,8 +69,17 @@ class EmbeddedPostgres(ChildServer):
         fsync: bool = True,
         settings: Mapping[str, str] | None = None,
         programs: Path | None = None,
+        confined: bool = False,
     ) -> None:
-        super().__init__(directory, password=password, port=port, tls=tls, fsync=fsync, settings=settings)
+        super().__init__(
+            directory,
+            password=password,
+            port=port,
+            tls=tls,
+            fsync=fsync,
+            settings=settings,
+            confined=confined,
+        )
         self._superuser = superuser
         self._programs = programs or (cluster.system_programs() if tls else cluster.bundled_programs())
         self._layout: Layout | None = None
@@ -124,18 +135,13 @@ class EmbeddedPostgres(ChildServer):
 
         The next `start` goes through crash recovery.
         """
-        process = self._running_process
-        segment = _shared_memory_id(self._laid_out)
-        process.kill()
-        process.wait(self._patience)
+        segment = None if self._confined else _shared_memory_id(self._laid_out)
+        self._crash(self._laid_out.log)
         if segment is not None:
-            # Its children hold the memory until they have noticed; only then may a new server touch the files.
-            self._wait_until(lambda: _attached(segment) == 0, "the killed server's children stay")
             ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
         self._laid_out.pid_file.unlink(missing_ok=True)
         for left_over in self._laid_out.socket.glob(".s.PGSQL.*"):
             left_over.unlink(missing_ok=True)
-        self._process = None
 
     def create_login(self, name: str, password: str, *, database: str | None = None) -> None:
         """Make a role that may log in, and a `database` that it owns; only a SCRAM verifier goes to the server."""
@@ -152,6 +158,9 @@ class EmbeddedPostgres(ChildServer):
 
     # How.
 
+    def _shared_account(self) -> Account | None:
+        return cluster.server_account()
+
     @property
     def _laid_out(self) -> Layout:
         return self._known(self._layout, "directory")
@@ -163,27 +172,31 @@ class EmbeddedPostgres(ChildServer):
     def _prepare(self) -> None:
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="turnlock-pg-"))
-        account = cluster.server_account()
-        if account:
+        self._account = self._own_account(self._directory)
+        if self._account and not self._confined:
             cluster.let_through(self._programs / "postgres")
-        self._layout = cluster.lay_out(self._directory, account)
+        self._layout = cluster.lay_out(self._directory, self._account, passable=not self._confined)
         if self._layout.initialised:
             if self._password is None:
                 raise ConfigurationError(f"The cluster in {self._directory} exists; its password is needed.")
-            self._wait_until(lambda: not _held(self._laid_out), "another server holds the cluster")
-        else:
-            self._password = self._password or secrets.token_urlsafe(24)
-            cluster.initialise(
-                self._layout,
-                self._programs,
-                account,
-                superuser=self._superuser,
-                password=self._password,
-                durable=self._fsync,
+            return
+        self._password = self._password or secrets.token_urlsafe(24)
+        with cluster.password_file(self._layout, self._password, self._account) as file:
+            command = cluster.initialisation(
+                self._layout, self._programs, self._superuser, file, durable=self._fsync
             )
+            try:
+                self._run_program(command, self._within(file), _INITIALISATION_SECONDS)
+            except OSError as error:
+                raise ConfigurationError(f"initdb did not run: {type(error).__name__}") from error
+
+    def _within(self, *readable: Path) -> Enclosure:
+        layout = self._laid_out
+        places = (*cluster.places_of(self._programs), *readable)
+        return self._enclosure(layout.root, places, (layout.data, layout.socket))
 
     def _launch(self) -> None:
-        account, layout = cluster.server_account(), self._laid_out
+        account, layout = self._account, self._laid_out
         cluster.write_access_rules(layout, account)
         settings = {
             **_SETTINGS,
@@ -198,12 +211,12 @@ class EmbeddedPostgres(ChildServer):
         program = [str(self._programs / "postgres"), "-D", str(layout.data)]
         for name, value in settings.items():
             program += ["-c", f"{name}={value}"]
-        log_start = layout.log.stat().st_size if layout.log.exists() else 0
+        log_start = size_of(layout.log)
         try:
-            self._process = start_bound(program, account=account, log=layout.log)
+            self._start_program(program, self._within(), layout.log)
         except OSError as error:
             raise ConfigurationError(f"{self.product} could not be started.") from error
-        self._await_answer(self._process, log_start)
+        self._await_answer(self._running_process, log_start)
 
     def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
         target = make_conninfo("", host=HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
@@ -214,31 +227,12 @@ class EmbeddedPostgres(ChildServer):
                 return
             time.sleep(_TICK)
         self._shut_down()
-        words = self._laid_out.log.read_bytes()[log_start:].decode(errors="replace")
+        words = read_since(self._laid_out.log, log_start)
         raise ConfigurationError(f"{self.product} did not start: {words[-2000:].strip()}")
-
-    def _wait_until(self, done: Callable[[], bool], complaint: str) -> None:
-        deadline = time.monotonic() + self._patience
-        while not done():
-            if time.monotonic() > deadline:
-                raise ConfigurationError(f"{self.product} cannot go on: {complaint}.")
-            time.sleep(_TICK)
 
 
 def _lock_file_lines(layout: Layout) -> list[str]:
-    try:
-        return [line.strip() for line in layout.pid_file.read_text().splitlines()]
-    except FileNotFoundError:
-        return []
-
-
-def _held(layout: Layout) -> bool:
-    """True while the process named in the lock file is a PostgreSQL server."""
-    lines = _lock_file_lines(layout)
-    try:
-        return bool(lines) and Path(f"/proc/{int(lines[0])}/comm").read_text().strip() == "postgres"
-    except OSError:
-        return False
+    return [line.strip() for line in read_theirs(layout.pid_file).splitlines()]
 
 
 def _state(layout: Layout) -> str:
@@ -249,12 +243,3 @@ def _state(layout: Layout) -> str:
 def _shared_memory_id(layout: Layout) -> int | None:
     lines = _lock_file_lines(layout)
     return int(lines[6].split()[1]) if len(lines) > 6 and lines[6] else None
-
-
-def _attached(segment: int) -> int:
-    """Return how many processes hold a System V shared memory segment; 0 when it is gone (proc(5), sysvipc/shm)."""
-    for row in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
-        fields = row.split()
-        if int(fields[1]) == segment:
-            return int(fields[6])
-    return 0

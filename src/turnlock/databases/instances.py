@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request
@@ -10,6 +11,7 @@ from turnlock.core.call import Call
 from turnlock.core.drawing import draw_text
 from turnlock.databases import master, programs, store
 from turnlock.databases.changes import ServerWanted
+from turnlock.databases.confined import why_unconfined
 from turnlock.databases.describing import describe_db_instances, described
 from turnlock.databases.lookup import require_cluster, require_instance, subject_of, tags_in
 from turnlock.databases.model import (
@@ -50,12 +52,13 @@ def create_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     instance = _new_instance(call, request, unit)
     if instance.port is not None and instance.port not in _PORTS:
         raise InvalidParameterCombination(f"Port must be from {_PORTS[0]} to {_PORTS[-1]}.")
-    _require_local(unit, instance, request.get("EngineVersion"))
+    version = str(unit.prepared())
+    _require_local(unit, instance, version, request.get("EngineVersion"))
     sealed = master.seal_password(unit, instance, master.new_password(unit), user=INTERNAL_USER)
     instance = instance.evolve(
         local=True,
         status=Status.CREATING,
-        engine_version=programs.version_of(engine),
+        engine_version=version,
         writer=instance.cluster_id is not None,
         sealed_internal=sealed,
     )
@@ -195,12 +198,23 @@ def _as_member(call: Call, request: Request, unit: Unit, instance: DbResource) -
     )
 
 
-def _require_local(unit: Unit, instance: DbResource, version: str | None) -> None:
-    """Raise unless this deployment can start the instance's server."""
+def _prepare_local(allow_unconfined: bool, request: Request) -> str:
+    """Return the version of the server that would be started; InsufficientDBInstanceCapacityFault when none can be, with the reason."""
     try:
-        found = programs.version_of(instance.engine)
+        version = programs.version_of(request["Engine"])
+        programs.require_driver(request["Engine"])
     except ConfigurationError as error:
         raise InsufficientDBInstanceCapacityFault(error.message) from None
+    if not allow_unconfined and (reason := why_unconfined()) is not None:
+        raise InsufficientDBInstanceCapacityFault(
+            f"This machine cannot confine a database server: {reason} Its operator can say --allow-unconfined-databases, or"
+            " register a server that runs already with `turnlock databases add`."
+        )
+    return version
+
+
+def _require_local(unit: Unit, instance: DbResource, found: str, version: str | None) -> None:
+    """Raise unless this deployment, which has the version `found`, can start the instance's server."""
     if version is not None and not f"{found}.".startswith(f"{version}."):
         raise InvalidParameterCombination(
             f"Cannot find version {version} for {instance.engine}: this machine has {found}."
@@ -235,12 +249,23 @@ def _require_status(instance: DbResource, *allowed: Status) -> None:
 
 _SUBJECT = subject_of(Kind.INSTANCE)
 
-ACTIONS = (
-    Action(name="CreateDBInstance", handler=create_db_instance, subject=_SUBJECT, mutates=True),
-    Action(name="DeleteDBInstance", handler=delete_db_instance, subject=_SUBJECT, mutates=True),
-    Action(name="DescribeDBInstances", handler=describe_db_instances, subject=_SUBJECT, mutates=False),
-    Action(name="ModifyDBInstance", handler=modify_db_instance, subject=_SUBJECT, mutates=True),
-)
+
+def actions(*, allow_unconfined: bool) -> tuple[Action, ...]:
+    """Return the actions. `allow_unconfined`: servers are made also where the machine cannot confine them."""
+    create = Action(
+        name="CreateDBInstance",
+        handler=create_db_instance,
+        subject=_SUBJECT,
+        mutates=True,
+        prepare=partial(_prepare_local, allow_unconfined),
+    )
+    return (
+        create,
+        Action(name="DeleteDBInstance", handler=delete_db_instance, subject=_SUBJECT, mutates=True),
+        Action(name="DescribeDBInstances", handler=describe_db_instances, subject=_SUBJECT, mutates=False),
+        Action(name="ModifyDBInstance", handler=modify_db_instance, subject=_SUBJECT, mutates=True),
+    )
+
 
 REGISTER = Action(name="CreateDBInstance", handler=register_db_instance, subject=_SUBJECT, mutates=True)
 """What `turnlock databases add` passes through the gate: the same operation, of a server that runs already."""

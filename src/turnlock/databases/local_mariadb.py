@@ -136,6 +136,8 @@ def _refused(error: pymysql.OperationalError) -> bool:
     return error.args[0] in {1044, 1045, 1142, 1227, 1698, 1820, 1862, 4151}
 
 
-def make_mariadb(directory: Path, password: str, port: int | None) -> LocalServer:
+def make_mariadb(directory: Path, password: str, port: int | None, *, confined: bool) -> LocalServer:
     """Return the server of a DB instance."""
-    return LocalMariaDB(directory, user=INTERNAL_USER, password=password, port=port, tls=True)
+    return LocalMariaDB(
+        directory, user=INTERNAL_USER, password=password, port=port, tls=True, confined=confined
+    )

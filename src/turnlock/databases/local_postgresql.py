@@ -126,12 +126,18 @@ def _set_database(connection: _Connection, master: Master) -> None:
     connection.execute(sql.SQL(words).format(sql.Identifier(master.dbname), sql.Identifier(master.username)))
 
 
-def make_postgresql(directory: Path, password: str, port: int | None) -> LocalServer:
+def make_postgresql(directory: Path, password: str, port: int | None, *, confined: bool) -> LocalServer:
     """Return the server of a DB instance; ConfigurationError when the machine has no PostgreSQL."""
     try:
         programs, tls = cluster.system_programs(), True
     except ConfigurationError:
         programs, tls = cluster.bundled_programs(), False
     return LocalPostgres(
-        directory, superuser=INTERNAL_USER, password=password, port=port, tls=tls, programs=programs
+        directory,
+        superuser=INTERNAL_USER,
+        password=password,
+        port=port,
+        tls=tls,
+        programs=programs,
+        confined=confined,
     )

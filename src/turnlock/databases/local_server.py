@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -47,5 +46,9 @@ class LocalServer(Protocol):
         ...
 
 
-MakeServer = Callable[[Path, str, int | None], LocalServer]
-"""Makes a server of one engine: (directory, INTERNAL_USER's password, port or None for a free one)."""
+class MakeServer(Protocol):
+    """Makes a server of one engine."""
+
+    def __call__(self, directory: Path, password: str, port: int | None, *, confined: bool) -> LocalServer:
+        """Return it, not started; `password` is INTERNAL_USER's, `port` None for a free one."""
+        ...

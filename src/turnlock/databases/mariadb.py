@@ -35,7 +35,7 @@ class EmbeddedMariaDB(MySQLServer):
         place = ("--no-defaults", f"--datadir={layout.data}", f"--tmpdir={layout.data}")
         return (mariadb_program("mariadb-install-db"), *place, *options)
 
-    def _account(self) -> Account | None:
+    def _shared_account(self) -> Account | None:
         if os.geteuid() != 0:
             return None
         try:

@@ -249,19 +249,20 @@ def check_dbname(engine: str, dbname: str | None) -> str | None:
     return dbname
 
 
-PROMISES: Final[Mapping[str, object]] = MappingProxyType(
+PROMISES: Final[Mapping[str, tuple[object, ...]]] = MappingProxyType(
     {
-        "BackupRetentionPeriod": 0,
-        "EnableIAMDatabaseAuthentication": False,
-        "EnablePerformanceInsights": False,
-        "MonitoringInterval": 0,
-        "MultiAZ": False,
-        "MultiTenant": False,
-        "PubliclyAccessible": False,
-        "StorageEncrypted": False,
+        # A cluster's least and default on AWS, which clients always send. No backup is made.
+        "BackupRetentionPeriod": (0, 1),
+        "EnableIAMDatabaseAuthentication": (False,),
+        "EnablePerformanceInsights": (False,),
+        "MonitoringInterval": (0,),
+        "MultiAZ": (False,),
+        "MultiTenant": (False,),
+        "PubliclyAccessible": (False,),
+        "StorageEncrypted": (False,),
     }
 )
-"""Members that promise something which is not done: only this one value is taken."""
+"""Members that promise something which is not done, each with the values that are taken all the same."""
 
 REFUSED: Final = frozenset(
     {
@@ -286,6 +287,7 @@ KEPT: Final = frozenset(
         "AllocatedStorage",
         "AutoMinorVersionUpgrade",
         "AvailabilityZone",
+        "BackupRetentionPeriod",
         "CopyTagsToSnapshot",
         "DBInstanceClass",
         "DeletionProtection",
@@ -304,9 +306,10 @@ KEPT: Final = frozenset(
 
 def kept_settings(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members that are only kept. Raises InvalidParameterCombination for one that cannot be kept as a promise."""
-    for member, only in PROMISES.items():
-        if request.get(member, only) != only:
-            raise InvalidParameterCombination(f"{member}: this server can only take {str(only).lower()}.")
+    for member, taken in PROMISES.items():
+        if request.get(member, taken[0]) not in taken:
+            words = " or ".join(str(value).lower() for value in taken)
+            raise InvalidParameterCombination(f"{member}: this server can only take {words}.")
     if asked := REFUSED & request.keys():
         raise InvalidParameterCombination(f"{min(asked)} is not supported by this server.")
     return {member: request[member] for member in sorted(KEPT & request.keys())}

@@ -34,7 +34,7 @@ class EmbeddedMySQL(MySQLServer):
         place = (f"--datadir={layout.data}", f"--basedir={_base()}")
         return (*mysql_command(), "--no-defaults", "--initialize-insecure", *place)
 
-    def _account(self) -> Account | None:
+    def _shared_account(self) -> Account | None:
         account = cluster.server_account()
         if account:
             cluster.let_through(Path(_base()) / "sbin")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from turnlock.databases import cluster
 from turnlock.databases.authority import loopback_identity
+from turnlock.databases.confined import hand_over
 from turnlock.databases.process import Account
 
 
@@ -45,8 +46,11 @@ class MySQLLayout:
         return (self.root / "initialised").exists()
 
 
-def lay_out(root: Path, account: Account | None) -> MySQLLayout:
-    """Make the directories of a server below `root` and give those that it writes to its account."""
+def lay_out(root: Path, account: Account | None, *, passable: bool) -> MySQLLayout:
+    """Make the directories of a server below `root` and give those that it writes to its account.
+
+    `passable`: let the account reach them, by way of every directory above. ConfigurationError when what is there cannot be its.
+    """
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     root = root.resolve()
     layout = MySQLLayout(root=root, socket_directory=cluster.socket_directory(root, "turnlock-my-"))
@@ -57,15 +61,15 @@ def lay_out(root: Path, account: Account | None) -> MySQLLayout:
         make_private(directory, account)
     if account:
         root.chmod(0o711)
-        cluster.let_through(layout.data)
+        if passable:
+            cluster.let_through(layout.data)
     return layout
 
 
 def make_private(directory: Path, account: Account | None) -> None:
     """Make a directory, unless it exists, that only the server's account may enter."""
     directory.mkdir(mode=0o700, exist_ok=True)
-    if account:
-        shutil.chown(directory, account.uid, account.gid)
+    hand_over(directory, account)
 
 
 def quoted(text: str) -> str:
@@ -87,4 +91,7 @@ def write_certificates(layout: MySQLLayout, account: Account | None) -> tuple[Pa
         cluster.write_private(key, identity.key, account)
         layout.ca.write_bytes(identity.ca)
         layout.ca.chmod(0o644)
+    if account:
+        for path in (certificate, key):
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
     return certificate, key

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from turnlock.databases import cluster
 from turnlock.databases.child import ChildServer
+from turnlock.databases.confined import Enclosure
 from turnlock.databases.mysql_files import MySQLLayout, lay_out, make_private, quoted, write_certificates
-from turnlock.databases.process import HOST, Account, start_bound
+from turnlock.databases.process import HOST, Account, read_since, size_of
 from turnlock.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ ADMIN = "admin"
 """The master user's name, as RDS's console proposes it."""
 
 _TICK = 0.02
+_INITIALISATION_SECONDS = 300
 _GREETING = 10
 """The version of the protocol, which is the first byte that a server says (MySQL Internals, "Protocol::HandshakeV10")."""
 
@@ -72,8 +74,17 @@ class MySQLServer(ChildServer):
         tls: bool = False,
         fsync: bool = True,
         settings: Mapping[str, str] | None = None,
+        confined: bool = False,
     ) -> None:
-        super().__init__(directory, password=password, port=port, tls=tls, fsync=fsync, settings=settings)
+        super().__init__(
+            directory,
+            password=password,
+            port=port,
+            tls=tls,
+            fsync=fsync,
+            settings=settings,
+            confined=confined,
+        )
         self.user = user
         self._layout: MySQLLayout | None = None
 
@@ -86,10 +97,6 @@ class MySQLServer(ChildServer):
     @abstractmethod
     def _initialise_command(self, layout: MySQLLayout) -> Sequence[str]:
         """Return the words that fill an empty data directory, with nobody in it whom the network lets in."""
-
-    @abstractmethod
-    def _account(self) -> Account | None:
-        """Return the account to run as, or None for our own."""
 
     @abstractmethod
     def _product_settings(self) -> Mapping[str, str]:
@@ -151,10 +158,7 @@ class MySQLServer(ChildServer):
 
     def kill(self) -> None:
         """End the server as a crash would (SIGKILL); the next `start` goes through crash recovery."""
-        process = self._running_process
-        process.kill()
-        process.wait(self._patience)
-        self._process = None
+        self._crash(self._laid_out.log)
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as the master user and return the last one's rows."""
@@ -176,8 +180,8 @@ class MySQLServer(ChildServer):
     def _prepare(self) -> None:
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="turnlock-my-"))
-        account = self._account()
-        self._layout = layout = lay_out(self._directory, account)
+        self._account = account = self._own_account(self._directory)
+        self._layout = layout = lay_out(self._directory, account, passable=not self._confined)
         if layout.initialised:
             if self._password is None:
                 raise ConfigurationError(f"The data in {self._directory} exist; their password is needed.")
@@ -185,29 +189,17 @@ class MySQLServer(ChildServer):
         self._password = self._password or secrets.token_urlsafe(24)
         shutil.rmtree(layout.data)  # what a first start left that did not come to its end
         make_private(layout.data, account)
-        self._run_initialisation(layout, account)
-
-    def _run_initialisation(self, layout: MySQLLayout, account: Account | None) -> None:
         try:
-            subprocess.run(  # noqa: S603  (fixed program, no shell)
-                self._initialise_command(layout),
-                check=True,
-                capture_output=True,
-                timeout=300,
-                env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-                cwd="/",
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )
-        except subprocess.CalledProcessError as error:
-            words = bytes(error.stderr or error.stdout).decode(errors="replace")[-2000:].strip()
-            raise ConfigurationError(f"{self.product} could not be initialised: {words}") from None
-        except (OSError, subprocess.TimeoutExpired) as error:
+            self._run_program(self._initialise_command(layout), self._within(layout), _INITIALISATION_SECONDS)
+        except OSError as error:
             raise ConfigurationError(f"{self.product} was not initialised: {type(error).__name__}") from error
 
+    def _within(self, layout: MySQLLayout, *readable: Path) -> Enclosure:
+        places = (layout.ca.parent, *readable)
+        return self._enclosure(layout.root, places, (layout.data, layout.socket_directory))
+
     def _launch(self) -> None:
-        account, layout = self._account(), self._laid_out
+        account, layout = self._account, self._laid_out
         statements = self._start_statements()
         first = layout.root / "first-statements.sql" if statements else None
         if first is not None:
@@ -216,11 +208,11 @@ class MySQLServer(ChildServer):
             cluster.write_private(first, text.encode(), account)
         program = [*self._server_command(), *self._options(layout, account)]
         program += [] if first is None else [f"--init-file={first}"]
-        log_start = layout.log.stat().st_size if layout.log.exists() else 0
+        log_start = size_of(layout.log)
         layout.socket.unlink(missing_ok=True)
         try:
-            self._process = start_bound(program, account=account, log=layout.log)
-            self._await_answer(self._process, log_start)
+            self._start_program(program, self._within(layout, *([first] if first else [])), layout.log)
+            self._await_answer(self._running_process, log_start)
         except OSError as error:
             raise ConfigurationError(f"{self.product} could not be started.") from error
         finally:
@@ -262,7 +254,7 @@ class MySQLServer(ChildServer):
             if _greets(self._laid_out.socket):
                 break
             time.sleep(_TICK)
-        words = self._laid_out.log.read_bytes()[log_start:].decode(errors="replace")
+        words = read_since(self._laid_out.log, log_start)
         # MariaDB goes on when a statement of its init-file fails, with whoever that statement should have kept out.
         if process.poll() is None and time.monotonic() < deadline and not _FAILED_STATEMENT.search(words):
             return

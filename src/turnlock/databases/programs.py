@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from collections.abc import Callable, Mapping
@@ -43,6 +44,12 @@ def program_of(engine: str) -> str:
             " `turnlock databases add`."
         )
     return PROGRAMS[engine]()
+
+
+def require_driver(engine: str) -> None:
+    """Raise ConfigurationError, with what to install, unless Turnlock can log in to an engine's server."""
+    if engine == "mariadb" and importlib.util.find_spec("pymysql") is None:
+        raise ConfigurationError("MariaDB needs the package pymysql: install turnlock[mysql].")
 
 
 def version_of(engine: str) -> str:

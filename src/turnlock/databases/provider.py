@@ -26,6 +26,7 @@ import structlog
 
 from turnlock.databases import master, store
 from turnlock.databases.authorities import Authorities
+from turnlock.databases.confined import why_unconfined
 from turnlock.databases.local import SERVERS
 from turnlock.databases.local_server import LocalServer, MakeServer, Master
 from turnlock.databases.model import INTERNAL_USER, DbResource, Kind, Status
@@ -64,7 +65,8 @@ class Provider:
     """One process's part in running local servers; `tick` is called again and again by one thread.
 
     `data_dir` is the server's; the servers' files lie below its `databases`. `given_authorities` is the operator's file of
-    authorities, to which those of the local servers are added.
+    authorities, to which those of the local servers are added. `allow_unconfined`: the operator lets servers run also where the
+    machine cannot confine them.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Provider:
         data_dir: Path,
         *,
         given_authorities: Path | None = None,
+        allow_unconfined: bool = False,
         servers: Mapping[str, MakeServer] = SERVERS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,6 +84,7 @@ class Provider:
         self.authorities = Authorities(data_dir, given_authorities)
         """The file with which rotation functions verify databases."""
         self._servers = servers
+        self._allow_unconfined = allow_unconfined
         self._monotonic = monotonic
         self._kept: dict[str, _Kept] = {}
         """By resource id."""
@@ -151,10 +155,15 @@ class Provider:
             os.close(descriptor)
             return None
         internal = self._database.read(partial(_internal_password, instance))
-        server = self._servers[instance.engine](self._directory(instance), internal, instance.port)
+        make = self._servers[instance.engine]
+        server = make(self._directory(instance), internal, instance.port, confined=self._confines())
         names = {"instance": instance.arn, "resource_id": instance.resource_id}
         kept = self._kept[instance.resource_id] = _Kept(server=server, lock=descriptor, names=names)
         return kept
+
+    def _confines(self) -> bool:
+        """Tell whether servers are confined: always, unless the operator allowed otherwise and the machine cannot."""
+        return not self._allow_unconfined or why_unconfined() is None
 
     def _bring_about(self, instance: DbResource, kept: _Kept) -> None:
         if instance.status is Status.DELETING:
@@ -177,7 +186,13 @@ class Provider:
             except ConfigurationError:
                 kept.server.stop()
                 raise
-        log.info("a database server started", action="server_started", port=kept.server.port, **kept.names)
+        log.info(
+            "a database server started",
+            action="server_started",
+            port=kept.server.port,
+            confined=self._confines(),
+            **kept.names,
+        )
 
     def _set_master(self, instance: DbResource, kept: _Kept) -> None:
         """Give the server its master user, and note it unless another password is wanted by then."""
