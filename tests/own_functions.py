@@ -49,7 +49,7 @@ def zipped(directory: Path, **changed: str) -> bytes:
     return archive(files)
 
 
-def archive(files: Mapping[str, str]) -> bytes:
+def archive(files: Mapping[str, str | bytes]) -> bytes:
     """Return a package with these files, by their paths."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as package:

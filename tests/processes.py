@@ -21,7 +21,7 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config as ClientConfig
 
-from turnlock.databases.process import start_bound
+from turnlock.databases.process import Account, start_bound
 
 Client = Any
 """boto3's Secrets Manager client."""
@@ -109,7 +109,7 @@ class ServerProcess:
     """`turnlock serve` in a session of its own. It ends with the tests' process, however that ends.
 
     `data_dir` is made at the first start; the log is beside it and is kept. `options` follow those for the directory,
-    the address and the store; `entry` is what Python runs with them. Use it as a context manager: on leaving, it is
+    the address and the store; `entry` is what Python runs with them, as `account` where that is given (root alone can). Use it as a context manager: on leaving, it is
     killed and nothing of it may remain.
     """
 
@@ -120,6 +120,7 @@ class ServerProcess:
         database: str | None = None,
         options: Sequence[str] = (),
         entry: Sequence[str] = SERVE,
+        account: Account | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.database = database
@@ -127,6 +128,7 @@ class ServerProcess:
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self.options = tuple(options)
         self.entry = tuple(entry)
+        self.account = account
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -157,7 +159,7 @@ class ServerProcess:
         command += ["--listen", f"127.0.0.1:{self.port}", *self.options]
         if self.database is not None:
             command += ["--database", self.database]
-        self._process = start_bound(command, account=None, log=self.log_path)
+        self._process = start_bound(command, account=self.account, log=self.log_path)
 
     def start(self) -> None:
         """Start it and wait until it is healthy; on failure nothing of it remains."""
