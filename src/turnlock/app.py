@@ -28,7 +28,7 @@ from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
-from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService
+from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, refuse_in_sight
 from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
@@ -255,6 +255,7 @@ def initialise(config: Config) -> None:
     Harmless when all is there. Raises ConfigurationError when what is there cannot be used.
     """
     os.umask(0o077)
+    refuse_in_sight(config.private_files)
     try:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

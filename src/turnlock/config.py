@@ -87,6 +87,13 @@ class Config:
         return self.tls_certificate is not None
 
     @property
+    def private_files(self) -> tuple[Path, ...]:
+        """The files and directories that no function and no local database may see."""
+        kind, _, path = self.root_key.spec.partition(":")
+        named = (Path(path) if kind == "file" and path else None, self.tls_key)
+        return (self.data_dir, *(one for one in named if one is not None))
+
+    @property
     def endpoint(self) -> str:
         """The URL at which a process on this machine reaches the server."""
         host = f"[{self.host}]" if ":" in self.host else self.host

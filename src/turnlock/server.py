@@ -42,6 +42,7 @@ from turnlock.errors import (
     ConfigurationError,
 )
 from turnlock.function_listener import FunctionListener
+from turnlock.functions import settle_confinement
 from turnlock.gate import may_prepare, pass_through, record_refusal
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
@@ -300,6 +301,7 @@ def serve(config: Config, make: MakeApplication | None = None) -> None:
     granian = listener(config)
     _guard_process()
     _warn_of_swap()
+    settle_confinement()
     loader = partial(_worker, make or partial(build, config), os.getpid(), secure=config.secure)
     granian.serve(target_loader=loader, wrap_loader=False)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import struct
 from pathlib import Path
 
-from turnlock.confinement import kernel, namespaces, places
+from turnlock.confinement import kernel, namespaces, places, seccomp
 from turnlock.confinement.orders import Confinement, shown
 
 UID = 54321
@@ -52,3 +54,13 @@ def become_ordinary(base: Path, *seen: Path) -> None:
     os.setresuid(UID, UID, UID)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     os.environ.update(HOME="/tmp", TMPDIR="/tmp")
+
+
+def forbid_namespaces() -> None:
+    """Refuse this process and all that it starts new user namespaces, as some distributions do to ordinary users."""
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    column = seccomp.MACHINES[os.uname().machine][1]
+    number = seccomp._UNSHARE[column]
+    refused = (0x06, 0, 0, 0x0005_0000 | errno.ENOSPC)  # as where max_user_namespaces is 0
+    made = [(0x20, 0, 0, 0), (0x15, 0, 1, number), refused, (0x06, 0, 0, seccomp.ALLOW)]
+    kernel.filter_system_calls(b"".join(struct.pack("=HBBI", *one) for one in made), len(made))

@@ -19,14 +19,16 @@ from turnlock.confinement import landlock, walls
 from turnlock.confinement.orders import Orders, Place, shown
 from turnlock.confinement.start import start
 
-pytestmark = pytest.mark.skipif(
+landlocked = pytest.mark.skipif(
     landlock.abi() < walls.LEAST_LANDLOCK, reason="this kernel cannot confine a child"
 )
+pytestmark = landlocked
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 def orders(home: Path, command: list[str], *places: Place, **changes: Any) -> Orders:
     """Return the orders of a child of user UID that sees `places`; `changes` are of its walls."""
+    environment = {"LC_ALL": "C", **changes.pop("environment", {})}
     wanted = {**confinement(home, []), "places": list(places), **changes}
     return cast(
         "Orders",
@@ -34,7 +36,7 @@ def orders(home: Path, command: list[str], *places: Place, **changes: Any) -> Or
             "owner_pid": os.getpid(),
             "owner_signal": int(signal.SIGKILL),
             "command": command,
-            "environment": {"LC_ALL": "C"},
+            "environment": environment,
             "work_in": "",
             "cgroup": "",
             "confinement": wanted,
@@ -89,6 +91,19 @@ def test_a_place_appears_where_the_orders_say(run: Run, tmp_path: Path) -> None:
     assert ended.stdout.startswith(b"handler = 1/var/task\n")
     assert b"Read-only file system" in ended.stdout
     assert ended.returncode == 1
+
+
+def test_a_variable_that_names_a_moved_place_names_it_also_without_namespaces(
+    run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "authorities.pem"
+    file.write_text("the file")
+    place = shown(str(file), at="/etc/authorities.pem")
+    for demand in ("required", "none"):
+        ended = run(
+            "cat $AUTHORITIES", place, demand=demand, environment={"AUTHORITIES": "/etc/authorities.pem"}
+        )
+        assert ended.stdout == b"the file"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a child another user")

@@ -58,11 +58,12 @@ def settle(orders: Orders) -> bool:
         signal.signal(orders["owner_signal"], signal.SIG_DFL)  # a shell ignores some for background programs
     keep_owner = partial(tie_to_owner, orders["owner_pid"], orders["owner_signal"])
     keep_owner()
-    if orders["cgroup"]:
-        Path(orders["cgroup"], "cgroup.procs").write_text("0", encoding="ascii")
     home = walls.confine(orders["confinement"], keep_owner)
-    dress({**orders["environment"], "HOME": home, "TMPDIR": home})
-    return home != orders["confinement"]["home"]
+    apart = home != orders["confinement"]["home"]
+    moved = {} if apart else {place["target"]: place["source"] for place in orders["confinement"]["places"]}
+    named = {name: moved.get(value, value) for name, value in orders["environment"].items()}
+    dress({**named, "HOME": home, "TMPDIR": home})
+    return apart
 
 
 def become(command: list[str]) -> None:
@@ -74,4 +75,5 @@ if __name__ == "__main__":
     given: Orders = read_orders()
     settle(given)
     os.chdir(given["work_in"] or os.environ["HOME"])
-    become(given["command"])
+    if given["command"]:
+        become(given["command"])

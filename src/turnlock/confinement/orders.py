@@ -70,13 +70,14 @@ class Orders(TypedDict):
     owner_signal: int
     """What the child gets when its owner ends: SIGKILL, or what lets a database close its files. It is killed a minute later."""
     command: list[str]
-    """The program and its arguments, by paths that the child sees."""
+    """The program and its arguments, by paths that the child sees; empty to end once the walls are up."""
     environment: dict[str, str]
-    """The whole environment. HOME and TMPDIR are added: the child's own /tmp, or `home` without namespaces."""
+    """The whole environment. HOME and TMPDIR are added: the child's own /tmp, or `home` without namespaces. A value that is the target
+    of a place is its source there."""
     work_in: str
     """The working directory, as the child sees it; empty for its home."""
     cgroup: str
-    """The directory of the cgroup that it lives in; empty for the owner's."""
+    """The directory of the cgroup (`cgroups.Cgroup.path`) that `start` puts it into; empty for the owner's."""
     confinement: Confinement
 
 

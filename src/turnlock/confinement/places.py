@@ -56,13 +56,19 @@ def interpreter_places() -> list[str]:
 
     Of a virtual environment these are its packages, its configuration and the names of its interpreter, nothing else.
     """
-    import_path = sys.path if sys.flags.safe_path else sys.path[1:]
+    import_path = sys.path if sys.flags.isolated else _isolated_path()
     names = {"python", "python3", Path(sys.executable).name, f"python3.{sys.version_info.minor}"}
     bases = {sys.base_prefix, sys.base_exec_prefix}
     found = [f"{base}/{library}" for base in bases for library in ("lib", "lib64")]
     found += [f"{base}/bin/{name}" for base in {*bases, sys.prefix} for name in names]
     found += [f"{sys.prefix}/pyvenv.cfg", *(path for path in import_path if path.startswith("/"))]
     return [path for path in dict.fromkeys(found) if Path(path).exists()]
+
+
+def _isolated_path() -> list[str]:
+    """Return what `sys.path` is for a launcher, which is started with -I: without the script's directory and PYTHONPATH."""
+    named = {os.path.realpath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part}
+    return [path for path in sys.path[1:] if os.path.realpath(path) not in named]
 
 
 def visible_places(wanted: Confinement) -> list[Place]:

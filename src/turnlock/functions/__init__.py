@@ -14,6 +14,7 @@ closed or killed, let an invocation outlive its deadline or its lease, or log a 
 """
 
 from turnlock.functions.cloudwatch.api import ACTIONS as LOGS_ACTIONS
+from turnlock.functions.confining import refuse_in_sight, settle_confinement
 from turnlock.functions.model import (
     HOSTED,
     Fault,
@@ -52,5 +53,7 @@ __all__ = [
     "find_version",
     "lets_service_invoke",
     "redact",
+    "refuse_in_sight",
     "role_credentials",
+    "settle_confinement",
 ]

@@ -18,10 +18,10 @@ AT: Final = (
 
 
 def places(file: Path | None) -> tuple[Place, ...]:
-    """Return the places of a file of authorities: where it lies, and where Lambda's images have theirs; none for no file."""
+    """Return the places of a file of authorities, where Lambda's images have theirs; none for no file."""
     if file is None:
         return ()
-    return (shown(str(file)), *(shown(str(file), at=path) for path in AT))
+    return tuple(shown(str(file), at=path) for path in AT)
 
 
 def stamp(file: Path | None) -> str:

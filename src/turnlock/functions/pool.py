@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from turnlock.core.ports import Clock
 from turnlock.errors import FunctionError
 from turnlock.functions.model import FaultKind
@@ -16,6 +18,8 @@ from turnlock.functions.process import FunctionProcess, ProcessKey, ProcessSpec
 
 _ABORT_TICK_SECONDS = 0.05
 _JOIN_SECONDS = 10.0
+_LOOK_SECONDS = 0.25
+"""How often idle processes are looked at that only signals keep from running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class ProcessPool:
         self._ending: list[FunctionProcess] = []
         self._starting: list[_Start] = []
         self._closed = False
+        self._next_look = 0.0
         # The kernel ties a process's life to the thread that forked it, so one thread, as old as the pool, forks all.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="functions-starter")
         self._reaper = threading.Thread(target=self._reap, name="functions-reaper", daemon=True)
@@ -228,9 +233,11 @@ class ProcessPool:
         """End what is discarded or idle for too long, until the pool is closed and nothing is left."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ending or self._closed, self._until_next_expiry())
+                if not (self._ending or self._closed):
+                    self._changed.wait(self._until_next_expiry())
                 limit = time.monotonic() - self._limits.idle_seconds
                 self._discard([process for process in self._idle if process.idle_since <= limit])
+                self._discard(self._restless())
                 ending, self._ending = self._ending, []
                 finished = self._closed
             for process in ending:
@@ -238,11 +245,26 @@ class ProcessPool:
             if finished and not ending:
                 return
 
+    def _restless(self) -> list[FunctionProcess]:
+        """Return the processes that were stopped by signals and run all the same: nothing may run on behalf of no event."""
+        if time.monotonic() < self._next_look:
+            return []
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        found = [process for process in self._idle if process.must_be_watched and not process.at_rest()]
+        for process in found:
+            structlog.get_logger("turnlock.functions").warning(
+                "a function ran between two events and was ended",
+                action="function_restless",
+                function=process.key.function_arn,
+            )
+        return found
+
     def _until_next_expiry(self) -> float:
-        """Return the seconds until the least recently used process has been idle for too long."""
+        """Return the seconds until the least recently used process has been idle for too long, or one must be looked at."""
         if not self._idle:
             return self._limits.idle_seconds
-        return max(0.0, self._idle[0].idle_since + self._limits.idle_seconds - time.monotonic())
+        left = max(0.0, self._idle[0].idle_since + self._limits.idle_seconds - time.monotonic())
+        return min(left, _LOOK_SECONDS) if any(one.must_be_watched for one in self._idle) else left
 
 
 def _closed() -> NoProcess:

@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from turnlock.confinement import cgroups
 from turnlock.confinement.orders import Confinement, Demand, Place, shown
 from turnlock.confinement.start import start
 from turnlock.core.credentials import TemporaryCredentials
@@ -36,6 +37,10 @@ _TICK_SECONDS = 0.05
 """How often an abort and a silent death are looked for; everything else wakes the waiter at once."""
 _TASKS_AT_REST = 32
 """How far the kernel's limit lies above the watch's: a bomb that the kernel stops goes on burning until the watch ends it."""
+_LAUNCHER_BYTES = 64 * 1024 * 1024
+"""What the two processes of the launcher may keep beside the function's memory and /tmp."""
+_NICE_WEIGHT = 10
+"""The share of the CPU, of 100, that goes with a nice value above 0."""
 _SETTLE_SECONDS = 1.0
 _REAP_SECONDS = 5.0
 _BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -114,6 +119,7 @@ class FunctionProcess:
         self._freezes = spec.freezes
         self.frozen = False
         """True between two events, where it is stopped then."""
+        self._stopped = False
         self.forgotten = False
         """True when it must not serve again."""
         self.idle_since = 0.0
@@ -124,11 +130,13 @@ class FunctionProcess:
         """The limit for which it was killed."""
         self._home = tempfile.mkdtemp(prefix="turnlock-function-")
         self.api = RuntimeApi()
+        self._cgroup: cgroups.Cgroup | None = None
         try:
+            self._cgroup = _make_cgroup(spec)
             self._popen = start(self._orders(spec), launcher=_LAUNCHER)
         except OSError:
             self.api.close()
-            shutil.rmtree(self._home, ignore_errors=True)
+            self._leave_nothing()
             raise
         assert self._popen.stdout is not None
         self._pipe = self._popen.stdout
@@ -176,9 +184,7 @@ class FunctionProcess:
 
     def run(self, delivery: Delivery, seconds: float, abort: threading.Event) -> Wait:
         """Hand over one event and wait for its outcome, which is then in `outcome`."""
-        if self.frozen:
-            self._watch.signal(signal.SIGCONT)
-            self.frozen = False
+        self._thaw()
         if not self.api.offer(delivery):
             return Wait.DIED
         return self._wait(lambda: self.outcome is not None, seconds, abort)
@@ -194,9 +200,33 @@ class FunctionProcess:
 
     def freeze(self) -> None:
         """Stop every process of it until the next event, as Lambda does: nothing runs on behalf of no event."""
-        if self._freezes:
-            self.frozen = True
-            self._watch.signal(signal.SIGSTOP)
+        if not self._freezes:
+            return
+        self.frozen = True
+        if self._cgroup is not None and "freeze" in self._cgroup.features:
+            with contextlib.suppress(OSError):
+                self._cgroup.freeze(True)
+                return
+        self._stopped = True
+        self._watch.signal(signal.SIGSTOP)
+        self._watch.note_rest()
+
+    @property
+    def must_be_watched(self) -> bool:
+        """Whether it is stopped by signals, which its processes could send to each other: `at_rest` must be asked often."""
+        return self._stopped
+
+    def at_rest(self) -> bool:
+        """Tell whether what was stopped by signals is still so and has used no CPU since."""
+        return self._watch.is_at_rest()
+
+    def _thaw(self) -> None:
+        if self.frozen and not self._stopped and self._cgroup is not None:
+            with contextlib.suppress(OSError):
+                self._cgroup.freeze(False)
+        elif self._stopped:
+            self._watch.signal(signal.SIGCONT)
+        self.frozen = self._stopped = False
 
     def kill(self) -> None:
         """Kill it and its process group; may be called by any thread, at any time."""
@@ -204,6 +234,8 @@ class FunctionProcess:
             if self._exit_status is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
+                if self._cgroup is not None:
+                    self._cgroup.kill()
 
     def end(self) -> None:
         """Kill it, reap it, and give back everything it held; safe to call twice."""
@@ -215,6 +247,13 @@ class FunctionProcess:
         self.output.pump()
         self.api.close()
         self._pipe.close()
+        if self._cgroup is not None and self._cgroup.ran_out_of_memory:
+            self.excess = Excess.MEMORY
+        self._leave_nothing()
+
+    def _leave_nothing(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.remove()
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _reap(self) -> int:
@@ -234,7 +273,7 @@ class FunctionProcess:
             task_source=str(spec.task_root),
             environment={**_BASE_ENVIRONMENT, **spec.environment, **added},
             work_in=str(spec.work_in or ""),
-            cgroup="",
+            cgroup="" if self._cgroup is None else str(self._cgroup.path),
             confinement=self._confinement(spec),
         )
 
@@ -251,7 +290,7 @@ class FunctionProcess:
             user=None,
             bind_ports=[],
             connects=True,
-            memory_counted=False,
+            memory_counted=self._cgroup is not None and "memory" in self._cgroup.features,
             processes=MOST_TASKS + _TASKS_AT_REST,
             address_bytes=spec.address_bytes,
             file_bytes=spec.disk_bytes,
@@ -292,3 +331,17 @@ class FunctionProcess:
         if self.output.ended and len(selector.get_map()) > 1:
             selector.unregister(self._pipe)
         selector.select(seconds)
+
+
+def _make_cgroup(spec: ProcessSpec) -> cgroups.Cgroup | None:
+    """Return a cgroup with the limits of a process; None where this server may make none."""
+    owner = cgroups.own()
+    if owner is None or spec.demand == "none":
+        return None
+    made = owner.make()
+    made.limit(
+        memory_bytes=spec.memory_bytes + spec.disk_bytes + _LAUNCHER_BYTES,
+        processes=MOST_TASKS + _TASKS_AT_REST,
+        cpu_weight=_NICE_WEIGHT if spec.nice else cgroups.CPU_WEIGHT,
+    )
+    return made

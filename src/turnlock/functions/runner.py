@@ -93,7 +93,7 @@ class Functions:
         self._endpoint = endpoint
         self._hosted = hosted
         self._task_root = task_root
-        self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": str(database_ca_file)}
+        self._defaults = {} if database_ca_file is None else {"SSL_CA_FILE": authorities.AT[0]}
         self._demand: Demand = demand
         self._find = find
         self._publish = publish

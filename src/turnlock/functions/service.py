@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from turnlock.confinement import assess
 from turnlock.core.action import Action
 from turnlock.functions.cloudwatch.shipper import LogShipper
 from turnlock.functions.own.api import actions
-from turnlock.functions.own.catalogue import Catalogue, can_confine
+from turnlock.functions.own.catalogue import Catalogue
 from turnlock.functions.own.events import Events
 from turnlock.functions.own.invoking import Invoking
 from turnlock.functions.pool import PoolLimits
@@ -36,7 +37,7 @@ class LambdaService:
         self._database = database
         self._catalogue = Catalogue(database, allow_unconfined=allow_unconfined)
         self._logs = LogShipper()
-        self._may_run = allow_unconfined or can_confine()
+        self._missing = None if allow_unconfined else assess.missing()
         make = partial(
             Functions,
             endpoint,
@@ -52,7 +53,7 @@ class LambdaService:
 
     def actions(self) -> tuple[Action, ...]:
         """Return Lambda's actions."""
-        return actions(self._invoking, may_run=self._may_run)
+        return actions(self._invoking, missing=self._missing)
 
     def loops(self) -> Mapping[str, Callable[[], float]]:
         """Return what is to be called again and again, by name; each returns the seconds until the next time."""

@@ -13,10 +13,17 @@ from turnlock.functions.logs import FunctionOutput
 
 MOST_TASKS: Final = 128
 """Processes and threads of one function, the launcher's two among them."""
+MOST_DESCRIPTORS: Final = 1024
+"""Open files of all processes of a function, Lambda's quota: what sockets and pipes hold is the kernel's memory, which no other
+limit counts without a cgroup. Kernels before 6.2 do not tell the number, and only each process is limited."""
 OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """What one invocation may write to stdout and stderr."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_RESTING = frozenset("TtZXD")
+"""The states (proc(5), stat) of a stopped process: stopped, traced, ended, or in a call that ends before it stops."""
+_TICKS_TOLERATED = 5
+"""Hundredths of a second that stopping may itself take."""
 
 
 class Excess(Enum):
@@ -24,6 +31,7 @@ class Excess(Enum):
 
     OUTPUT = f"The function wrote more than {OUTPUT_BYTES} bytes of output and was stopped"
     PROCESSES = f"The function had more than {MOST_TASKS - 3} processes and threads and was stopped"
+    DESCRIPTORS = f"The function had more than {MOST_DESCRIPTORS} open files and was stopped"
     MEMORY = "The function used more memory than its limit and was stopped"
 
     @property
@@ -43,6 +51,7 @@ class Watch:
         self._memory_bytes = memory_bytes
         self.most_memory_bytes = 0
         """The most that was seen in memory at once."""
+        self._ticks_at_rest = 0
 
     def look(self) -> Excess | None:
         """Return the limit that is exceeded now; None for none."""
@@ -51,6 +60,8 @@ class Watch:
         processes = list(_descendants(self._launcher))
         if sum(map(_tasks, processes)) >= MOST_TASKS:
             return Excess.PROCESSES
+        if sum(map(_descriptors, processes)) > MOST_DESCRIPTORS:
+            return Excess.DESCRIPTORS
         kept = sum(map(_resident, processes))
         if kept > self._memory_bytes:
             # Pages that forks still share were counted for each of them; the exact sum is a hundred times as dear.
@@ -66,6 +77,17 @@ class Watch:
                 told.add(process)
                 with suppress(OSError):
                     os.kill(process, number)
+
+    def note_rest(self) -> None:
+        """Remember the CPU time used so far, for `is_at_rest`."""
+        self._ticks_at_rest = sum(map(_ticks, _descendants(self._launcher)))
+
+    def is_at_rest(self) -> bool:
+        """Tell whether every thread is stopped, and has been: processes can wake each other, and themselves by a timer."""
+        processes = list(_descendants(self._launcher))
+        if any(state not in _RESTING for process in processes for state in _states(process)):
+            return False
+        return sum(map(_ticks, processes)) <= self._ticks_at_rest + _TICKS_TOLERATED
 
 
 def _descendants(root: int) -> Iterator[int]:
@@ -91,6 +113,37 @@ def _tasks(process: int) -> int:
         return sum(1 for _ in Path(f"/proc/{process}/task").iterdir())
     except OSError:
         return 0
+
+
+def _descriptors(process: int) -> int:
+    """Return how many files a process has open: the size of the directory, by Linux 6.2 and later."""
+    try:
+        return Path(f"/proc/{process}/fd").stat().st_size
+    except OSError:
+        return 0
+
+
+def _ticks(process: int) -> int:
+    """Return the CPU time that a process has used, all of its threads, in the kernel's ticks."""
+    fields = _stat_fields(Path(f"/proc/{process}/stat"))
+    return int(fields[11]) + int(fields[12]) if fields else 0
+
+
+def _states(process: int) -> Iterator[str]:
+    """Yield the state of each of a process's threads."""
+    with suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            fields = _stat_fields(task / "stat")
+            if fields:
+                yield fields[0]
+
+
+def _stat_fields(path: Path) -> list[str]:
+    """Return the fields of a `stat` file (proc(5)) from the state on; empty for who is gone."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _resident(process: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 from turnlock.core.action import Action, Request
@@ -34,18 +35,20 @@ ACTIONS_AT_REST = (
 """Every action, for commands that ask what would be allowed and run nothing."""
 
 
-def actions(invoking: Invoking, *, may_run: bool) -> tuple[Action, ...]:
+def actions(invoking: Invoking, *, missing: str | None) -> tuple[Action, ...]:
     """Return every action; where functions may not run, none can be made."""
-    kept = tuple(_refusing(one) if one.name == "CreateFunction" and not may_run else one for one in ACTIONS)
+    kept = tuple(
+        _refusing(one, missing) if one.name == "CreateFunction" and missing is not None else one
+        for one in ACTIONS
+    )
     return (*kept, *invoking.actions())
 
 
-def _refusing(action: Action) -> Action:
-    return replace(action, handler=_refuse, prepare=None)
+def _refusing(action: Action, missing: str) -> Action:
+    return replace(action, handler=partial(_refuse, missing), prepare=None)
 
 
-def _refuse(_call: Call, _request: Request, _unit: Unit) -> NoReturn:
+def _refuse(missing: str, _call: Call, _request: Request, _unit: Unit) -> NoReturn:
     raise InvalidParameterValueException(
-        "This machine's kernel does not offer what confines a function (Landlock; Linux 6.12 has all of it). Its operator can"
-        " say --allow-unconfined-functions."
+        f"This machine does not offer what confines a function. {missing} Its operator can say --allow-unconfined-functions."
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from turnlock import identity
-from turnlock.confinement import landlock
 from turnlock.confinement.orders import Demand
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
@@ -90,11 +89,6 @@ class Catalogue:
 def _log_level(version: FunctionVersion) -> dict[str, str]:
     level = version.logging.get("ApplicationLogLevel")
     return {} if level is None else {"AWS_LAMBDA_LOG_LEVEL": level}
-
-
-def can_confine() -> bool:
-    """Tell whether this machine's kernel has what functions of one's own are confined by."""
-    return landlock.abi() >= 3
 
 
 def find_version(unit: Unit, function_arn: str) -> tuple[OwnFunction, FunctionVersion, dict[str, str]] | None:
