@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.rotators import pair
 from tests.rotators.mysql_products import LOGGING, PRODUCTS, Product
 from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
+from turnlock.rotators import Credential
 from turnlock.rotators.testing import InMemorySecretsManager
 
 _NUMBERS = count(1)
@@ -75,3 +77,31 @@ def product(request: pytest.FixtureRequest) -> Iterator[Product]:
         pytest.skip(f"NOT RUN on {request.param}: {error}")
     yield Product(name=request.param, server=server, engine=engine)
     server.stop()
+
+
+@pytest.fixture
+def master(server: EmbeddedPostgres, admin: psycopg.Connection) -> Iterator[Credential]:
+    """A master user that is no superuser, as RDS's: it may make roles, and owns the database."""
+    name = f"master {next(_NUMBERS)}"
+    admin.execute(
+        sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD 'old password'").format(
+            sql.Identifier(name)
+        )
+    )
+    admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(name)))
+    with psycopg.connect(server.conninfo("postgres", server.password, name), autocommit=True) as inside:
+        inside.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(name)))
+    yield Credential(
+        host="127.0.0.1", port=server.port, username=name, password="old password", dbname=name, tls=True
+    )
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def app(master: Credential) -> Credential:
+    """A role that the master user made, with a quote in its name; it may make tables."""
+    name = f'app "{next(_NUMBERS)}'
+    with pair.as_user(master) as session:
+        session.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'old password'").format(sql.Identifier(name)))
+        session.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(name)))
+    return pair.login_of(master, name)

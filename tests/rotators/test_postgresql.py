@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -297,17 +298,35 @@ def test_a_change_that_is_not_confirmed_leaves_everything_as_it_was(credential: 
 
 
 def test_a_change_that_the_server_refuses_says_why_without_values(
-    credential: Credential, admin: psycopg.Connection
+    server: EmbeddedPostgres, credential: Credential, admin: psycopg.Connection
 ) -> None:
-    role = sql.Identifier(credential.username)
-    admin.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(role))
     with (
         closing(ENGINE.connect(credential, 5)) as connection,
-        pytest.raises(DatabaseFailed, match="25006: cannot execute ALTER ROLE") as caught,
+        pytest.raises(DatabaseFailed, match="42501: ") as caught,
     ):
-        ENGINE.set_password(connection, credential.username, "another password", lambda: None)
+        ENGINE.set_password(connection, "postgres", "another password", lambda: None)
     assert "SCRAM" not in str(caught.value)
     assert credential.username not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["default_transaction_read_only TO on", "role TO pg_monitor", "standard_conforming_strings TO off"],
+)
+def test_a_change_goes_through_whatever_the_role_sets_for_its_sessions(
+    credential: Credential, admin: psycopg.Connection, setting: LiteralString
+) -> None:
+    role = sql.Identifier(credential.username)
+    admin.execute(sql.SQL("GRANT pg_monitor TO {}").format(role))
+    admin.execute(sql.SQL("ALTER ROLE {} SET " + setting).format(role))
+    with closing(ENGINE.connect(credential, 5)) as connection:
+        ENGINE.set_password(connection, credential.username, "another password", lambda: None)
+    ENGINE.connect(replace(credential, password="another password"), 5).close()
+
+
+def test_a_name_that_the_server_would_cut_off_is_not_used(credential: Credential) -> None:
+    with pytest.raises(Unreachable, match="longer than 63 bytes"):
+        ENGINE.connect(replace(credential, username="é" * 32), 5)
 
 
 def test_a_session_that_was_ended_fails_its_check(credential: Credential, admin: psycopg.Connection) -> None:

@@ -2,89 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from itertools import count
-
 import psycopg
 import pytest
 from psycopg import sql
 
+from tests.rotators.pair import ENGINE, identifier, literal, login_of, renew, run
 from turnlock.databases import EmbeddedPostgres
 from turnlock.rotators import Credential, DatabaseFailed, Refused
-from turnlock.rotators.engine import Account, Twin
-from turnlock.rotators.postgresql import PostgreSQL
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]
-
-ENGINE = PostgreSQL()
-_NUMBERS = count(1)
-Session = psycopg.Connection
-
-
-@pytest.fixture
-def master(server: EmbeddedPostgres, admin: Session) -> Iterator[Credential]:
-    """A master user that is no superuser, as RDS's: it may make roles, and owns the database."""
-    name = f"master {next(_NUMBERS)}"
-    admin.execute(
-        sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD 'old password'").format(
-            sql.Identifier(name)
-        )
-    )
-    admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(name)))
-    with psycopg.connect(server.conninfo("postgres", server.password, name), autocommit=True) as inside:
-        inside.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(name)))
-    yield Credential(
-        host="127.0.0.1", port=server.port, username=name, password="old password", dbname=name, tls=True
-    )
-    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@pytest.fixture
-def app(master: Credential) -> Credential:
-    """A role that the master user made, with a quote in its name; it may make tables."""
-    name = f'app "{next(_NUMBERS)}'
-    with as_user(master) as session:
-        session.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'old password'").format(sql.Identifier(name)))
-        session.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(name)))
-    return login_of(master, name)
-
-
-def login_of(master: Credential, name: str, password: str = "old password") -> Credential:
-    return Credential(
-        host=master.host, port=master.port, username=name, password=password, dbname=master.dbname, tls=True
-    )
-
-
-def as_user(credential: Credential) -> closing[Session]:
-    return closing(ENGINE.connect(credential, 5))
-
-
-def renew(
-    master: Credential, model: Credential, name: str, *, owner: str | None = None, first: str | None = None
-) -> Credential:
-    twin = Twin(
-        model=Account(user=model.username),
-        username=name,
-        password="twin password",
-        group=owner or first or model.username,
-        acts_as_group=owner is not None,
-    )
-    with as_user(master) as session:
-        ENGINE.renew_twin(session, twin, lambda: None)
-    return login_of(master, name, "twin password")
-
-
-def run(credential: Credential, *statements: str) -> object:
-    with as_user(credential) as session:
-        for statement in statements[:-1]:
-            session.execute(sql.SQL(statement))
-        cursor = session.execute(sql.SQL(statements[-1]))
-        return cursor.fetchall() if cursor.description else None
-
-
-def identifier(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))
 
 
 def test_what_the_first_makes_works_for_its_twin_and_the_other_way_round(
@@ -187,10 +113,6 @@ def test_somebody_elses_role_is_not_taken_for_an_owner(master: Credential, app: 
         assert run(master, f"SELECT pg_has_role({literal(app.username)}, 'the boss', 'member')") == [(False,)]
     finally:
         run(master, 'DROP ROLE "the boss"')
-
-
-def literal(text: str) -> str:
-    return "'{}'".format(text.replace("'", "''"))
 
 
 def test_what_cannot_be_handed_over_leaves_everything_as_it_was(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from typing import Any, LiteralString
 
 import psycopg
@@ -57,7 +58,9 @@ def test_all_is_well_and_nothing_has_changed(
     )
     sent = statements(server, since)
     assert len(sent) >= 4
-    assert set(sent) == {"SELECT"}
+    assert set(sent) == {"BEGIN", "SELECT", "COMMIT"}
+    log = server.log_path.read_bytes()[since:].decode()
+    assert sent.count("BEGIN") == log.count("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
     assert (copy.deepcopy((secret.values, secret.labels)), verifier(admin, role)) == before
     assert set(secret.calls) <= {"DescribeSecret", "GetSecretValue"}
 
@@ -65,6 +68,25 @@ def test_all_is_well_and_nothing_has_changed(
 def test_a_secret_need_not_be_rotating(secret: InMemorySecretsManager) -> None:
     secret.rotation_enabled = False
     assert set(outcomes(rehearse(secret)).values()) == {"ok"}
+
+
+def test_a_role_that_only_reads_by_default_is_no_problem_and_a_server_that_does_is(
+    admin: psycopg.Connection, role: str, secret: InMemorySecretsManager
+) -> None:
+    statement = sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on")
+    admin.execute(statement.format(sql.Identifier(role)))
+    assert words(rehearse(secret), "problem") == ""
+    admin.execute(sql.SQL("ALTER ROLE {} RESET default_transaction_read_only").format(sql.Identifier(role)))
+    admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+    admin.execute("SELECT pg_reload_conf()")
+    try:
+        time.sleep(0.3)
+        assert "default_transaction_read_only" in words(rehearse(secret), "problem")
+    finally:
+        admin.execute("SET default_transaction_read_only = off")
+        admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        admin.execute("SELECT pg_reload_conf()")
+        time.sleep(0.3)
 
 
 def test_a_refused_password_is_a_problem_and_is_not_shown(
@@ -126,10 +148,6 @@ def test_password_rules_that_cannot_be_used_are_a_problem(
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        (
-            "ALTER ROLE {} SET default_transaction_read_only = on",
-            ("problem", "default_transaction_read_only"),
-        ),
         ("ALTER ROLE {} VALID UNTIL '2099-01-01'", ("warning", "VALID UNTIL 2099-01-01")),
         ("ALTER ROLE {} CONNECTION LIMIT 1", ("warning", "connections are used")),
     ],

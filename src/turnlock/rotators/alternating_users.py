@@ -86,6 +86,7 @@ def other_user(username: str, engine: Engine[Any]) -> str:
     limit = os.environ.get("USERNAME_CHARACTER_LIMIT") or str(engine.longest_username)
     if not (limit.isascii() and limit.isdigit()):
         raise ValueError("USERNAME_CHARACTER_LIMIT must be a number")
-    if len((username + SUFFIX).encode()) > int(limit):
-        raise ValueError(f"the username with {SUFFIX} is longer than {limit} characters")
+    longest = min(int(limit), engine.longest_username)
+    if len((username + SUFFIX).encode()) > longest:
+        raise ValueError(f"the username with {SUFFIX} is longer than {longest} characters")
     return username + SUFFIX

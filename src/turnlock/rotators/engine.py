@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 
 class RotationError(Exception):
@@ -152,6 +152,15 @@ class Engine(Protocol[C]):
         ...
 
 
+@runtime_checkable
+class WaryEngine(Engine[C], Protocol[C]):
+    """A kind of database in which others can have code run when a master user logs in or grants something."""
+
+    def require_no_strangers(self, connection: C, master: str) -> None:
+        """DatabaseFailed when the database of this session, a user's own, would run code of others as `master`."""
+        ...
+
+
 class TwinEngine(Engine[C], Protocol[C]):
     """A kind of database where one user can be given all that another one may do."""
 
@@ -214,9 +223,18 @@ def credential_of(secret: Mapping[str, Any], engine: Engine[Any]) -> Credential:
 
 def _text(secret: Mapping[str, Any], key: str) -> str:
     value = secret[key]
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or "\0" in value or not _encodes(value):
         raise ValueError(f"the secret's {key} is not a usable text")
     return value
+
+
+def _encodes(text: str) -> bool:
+    """Tell whether a text can be sent: JSON may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _port(value: object) -> int:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from turnlock.rotators.endpoint import Stage
-from turnlock.rotators.engine import Account, Credential, LoginFailed, NoWayIn, Unreachable, credential_of
+from turnlock.rotators.engine import (
+    Account,
+    Credential,
+    Engine,
+    LoginFailed,
+    NoWayIn,
+    Unreachable,
+    WaryEngine,
+    credential_of,
+)
 from turnlock.rotators.registry import lacks_location, locate, rds_client
 from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, told
 
@@ -93,12 +102,28 @@ def same_server(master: Credential, other: Credential) -> bool:
 
 
 def connect_as_master(rotation: Rotation, secret: Mapping[str, Any], proof: Proof) -> Any:
-    """Log in as the master; NoWayIn with the database's words when it is not let in."""
+    """Log in as the master; NoWayIn with the database's words when it is not let in.
+
+    DatabaseFailed, before that, where the database would run code of others with the master's rights.
+    """
     credential = master_credential(rotation, secret, proof)
+    _require_no_strangers(rotation.engine, proof, credential.username)
     try:
         return rotation.engine.connect(credential, LOGIN_TIMEOUT)
     except LoginFailed as failure:
         raise NoWayIn(f"Unable to log in to the database: {told('master', failure)}.") from None
+
+
+def _require_no_strangers(engine: Engine[Any], proof: Proof, master: str) -> None:
+    if not isinstance(engine, WaryEngine):
+        return
+    try:
+        connection = engine.connect(proof.credential, LOGIN_TIMEOUT)
+    except LoginFailed as failure:
+        words = told(proof.candidate.name, failure)
+        raise NoWayIn(f"Unable to log in to the database: {words}.") from None
+    with closing(connection):
+        engine.require_no_strangers(connection, master)
 
 
 def already_valid(rotation: Rotation, target: Candidate) -> str | None:

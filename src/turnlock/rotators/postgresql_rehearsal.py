@@ -1,60 +1,73 @@
-"""What PostgreSQL is asked before a password change; every statement is a SELECT."""
+"""What PostgreSQL is asked before a password change; every statement is a SELECT, in a transaction that can only read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
-import psycopg
-
+from turnlock.rotators import postgresql_attributes as attributes
 from turnlock.rotators import postgresql_twins
-from turnlock.rotators.engine import DatabaseFailed
+from turnlock.rotators.engine import DatabaseFailed, Twin
+from turnlock.rotators.postgresql_login import Connection
+from turnlock.rotators.postgresql_memberships import exists, is_superuser
+from turnlock.rotators.postgresql_transaction import OWN_GRANTS_SINCE, Defaults, defaults, fixed
 from turnlock.rotators.rehearsal import Change, Finding, Outcome
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 _SERVER: LiteralString = """
-SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',
-       coalesce(current_setting('rds.restrict_password_commands', true), 'off') = 'on',
-       coalesce((SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'), 'unseen'), current_setting('server_version_num')::int
+SELECT pg_catalog.pg_is_in_recovery(),
+       coalesce(pg_catalog.current_setting('rds.restrict_password_commands', true), 'off') OPERATOR(pg_catalog.=) 'on',
+       coalesce((SELECT s.setting FROM pg_catalog.pg_settings s
+                 WHERE s.name OPERATOR(pg_catalog.=) 'shared_preload_libraries'), 'unseen')
 """
 _USER: LiteralString = """
-SELECT rolvaliduntil IS NOT NULL AND rolvaliduntil <> 'infinity', rolvaliduntil::text, rolconnlimit,
-       (SELECT count(*) FROM pg_stat_activity WHERE usename = rolname)
-FROM pg_roles WHERE rolname = %s
+SELECT pg_catalog.isfinite(r.rolvaliduntil), r.rolvaliduntil::pg_catalog.text, r.rolconnlimit,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a
+        WHERE a.usename OPERATOR(pg_catalog.=) r.rolname)
+FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
 """
-_RIGHTS: LiteralString = "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = session_user"
-_ADMIN: LiteralString = "SELECT pg_has_role(session_user, %s, 'MEMBER WITH ADMIN OPTION')"
-_EXISTS: LiteralString = "SELECT count(*) FROM pg_roles WHERE rolname = %s"
+_RIGHTS: LiteralString = """
+SELECT r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user
+"""
+_ADMIN: LiteralString = """
+SELECT pg_catalog.pg_has_role(session_user, %s::pg_catalog.name, 'MEMBER WITH ADMIN OPTION')
+"""
+_FORBIDDEN: LiteralString = """
+SELECT s.name FROM pg_catalog.pg_settings s
+WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
+  AND (s.context OPERATOR(pg_catalog.=) 'superuser' OR s.context OPERATOR(pg_catalog.=) 'superuser-backend')
+"""
+_ALLOWED: LiteralString = "SELECT pg_catalog.has_parameter_privilege(%s, 'SET')"
 
 _JUDGES = ("passwordcheck", "credcheck", "pg_password_policy")
 """Extensions that judge passwords and that nobody can ask beforehand."""
 
-_ADMIN_NEEDED = 160000
-"""From PostgreSQL 16 on CREATEROLE changes only roles that it has the ADMIN option on."""
+_PARAMETERS_SINCE = 150000
 
 
 def look(connection: Connection, change: Change, *, by_master: bool) -> Iterator[Finding]:
     """Yield what the server says; psycopg's errors when it does not."""
-    yield from _server(connection)
-    yield from _user(connection, change.username)
-    if by_master:
-        yield from _master(connection, change)
-    else:
-        yield Finding("privileges", Outcome.OK, "a role may change its own password")
+    found = defaults(connection)
+    with fixed(connection, read_only=True):
+        yield from _server(connection, found)
+        yield from _encryption(found)
+        yield from _user(connection, change.username)
+        if by_master:
+            yield from _master(connection, change, found.version)
+        else:
+            yield Finding("privileges", Outcome.OK, "a role may change its own password")
 
 
-def _server(connection: Connection) -> Iterator[Finding]:
-    replica, read_only, restricted, libraries, _version = _row(connection, _SERVER)
+def _server(connection: Connection, found: Defaults) -> Iterator[Finding]:
+    replica, restricted, libraries = _row(connection, _SERVER)
     if replica:
         yield Finding("server", Outcome.PROBLEM, "it is a read replica, which takes no password")
-    elif read_only:
-        yield Finding("server", Outcome.PROBLEM, "default_transaction_read_only is on")
+    elif found.server_reads_only:
+        yield Finding("server", Outcome.PROBLEM, "the server's default_transaction_read_only is on")
     else:
         yield Finding("server", Outcome.OK, "it takes writes")
     if restricted:
         yield Finding("password policy", Outcome.WARNING, "only members of rds_password change passwords")
-    judges = [name for name in _JUDGES if name in str(libraries)]
+    judges = [library for library in _JUDGES if library in libraries]
     if judges:
         yield Finding(
             "password policy", Outcome.WARNING, f"{judges[0]} judges passwords, and cannot be asked"
@@ -65,6 +78,21 @@ def _server(connection: Connection) -> Iterator[Finding]:
             "nothing judges new passwords" if seen else "none seen (its libraries are a superuser's to see)"
         )
         yield Finding("password policy", Outcome.OK, words)
+
+
+def _encryption(found: Defaults) -> Iterator[Finding]:
+    if found.encryption == "md5":
+        yield Finding(
+            "password encryption",
+            Outcome.WARNING,
+            "password_encryption is md5, and stays so: whoever reads the server's list of passwords can log in",
+        )
+    if found.encryption_of_database:
+        yield Finding(
+            "password encryption",
+            Outcome.WARNING,
+            "the database has another password_encryption than the server, and it is not heeded: scram-sha-256 is used",
+        )
 
 
 def _user(connection: Connection, username: str) -> Iterator[Finding]:
@@ -80,36 +108,54 @@ def _user(connection: Connection, username: str) -> Iterator[Finding]:
         )
 
 
-def _master(connection: Connection, change: Change) -> Iterator[Finding]:
+def _master(connection: Connection, change: Change, version: int) -> Iterator[Finding]:
     superuser, may_create = _row(connection, _RIGHTS)
-    there = _row(connection, _EXISTS, change.username) == (1,)
+    there = exists(connection, change.username)
     if not (superuser or may_create):
         yield Finding("privileges", Outcome.PROBLEM, "the master user has no CREATEROLE")
-    elif there and not superuser and not _administers(connection, change.username):
+    elif there and not superuser and not _administers(connection, change.username, version):
         yield Finding(
             "privileges", Outcome.PROBLEM, f"the master user has no ADMIN option on {change.username}"
         )
     else:
         yield Finding("privileges", Outcome.OK, "the master user may make and change the role")
     if change.twin is not None:
-        yield _twin(connection, change, there=there)
+        yield _twin(connection, change.twin, version, there=there)
+        yield from _not_carried(connection, change.twin, version, superuser=superuser)
 
 
-def _administers(connection: Connection, role: str) -> bool:
-    if int(_row(connection, _SERVER)[4]) < _ADMIN_NEEDED:
-        return True
-    return _row(connection, _ADMIN, role) == (True,)
+def _administers(connection: Connection, role: str, version: int) -> bool:
+    return version < OWN_GRANTS_SINCE or _row(connection, _ADMIN, role) == (True,)
 
 
-def _twin(connection: Connection, change: Change, *, there: bool) -> Finding:
-    assert change.twin is not None
+def _twin(connection: Connection, twin: Twin, version: int, *, there: bool) -> Finding:
     try:
-        postgresql_twins.require_ours(connection, change.twin)
+        postgresql_twins.require_ours(connection, twin, version)
     except DatabaseFailed as failure:
         return Finding("twin", Outcome.PROBLEM, str(failure))
     if there:
-        return Finding("twin", Outcome.OK, f"{change.username} is there and belongs to the pair")
-    return Finding("twin", Outcome.OK, f"{change.username} is not there yet and would be made")
+        return Finding("twin", Outcome.OK, f"{twin.username} is there and belongs to the pair")
+    return Finding("twin", Outcome.OK, f"{twin.username} is not there yet and would be made")
+
+
+def _not_carried(connection: Connection, twin: Twin, version: int, *, superuser: bool) -> Iterator[Finding]:
+    """Say what the twin would not get, and which of its model's settings the master user may not make."""
+    model, name = twin.model.user, twin.username
+    if is_superuser(connection, model):
+        yield Finding("twin", Outcome.WARNING, f"{model} is a superuser, and its twin would be none")
+    named = {setting.name for setting in attributes.settings(connection, model)}
+    for setting in sorted(named & attributes.LEFT_OUT):
+        if not (twin.acts_as_group and setting == "role"):
+            yield Finding(
+                "settings", Outcome.WARNING, f"the setting {setting} of {model} is not carried over"
+            )
+    missing = sorted({setting.name for setting in attributes.missing(connection, model, name)})
+    if superuser or not missing:
+        return
+    for (setting,) in connection.execute(_FORBIDDEN, ([one.lower() for one in missing],)).fetchall():
+        if version < _PARAMETERS_SINCE or _row(connection, _ALLOWED, setting) != (True,):
+            words = f"the master user may not give {name} the setting {setting}: let a superuser do that once"
+            yield Finding("settings", Outcome.PROBLEM, words)
 
 
 def _row(connection: Connection, query: LiteralString, *values: str) -> tuple[Any, ...]:

@@ -172,6 +172,9 @@ def _as_master(
     except (KeyError, ValueError, NoWayIn) as error:
         yield Finding("master", Outcome.PROBLEM, str(error.args[0]))
         return
+    except DatabaseFailed as failure:
+        yield Finding("code of others", Outcome.PROBLEM, str(failure))
+        return
     with closing(connection):
         yield Finding("master", Outcome.OK, "the master user logs in")
         try:
