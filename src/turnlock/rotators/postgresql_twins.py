@@ -66,9 +66,9 @@ def _make(connection: Connection, twin: Twin, version: int) -> None:
 def require_ours(connection: Connection, twin: Twin, version: int) -> None:
     """DatabaseFailed where a role of the wanted name is somebody else's: its password, or its rights, would change hands.
 
-    A role is ours when it does not exist yet, or when its membership says so: whoever makes it beforehand grants that. That the
-    model may act as it is enough; that it is a member of the model, or of the group, only where somebody granted that who could
-    have changed its password as well. Roles of the system, and superusers beside ordinary users, are nobody's twins.
+    A role is ours when it does not exist yet, when AWSPREVIOUS logs in as it, or when its membership says so: whoever makes it
+    beforehand grants that. That the model may act as it is enough; that it is a member of the model, or of the group, only where
+    somebody granted that who could have changed its password as well. Roles of the system, and superusers beside ordinary users, are nobody's twins.
     """
     model, name, group = twin.model.user, twin.username, twin.group
     for role in (model, name, group):
@@ -96,4 +96,5 @@ def _belongs(connection: Connection, twin: Twin, version: int) -> bool:
     model, name = twin.model.user, twin.username
     if memberships.acts_as(connection, model, name, version):
         return True
-    return any(memberships.vouched_for(connection, name, role, version) for role in (model, twin.group))
+    vouched = any(memberships.vouched_for(connection, name, role, version) for role in (model, twin.group))
+    return vouched or twin.is_proven()
