@@ -10,10 +10,9 @@ from pathlib import Path
 
 from botocore.session import Session
 
+from turnlock.core.address import Network, read_address
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import ConfigurationError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 DEFAULT_LISTEN = "127.0.0.1:7768"
@@ -122,14 +121,9 @@ def parse_networks(option: str, text: str | None, default: tuple[Network, ...]) 
 
 
 def is_within(address: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether a peer's address, as the HTTP server gives it, is in one of the networks."""
-    try:
-        peer = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-        peer = peer.ipv4_mapped
-    return any(peer in network for network in networks)
+    """Tell whether an address is in one of the networks; a text that is no address is in none."""
+    peer = read_address(address)
+    return peer is not None and any(peer in network for network in networks)
 
 
 def is_loopback(host: str) -> bool:

@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from turnlock.config import Network, is_within
+from turnlock.config import is_within
+from turnlock.core.address import Network
 from turnlock.errors import EgressFailed, EgressRefused
 
 SECONDS: Final = 10.0

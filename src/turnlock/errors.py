@@ -183,6 +183,10 @@ class NoSuchEntityException(ApiError):
     """The entity cannot be found."""
 
 
+class PolicyEvaluationException(ApiError):
+    """The policies could not be evaluated."""
+
+
 class PackedPolicyTooLargeException(ApiError):
     """The session policies and tags are larger together than a session can carry."""
 

@@ -162,7 +162,7 @@ def _check_fence(call: Call, unit: Unit) -> None:
 def _authorise(action: Action, call: Call, request: Request, unit: Unit) -> Call:
     """Return the call as it goes on, in the account of its subject. Raises AccessDeniedException."""
     subject = action.subject(call, request, unit)
-    decision = identity.decide(call, action, subject, identity.holdings_of(unit, call.principal))
+    decision = identity.decide(call, action, subject, identity.holdings_of(unit, call.principal), unit.work)
     if isinstance(decision, identity.Denied):
         raise AccessDeniedException(decision.reason)
     owner = identity.account_of(call, subject)

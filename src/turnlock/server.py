@@ -37,6 +37,7 @@ from turnlock.app import Application, build
 from turnlock.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
 from turnlock.config import Config, is_within
 from turnlock.core.action import Answer, Pending
+from turnlock.core.address import peer_address
 from turnlock.errors import (
     ApiError,
     ConfigurationError,
@@ -285,7 +286,7 @@ def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
         query=scope.query_string,
         headers=headers,
         body=body,
-        source_ip=scope.client.rpartition(":")[0],
+        source_ip=peer_address(scope.client),
         secure=scope.scheme == "https",
     )
 

@@ -14,6 +14,10 @@ from typing import Any
 Keys = Mapping[str, Sequence[str]]
 
 
+class Unreadable(Exception):
+    """A value that its operator cannot read."""
+
+
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -85,7 +89,7 @@ def segment_then_any(pattern: str, taken: str) -> bool:
 
 def arn_like(pattern: str, text: str, keys: Keys) -> bool:
     if text.count(":") < 5:
-        return False
+        raise Unreadable
     if pattern == "*":
         return True
     whole = substituted(pattern, keys)
@@ -114,8 +118,12 @@ def compares(how: str, left: Any, right: Any) -> bool:
     return results[how]
 
 
+def has_no_value(operator: str, wanted: str, keys: Keys) -> bool:
+    return operator.startswith(("String", "Arn")) and substituted(wanted, keys) is None
+
+
 def value_matches(operator: str, wanted: str, given: str, keys: Keys) -> bool:
-    """Tell whether one value is the other's, negation aside."""
+    """Tell whether one value is the other's, negation aside. Raises Unreadable for a given value that cannot be read."""
     if operator in ("StringEquals", "StringNotEquals"):
         whole = substituted(wanted, keys)
         return whole is not None and plain(whole) == given
@@ -132,12 +140,12 @@ def value_matches(operator: str, wanted: str, given: str, keys: Keys) -> bool:
         if operator.startswith("Date"):
             return compares(operator.removeprefix("Date"), date(given), date(wanted))
         if operator == "Bool":
-            return wanted.lower() == given.lower()
+            return ["false", "true"].index(wanted.lower()) == ["false", "true"].index(given.lower())
         if operator == "BinaryEquals":
             return base64.b64decode(wanted, validate=True) == base64.b64decode(given, validate=True)
         return ipaddress.ip_address(given) in ipaddress.ip_network(wanted, strict=False)
     except (ValueError, TypeError):
-        return False
+        raise Unreadable from None
 
 
 def condition_holds(name: str, key: str, values: Any, keys: Keys, effect: str) -> bool:
@@ -153,7 +161,17 @@ def condition_holds(name: str, key: str, values: Any, keys: Keys, effect: str) -
     negated = "Not" in operator
     if not given:
         return quantifier == "ForAllValues" or (negated and not quantifier)
-    each = [any(value_matches(operator, one, value, keys) for one in texts) != negated for value in given]
+    each: list[bool] = []
+    for value in given:
+        try:
+            matches = [value_matches(operator, one, value, keys) for one in texts]
+        except Unreadable:
+            if effect == "Deny":
+                return True
+            each.append(False)
+            continue
+        unknown = negated and effect == "Allow" and any(has_no_value(operator, one, keys) for one in texts)
+        each.append(any(matches) != negated and not unknown)
     if quantifier == "ForAllValues" or (not quantifier and effect == "Allow"):
         return all(each)
     return any(each)
@@ -172,8 +190,10 @@ def statement_applies(statement: Mapping[str, Any], action: str, resource: str, 
         return False
     if "Resource" in statement and not is_about(statement["Resource"]):
         return False
-    if "NotResource" in statement and is_about(statement["NotResource"]):
-        return False
+    if "NotResource" in statement:
+        absent = any(substituted(one, keys) is None for one in listed(statement["NotResource"]))
+        if is_about(statement["NotResource"]) or (absent and statement["Effect"] == "Allow"):
+            return False
     return all(
         condition_holds(name, key, values, keys, statement["Effect"])
         for name, conditions in statement.get("Condition", {}).items()

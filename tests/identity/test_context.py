@@ -47,6 +47,7 @@ ROWS: list[tuple[Mapping[str, Any], str, str, Any, bool]] = [
     ({"tags": {"Team": "red"}}, "StringEquals", "aws:PrincipalTag/Other", "red", False),
     ({"tags": {"T": "a"}, "session_tags": {"T": "b"}}, "StringEquals", "aws:PrincipalTag/T", "b", True),
     ({"tags": {"T": "a"}, "session_tags": {"T": "b"}}, "StringEquals", "aws:PrincipalTag/T", "a", False),
+    ({"tags": {"T": "a"}, "session_tags": {"t": "b"}}, "StringEquals", "aws:PrincipalTag/T", "b", True),
     ({"session_tags": {"T": "b"}}, "Null", "aws:PrincipalTag/T", "false", True),
     ({}, "Null", "aws:PrincipalTag/T", "true", True),
     ({}, "StringEquals", "aws:userid", "AIDAANN", True),

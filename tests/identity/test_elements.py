@@ -113,7 +113,7 @@ VARIABLES: list[tuple[str, str, Mapping[str, Any], bool]] = [
     (HOME + "${aws:userid}", named("AIDAANN"), {}, True),
     (HOME + "${aws:userid}", named(ACCOUNT), {"principal": ROOT}, True),
     (HOME + "${aws:PrincipalAccount}/${aws:username}", named(f"{ACCOUNT}/ann"), {}, True),
-    (HOME + "${x:many}", named("a"), {"conditions": {"x:many": ["a", "b"]}}, False),
+    (HOME + "${x:many}", named("a"), {"conditions": {"x:many": ["a", "b"]}}, True),
     (HOME + "${x:one}", named("a"), {"conditions": {"x:one": ["a"]}}, True),
     (HOME + "${unfinished", named("${unfinished"), {}, True),
     ("arn:aws:secretsmanager:*:${aws:PrincipalAccount}:secret:*", SECRET, {}, True),
@@ -155,7 +155,7 @@ CONDITIONS: list[tuple[str, str, Mapping[str, Any], bool]] = [
         True,
     ),
     ("ArnEquals", "arn:aws:iam::*:user/team/${aws:username}", {"conditions": {"x:k": [ANN.arn]}}, True),
-    ("NumericEquals", "${x:n}", {"conditions": {"x:k": ["1"], "x:n": ["1"]}}, False),
+    ("NumericEquals", "${x:n}", {"conditions": {"x:k": ["1"], "x:n": ["1"]}}, True),
 ]
 
 

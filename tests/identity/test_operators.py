@@ -13,8 +13,8 @@ KEY = "x:key"
 ARN = "arn:aws:lambda:eu-central-1:111122223333:function:rotate"
 V6 = "2001:db8:1234::1"
 
-# (operator, the policy's values, the request's values, whether it holds)
-ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
+# (operator, the policy's values, the request's values, whether it holds; None where a value cannot be read: in a Deny alone)
+ROWS: Sequence[tuple[str, Any, Sequence[str], bool | None]] = [
     ("StringEquals", "a", ["a"], True),
     ("StringEquals", "a", ["A"], False),
     ("StringEquals", "a", ["ab"], False),
@@ -61,7 +61,7 @@ ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
     ("NumericEquals", 10, ["10"], True),
     ("NumericEquals", "10", ["10.0"], True),
     ("NumericEquals", 10, ["11"], False),
-    ("NumericEquals", 10, ["ten"], False),
+    ("NumericEquals", 10, ["ten"], None),
     ("NumericEquals", 10, [], False),
     ("NumericEquals", ["1", "2"], ["2"], True),
     ("NumericEqualsIfExists", 10, [], True),
@@ -85,7 +85,7 @@ ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
     ("DateEquals", "2026-11-25T12:00:00Z", ["2026-11-25T12:00:01Z"], False),
     ("DateEquals", "2026-11-25", ["2026-11-25T00:00:00Z"], True),
     ("DateEquals", "2026-11-25T12:00:00Z", ["1795608000"], True),
-    ("DateEquals", "2026-11-25T12:00:00Z", ["soon"], False),
+    ("DateEquals", "2026-11-25T12:00:00Z", ["soon"], None),
     ("DateEquals", "2026-11-25T12:00:00Z", [], False),
     ("DateNotEquals", "2026-11-25T12:00:00Z", ["2026-11-25T12:00:01Z"], True),
     ("DateNotEquals", "2026-11-25T12:00:00Z", ["2026-11-25T12:00:00Z"], False),
@@ -103,13 +103,13 @@ ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
     ("Bool", "true", ["True"], True),
     ("Bool", "true", ["false"], False),
     ("Bool", False, ["false"], True),
-    ("Bool", "true", ["yes"], False),
+    ("Bool", "true", ["yes"], None),
     ("Bool", "true", [], False),
     ("BoolIfExists", "true", [], True),
     ("BoolIfExists", "true", ["false"], False),
     ("BinaryEquals", "QmluYXJ5", ["QmluYXJ5"], True),
     ("BinaryEquals", "QmluYXJ5", ["QmluYXJ6"], False),
-    ("BinaryEquals", "QmluYXJ5", ["!"], False),
+    ("BinaryEquals", "QmluYXJ5", ["!"], None),
     ("BinaryEquals", "QmluYXJ5", [], False),
     ("BinaryEqualsIfExists", "QmluYXJ5", [], True),
     ("IpAddress", "192.0.2.0/24", ["192.0.2.7"], True),
@@ -121,7 +121,7 @@ ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
     ("IpAddress", "2001:db8:1234::/48", [V6], True),
     ("IpAddress", "2001:db8:9999::/48", [V6], False),
     ("IpAddress", "0.0.0.0/0", [V6], False),
-    ("IpAddress", "192.0.2.0/24", ["localhost"], False),
+    ("IpAddress", "192.0.2.0/24", ["localhost"], None),
     ("IpAddress", "192.0.2.0/24", [], False),
     ("IpAddressIfExists", "192.0.2.0/24", [], True),
     ("NotIpAddress", "192.0.2.0/24", ["192.0.2.7"], False),
@@ -131,7 +131,7 @@ ROWS: Sequence[tuple[str, Any, Sequence[str], bool]] = [
     ("ArnEquals", ARN, [ARN], True),
     ("ArnEquals", ARN.replace("rotate", "ro*"), [ARN], True),
     ("ArnEquals", ARN, [ARN.upper()], False),
-    ("ArnEquals", ARN, ["rotate"], False),
+    ("ArnEquals", ARN, ["rotate"], None),
     ("ArnEquals", ARN, [], False),
     ("ArnLike", "arn:aws:lambda:*:*:function:*", [ARN], True),
     ("ArnLike", "arn:aws:lambda:eu-*-1:111122223333:function:rotat?", [ARN], True),
@@ -200,9 +200,88 @@ def holds(effect: str, operator: str, values: Any, given: Sequence[str]) -> bool
 @pytest.mark.parametrize(("operator", "values", "given", "expected"), ROWS)
 @pytest.mark.parametrize("effect", ["Allow", "Deny"])
 def test_a_condition_holds_as_documented(
-    effect: str, operator: str, values: Any, given: Sequence[str], expected: bool
+    effect: str, operator: str, values: Any, given: Sequence[str], expected: bool | None
 ) -> None:
-    assert holds(effect, operator, values, given) == expected
+    assert holds(effect, operator, values, given) == (effect == "Deny" if expected is None else expected)
+
+
+# By operator: a value of the policy that it reads, a value of the request that it does not, one that it does and matches.
+UNREADABLE = {
+    **{
+        f"{kind}{how}": (wanted, unreadable, wanted)
+        for kind, wanted, unreadable in (
+            ("Numeric", "10", "ten"),
+            ("Numeric", "10", "NaN"),
+            ("Date", "2026-11-25T12:00:00Z", "soon"),
+        )
+        for how in (
+            "Equals",
+            "NotEquals",
+            "LessThan",
+            "LessThanEquals",
+            "GreaterThan",
+            "GreaterThanEquals",
+        )
+    },
+    "Bool": ("true", "yes", "true"),
+    "BinaryEquals": ("QQ==", "!", "QQ=="),
+    "IpAddress": ("192.0.2.0/24", "192.0.2", "192.0.2.7"),
+    "NotIpAddress": ("192.0.2.0/24", "example.org", "198.51.100.7"),
+    "ArnEquals": (ARN, "rotate", ARN),
+    "ArnLike": (ARN, "arn:aws:lambda", ARN),
+    "ArnNotEquals": (ARN, "rotate", ARN + "2"),
+    "ArnNotLike": (ARN, "rotate", ARN + "2"),
+}
+
+
+@pytest.mark.parametrize("quantifier", ["", "ForAnyValue:", "ForAllValues:"])
+@pytest.mark.parametrize("end", ["", "IfExists"])
+@pytest.mark.parametrize("operator", UNREADABLE)
+def test_a_value_of_the_request_that_cannot_be_read_makes_a_deny_hold_and_lets_no_allow_match(
+    operator: str, end: str, quantifier: str
+) -> None:
+    wanted, unreadable, matching = UNREADABLE[operator]
+    name = f"{quantifier}{operator}{end}"
+    for given in ([unreadable], [matching, unreadable], [unreadable, matching]):
+        assert holds("Deny", name, wanted, given)
+        assert not holds("Allow", name, wanted, given) or (len(given) > 1 and quantifier == "ForAnyValue:")
+
+
+@pytest.mark.parametrize("operator", [*(one for one in UNREADABLE if "Arn" not in one), "Null"])
+def test_a_value_of_the_policy_that_cannot_be_read_makes_a_deny_hold_and_an_allow_not(operator: str) -> None:
+    readable, _, matching = UNREADABLE.get(operator, ("true", "", "a"))
+    for values in ("${x:other}", [readable, "${x:other}"], ["${x:other}", readable]):
+        assert holds("Deny", operator, values, [matching])
+        assert not holds("Allow", operator, values, [matching])
+
+
+@pytest.mark.parametrize("operator", ["StringEquals", "StringNotEquals", "StringLike", "StringNotLike"])
+def test_a_variable_with_many_values_makes_a_deny_hold_and_an_allow_not(operator: str) -> None:
+    for value in ("a", "b", "c"):
+        for effect in ("Allow", "Deny"):
+            condition = {operator: {KEY: "${x:many}"}}
+            statement = allow(Condition=condition) if effect == "Allow" else deny(Condition=condition)
+            ask = Ask(
+                identity=[document(*([] if effect == "Allow" else [allow()]), statement)],
+                conditions={KEY: [value], "x:many": ["a", "b"]},
+            )
+            assert ask.outcome() != "allowed"
+
+
+@pytest.mark.parametrize(
+    "operator", ["StringNotEquals", "StringNotLike", "StringNotEqualsIgnoreCase", "ArnNotLike"]
+)
+def test_an_allow_does_not_hold_because_a_variable_has_no_value(operator: str) -> None:
+    assert not holds("Allow", operator, "${x:absent}", [ARN])
+    assert holds("Deny", operator, "${x:absent}", [ARN])
+
+
+@pytest.mark.parametrize("network", ["::ffff:192.0.2.0/120", "192.0.2.0/24", "::ffff:192.0.2.7"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]"])
+def test_an_ipv4_address_that_ipv6_maps_is_the_ipv4_address(network: str, address: str) -> None:
+    for effect in ("Allow", "Deny"):
+        assert holds(effect, "IpAddress", network, [address])
+        assert not holds(effect, "NotIpAddress", network, [address])
 
 
 @pytest.mark.parametrize("given", [["a", "b"], ["b", "a"]])

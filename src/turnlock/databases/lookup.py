@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.call import Call
+from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.databases.model import MOST_TAGS, DbResource, Kind, rds_arn, read_arn, read_identifier
 from turnlock.databases.store import find, tags_of
 from turnlock.errors import (
@@ -101,21 +102,17 @@ def _subject(call: Call, request: Request, unit: Unit, kind: Kind, named: str) -
 
 def _conditions(call: Call, request: Request, unit: Unit, kind: Kind, identifier: str) -> ConditionValues:
     """Return the condition keys of a call: what the resource is, and what the request would make of it."""
-    values: dict[str, list[str]] = {}
+    values: dict[str, Sequence[str]] = {}
     try:
         resource = find(unit, call.account_id, call.region, kind, identifier)
     except SealBroken:  # logged; the handler meets it again
         resource = None
     if resource is not None:
         values["rds:databaseengine"] = [resource.engine]
-        for key, value in tags_of(unit, [resource]).get(identifier, {}).items():
-            values[f"aws:resourcetag/{key.lower()}"] = [value]
-            values[f"{_TAG_KEYS[kind]}{key.lower()}"] = [value]
-    requested = {tag.get("Key", ""): tag.get("Value", "") for tag in request.get("Tags", ())}
-    for key, value in requested.items():
-        values[f"aws:requesttag/{key.lower()}"] = values[f"rds:req-tag/{key.lower()}"] = [value]
-    if requested or "TagKeys" in request:
-        values["aws:tagkeys"] = [*requested, *request.get("TagKeys", ())]
+        tags = tags_of(unit, [resource]).get(identifier, {})
+        values |= {**tag_keys("aws:resourcetag/", tags), **tag_keys(_TAG_KEYS[kind], tags)}
+    requested = [(tag.get("Key", ""), tag.get("Value", "")) for tag in request.get("Tags", ())]
+    values |= request_tag_keys(requested, request.get("TagKeys", ()), "rds:req-tag/")
     for member, key in _REQUESTED.items():
         if member in request:
             values[key] = [_spelled(request[member])]

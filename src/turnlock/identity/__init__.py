@@ -14,7 +14,7 @@ from turnlock.core.credentials import TemporaryCredentials
 from turnlock.identity.api import STS_ACTIONS
 from turnlock.identity.assuming import issue_role_session
 from turnlock.identity.attached import Allowed, PolicyKind
-from turnlock.identity.context import account_of, tag_keys
+from turnlock.identity.context import account_of
 from turnlock.identity.credentials import (
     accounts,
     create_account,
@@ -132,7 +132,6 @@ __all__ = [
     "service_may_assume",
     "shown_names",
     "shown_policy",
-    "tag_keys",
     "web_caller",
     "write_credentials",
 ]

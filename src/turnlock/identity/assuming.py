@@ -10,8 +10,8 @@ from turnlock.core.action import Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, Fence, Principal, PrincipalKind
 from turnlock.core.credentials import TemporaryCredentials
+from turnlock.core.tags import tag_keys
 from turnlock.errors import AccessDeniedException, PackedPolicyTooLargeException, ValidationException
-from turnlock.identity.context import tag_keys
 from turnlock.identity.credentials import new_session
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.documents import check_identity_policy

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
+from turnlock.core.work import Work, WorkSpent
+from turnlock.identity.asked import Asked
 from turnlock.identity.callers import Level
-from turnlock.identity.compiled import Asked, CompiledStatement, compile_policy
+from turnlock.identity.compiled import CompiledStatement, compile_policy
 from turnlock.identity.policy import Effect
-from turnlock.identity.policy_reader import Form
+from turnlock.identity.policy_reader import Form, reading
 
 MOST_REMEMBERED: Final = 32_768
 """Combinations of policies, action and resource whose statements are remembered."""
@@ -52,13 +54,20 @@ class Allowed:
     """The statement that allows it; None where none is needed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attached:
-    """A compiled policy with what it is attached to. Compared by identity, because it is made once: `attach`."""
+    """A policy with what it is attached to, compiled when it is first looked at. Compared by identity: see `attach`."""
 
-    kind: PolicyKind
-    name: str
-    statements: tuple[CompiledStatement, ...]
+    def __init__(self, kind: PolicyKind, name: str, text: str) -> None:
+        self.kind = kind
+        self.name = name
+        self._text = text
+        self.reading = reading(text)
+        """Units of work that it takes to read and compile it."""
+
+    @cached_property
+    def statements(self) -> tuple[CompiledStatement, ...]:
+        """The statements; of a policy that cannot be read, one that denies everything, because it could deny anything."""
+        return compile_policy(self._text, FORMS[self.kind])
 
 
 Group = tuple[Attached, ...]
@@ -95,8 +104,8 @@ NO_RULING: Final[tuple[Ruling | None, Level]] = (None, Level.NONE)
 
 @lru_cache(maxsize=4096)
 def attach(kind: PolicyKind, name: str, text: str) -> Attached:
-    """Return a policy, compiled. One that cannot be read denies everything, because it could deny anything."""
-    return Attached(kind=kind, name=name, statements=compile_policy(text, FORMS[kind]))
+    """Return a policy that is stored, made once for its text."""
+    return Attached(kind, name, text)
 
 
 FORMS: Final = {
@@ -109,8 +118,8 @@ FORMS: Final = {
 
 
 def denial(policies: Group, asked: Asked) -> Ruling | None:
-    """Return the first statement that denies the call, None when none does."""
-    for ruling in _concerning(policies, asked.action, asked.resource)[0]:
+    """Return the first statement that denies the call, None when none does. Raises WorkSpent."""
+    for ruling in _those_that_concern(policies, asked).denying:
         statement = ruling.statement
         if statement.level(asked) and statement.applies(asked):
             return ruling
@@ -118,9 +127,12 @@ def denial(policies: Group, asked: Asked) -> Ruling | None:
 
 
 def allowance(policies: Group, asked: Asked) -> tuple[Ruling | None, Level]:
-    """Return the statement that allows the call by the strongest of the caller's names; (None, NONE) without one."""
+    """Return the statement that allows the call by the strongest of the caller's names; (None, NONE) without one.
+
+    Raises WorkSpent.
+    """
     best, strongest = NO_RULING
-    for ruling in _concerning(policies, asked.action, asked.resource)[1]:
+    for ruling in _those_that_concern(policies, asked).allowing:
         statement = ruling.statement
         level = statement.level(asked)
         if level > strongest and statement.applies(asked):
@@ -130,20 +142,50 @@ def allowance(policies: Group, asked: Asked) -> tuple[Ruling | None, Level]:
     return best, strongest
 
 
+class Concerning(NamedTuple):
+    """The statements of some policies that are about an action on a resource, to someone, somehow."""
+
+    denying: tuple[Ruling, ...]
+    allowing: tuple[Ruling, ...]
+    cost: int
+    """Units of work that finding them takes."""
+
+
+def _those_that_concern(policies: Group, asked: Asked) -> Concerning:
+    """Return the statements that can decide. They cost the same whether they are remembered or not. Raises WorkSpent."""
+    work = asked.work
+    for attached in policies:
+        work.charge_once(attached, attached.reading)
+    if not asked.remembered:
+        return _found(policies, asked.action, asked.resource, work)
+    found = _concerning(policies, asked.action, asked.resource)
+    work.charge(found.cost)
+    return found
+
+
 @lru_cache(maxsize=MOST_REMEMBERED)
-def _concerning(policies: Group, action: str, resource: str) -> tuple[tuple[Ruling, ...], tuple[Ruling, ...]]:
-    """Return the statements that deny an action on a resource, and those that allow it, to someone, somehow."""
+def _concerning(policies: Group, action: str, resource: str) -> Concerning:
+    work = Work()
+    before = work.left
+    try:
+        found = _found(policies, action, resource, work)
+    except WorkSpent:
+        return Concerning((), (), before + 1)
+    return found._replace(cost=before - work.left)
+
+
+def _found(policies: Group, action: str, resource: str, work: Work) -> Concerning:
     found = [
         (attached, statement)
         for attached in policies
         for statement in attached.statements
-        if statement.concerns(action, resource)
+        if statement.concerns(action, resource, work)
     ]
     denying, allowing = (
         tuple(_ruling(attached, one) for attached, one in found if one.source.effect is effect)
         for effect in (Effect.DENY, Effect.ALLOW)
     )
-    return denying, allowing
+    return Concerning(denying, allowing, 0)
 
 
 def cite(attached: Attached, statement: CompiledStatement) -> Cited:

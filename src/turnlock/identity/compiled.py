@@ -5,71 +5,111 @@ A document is compiled once for its text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Final
 
-from turnlock.identity.callers import Caller, Level, level_in
+from turnlock.core.work import Work
+from turnlock.identity.asked import Asked, Unreadable
+from turnlock.identity.callers import NOBODY, Level, level_in
 from turnlock.identity.operators import Check, compile_condition
 from turnlock.identity.policy import Document, Effect, Patterns, Statement
 from turnlock.identity.policy_reader import Form, read_policy
-from turnlock.identity.variables import Lookup, Pattern, resource_pattern
-from turnlock.identity.wildcards import Matcher, compile_parts, parts_of
+from turnlock.identity.variables import Pattern, resource_pattern
+from turnlock.identity.wildcards import Matcher, compile_glob, is_wild
 
 
-class Asked(NamedTuple):
-    """One request, as policies see it."""
-
-    action: str
-    """Such as `secretsmanager:getsecretvalue`, in lower case: actions are compared without regard to case."""
-    resource: str
-    """The ARN, or what the caller wrote where nothing was found, or `*`."""
-    lookup: Lookup
-    caller: Caller
-    """Looked at by policies that name principals."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompiledStatement:
-    """One statement."""
+    """One statement. What only some calls look at is compiled when the first one does. Compared by identity."""
 
-    source: Statement
-    number: int
-    """From 1, in its document; 0 for one that cannot be read."""
-    actions: Callable[[str], bool]
-    resources: Sequence[Pattern]
-    resources_negated: bool
-    fixed: bool
-    """True where no resource has a variable."""
-    checks: Sequence[Check]
+    def __init__(self, source: Statement, number: int, *, variables: bool) -> None:
+        self.source = source
+        self.number = number
+        """From 1, in its document; 0 for one that cannot be read."""
+        self._variables = variables
+        self._named = _TEST * len(source.principals)
+
+    @cached_property
+    def _actions(self) -> tuple[frozenset[str], Sequence[Matcher]]:
+        """The actions that are named, and the patterns of others."""
+        texts = [text.lower() for text in self.source.actions.texts]
+        return (
+            frozenset(text for text in texts if not is_wild(text)),
+            [compile_glob(text) for text in texts if is_wild(text)],
+        )
+
+    @cached_property
+    def _resources(self) -> Sequence[Pattern]:
+        texts = self.source.resources.texts
+        return [resource_pattern(text, variables=self._variables) for text in texts]
+
+    @cached_property
+    def _fixed(self) -> bool:
+        """True where no resource has a variable."""
+        return all(pattern.fixed for pattern in self._resources)
+
+    @cached_property
+    def _checks(self) -> Sequence[Check]:
+        source = self.source
+        return [
+            compile_condition(condition, source.effect, variables=self._variables)
+            for condition in source.conditions
+        ]
+
+    def covers_action(self, action: str, work: Work) -> bool:
+        """Tell whether an action, in lower case, is among the statement's. Raises WorkSpent."""
+        named, patterns = self._actions
+        work.charge(_TEST * (1 + len(patterns)))
+        found = action in named or any(matcher(action, work) for matcher in patterns)
+        return found is not self.source.actions.negated
 
     def covers_resource(self, asked: Asked) -> bool:
-        """Tell whether the resource is among the statement's; a trust policy's statement names none, and is for its own."""
-        return self._covers(asked.resource, asked.lookup)
+        """Tell whether the resource is among the statement's; a trust policy's statement names none, and is for its own.
 
-    def concerns(self, action: str, resource: str) -> bool:
-        """Tell whether the statement can be about this action on this resource; variables stand for anything yet."""
-        return self.actions(action) and (not self.fixed or self._covers(resource, _no_values))
-
-    def _covers(self, resource: str, lookup: Lookup) -> bool:
-        if not self.resources:
+        A resource that cannot be read is among a Deny's and not among an Allow's. Raises WorkSpent.
+        """
+        if not self._resources:
             return True
-        found = any(pattern.matches(resource, lookup) for pattern in self.resources)
-        return found is not self.resources_negated
+        asked.work.charge(_TEST * len(self._resources))
+        denies = self.source.effect is Effect.DENY
+        try:
+            found = [pattern.matches(asked.resource, asked) for pattern in self._resources]
+        except Unreadable:
+            return denies
+        if not self.source.resources.negated:
+            return any(found)
+        # What a variable without a value (None) leaves out of an Allow, nobody knows.
+        return not any(found) if denies else all(one is False for one in found)
+
+    def concerns(self, action: str, resource: str, work: Work) -> bool:
+        """Tell whether the statement can be about this action on this resource; variables stand for anything yet.
+
+        Raises WorkSpent.
+        """
+        if not self.covers_action(action, work):
+            return False
+        return not self._fixed or self.covers_resource(Asked(action, resource, _no_values, NOBODY, work))
 
     def failing(self, asked: Asked) -> Iterator[Check]:
-        """Yield the conditions that do not hold."""
-        return (check for check in self.checks if not check.holds(asked.lookup))
+        """Yield the conditions that do not hold. Raises WorkSpent."""
+        return (check for check in self._checks if not check.holds(asked))
 
     def applies(self, asked: Asked) -> bool:
-        """Tell whether a statement that concerns the request's action and resource is about the request."""
-        if not (self.fixed or self.covers_resource(asked)):
+        """Tell whether a statement that concerns the action and resource is about the request. Raises WorkSpent."""
+        if not (self._fixed or self.covers_resource(asked)):
             return False
-        return not self.checks or next(self.failing(asked), None) is None
+        return not self._checks or next(self.failing(asked), None) is None
 
     def level(self, asked: Asked) -> Level:
         """Return by which of its names the statement names the caller; SELF for a policy of an identity, which names none."""
-        return level_in(self.source, asked.caller) if self.source.principals else Level.SELF
+        if not self.source.principals:
+            return Level.SELF
+        asked.work.charge(self._named)
+        return level_in(self.source, asked.caller)
+
+
+_TEST: Final = 6
+"""Units of work that one pattern or name costs, whatever it is."""
 
 
 def _no_values(_key: str) -> Sequence[str]:
@@ -81,14 +121,14 @@ def compile_policy(text: str, form: Form) -> tuple[CompiledStatement, ...]:
     try:
         return compile_document(read_policy(text, form))
     except ValueError:
-        return (_compile(_DENY_ALL, 0, variables=False),)
+        return (CompiledStatement(_DENY_ALL, 0, variables=False),)
 
 
 def compile_document(document: Document) -> tuple[CompiledStatement, ...]:
     """Return the statements of a document that was read."""
     variables = document.version == "2012-10-17"
     return tuple(
-        _compile(statement, number, variables=variables)
+        CompiledStatement(statement, number, variables=variables)
         for number, statement in enumerate(document.statements, 1)
     )
 
@@ -103,24 +143,3 @@ _DENY_ALL: Final = Statement(
     resources=_EVERYTHING,
     conditions=(),
 )
-
-
-def _compile(statement: Statement, number: int, *, variables: bool) -> CompiledStatement:
-    resources = [resource_pattern(text, variables=variables) for text in statement.resources.texts]
-    return CompiledStatement(
-        source=statement,
-        number=number,
-        actions=_actions(statement.actions),
-        resources=resources,
-        fixed=all(pattern.fixed for pattern in resources),
-        resources_negated=statement.resources.negated,
-        checks=[
-            compile_condition(condition, statement.effect, variables=variables)
-            for condition in statement.conditions
-        ],
-    )
-
-
-def _actions(patterns: Patterns) -> Callable[[str], bool]:
-    matchers: list[Matcher] = [compile_parts(parts_of(text.lower())) for text in patterns.texts]
-    return lambda action: any(matcher(action) for matcher in matchers) is not patterns.negated

@@ -15,6 +15,7 @@ from typing import Final
 from turnlock.core.action import ConditionValues, Subject
 from turnlock.core.arn import Arn
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.tags import tag_keys
 from turnlock.identity.callers import role_of
 from turnlock.identity.holdings import Holdings
 
@@ -50,19 +51,14 @@ class Context:
     def _others(self, key: str) -> Sequence[str]:
         if key.startswith(_PRINCIPAL_TAG):
             if self._tags is None:
-                self._tags = tag_keys(_PRINCIPAL_TAG, {**self.holdings.tags, **self.call.session.tags})
+                # A session's tag replaces the role's, whose key may differ in case (IAM user guide, "Session tags").
+                self._tags = tag_keys(_PRINCIPAL_TAG, self.holdings.tags) | tag_keys(
+                    _PRINCIPAL_TAG, self.call.session.tags
+                )
             return self._tags.get(key, _NONE)
         if self._of_service is None:
             self._of_service = self.subject.conditions()
         return self._of_service.get(key, _NONE)
-
-
-def tag_keys(prefix: str, tags: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return condition keys of tags, such as `aws:resourcetag/team`; `prefix` is in lower case."""
-    keys: dict[str, list[str]] = {}
-    for key, value in tags.items():
-        keys.setdefault(prefix + key.lower(), []).append(value)
-    return keys
 
 
 def account_of(call: Call, subject: Subject) -> str:

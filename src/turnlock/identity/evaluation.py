@@ -26,6 +26,8 @@ from typing import Final, NamedTuple
 
 from turnlock.core.action import Action, ConditionValues, Subject
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.work import Work, WorkSpent
+from turnlock.identity.asked import Asked
 from turnlock.identity.attached import (
     NO_RULING,
     Allowed,
@@ -39,7 +41,6 @@ from turnlock.identity.attached import (
     denial,
 )
 from turnlock.identity.callers import NOBODY, Level, caller_of, named_caller
-from turnlock.identity.compiled import Asked
 from turnlock.identity.context import Context, account_of
 from turnlock.identity.holdings import Holdings
 from turnlock.identity.policy import NamedPrincipal
@@ -59,6 +60,9 @@ OF_PLAIN_SESSIONS: Final = frozenset({("sts", "AssumeRole"), ("sts", "GetCallerI
 With MFA all of IAM is theirs; of STS it is these two all the same.
 """
 
+TOO_MUCH_WORK: Final = "evaluating the policies takes more work than one request may cost"
+"""Why a call is denied, or not simulated, whose policies nobody can weigh at a bounded cost (docs/decisions/0030)."""
+
 NO_HOLDINGS: Final = Holdings()
 _ALLOWED: Final = Allowed()
 
@@ -72,7 +76,7 @@ class Denied:
     by: Cited | None = field(default=None, compare=False, kw_only=True)
     """The statement that denies it; None where one is missing that allows."""
     lacking: PolicyKind | None = field(default=None, compare=False, kw_only=True)
-    """The kind of policy that would have to allow it; None where one denies."""
+    """The kind of policy that would have to allow it; None where one denies, and where deciding takes too much work."""
 
 
 Decision = Allowed | Denied
@@ -96,21 +100,37 @@ Weighed = Allowed | Cited | PolicyKind
 """Allowed; or the statement that denies; or the kind of policy that does not allow."""
 
 
-def decide(call: Call, action: Action, subject: Subject, holdings: Holdings = NO_HOLDINGS) -> Decision:
+def decide(
+    call: Call,
+    action: Action,
+    subject: Subject,
+    holdings: Holdings = NO_HOLDINGS,
+    work: Work | None = None,
+) -> Decision:
     """Decide whether the caller may carry out this action on this subject; anything unknown is denied.
 
-    `holdings` is what IAM holds for the call's principal.
+    `holdings` is what IAM holds for the call's principal, `work` what the request may still cost: where it does not suffice,
+    the call is denied.
     """
-    return decide_by_name(call, action.permission or action.name, subject, holdings)
+    return decide_by_name(call, action.permission or action.name, subject, holdings, work)
 
 
-def decide_by_name(call: Call, name: str, subject: Subject, holdings: Holdings) -> Decision:
+def decide_by_name(
+    call: Call, name: str, subject: Subject, holdings: Holdings, work: Work | None = None
+) -> Decision:
     """Decide as `decide` does, over the action that has this name in policies, without its service."""
-    weighed = _weighed(call, name, subject, holdings)
+    work = work or Work()
+    named = f"{call.service}:{name}"
+    try:
+        weighed = _weighed(call, name, subject, holdings, work)
+    except WorkSpent:
+        return Denied(
+            f"User: {call.principal.arn} is not authorized to perform: {named} on resource: {subject.named}"
+            f" because {TOO_MUCH_WORK}"
+        )
     if isinstance(weighed, Allowed):
         return weighed
-    named = f"{call.service}:{name}"
-    shown = _shown(call, subject, holdings)
+    shown = _shown(call, subject, holdings, work)
     start = f"User: {call.principal.arn} is not authorized to perform: {named} on resource: {shown}"
     if isinstance(weighed, PolicyKind):
         return Denied(f"{start} because no {weighed.value[0]} allows the {named} action", lacking=weighed)
@@ -140,12 +160,16 @@ def admits(
         resource=resource,
         lookup=lambda key: conditions.get(key, ()),
         caller=named_caller(principal.type, principal.name),
+        work=Work(),
     )
-    return denial(policies, asked) is None and allowance(policies, asked)[1] > Level.NONE
+    try:
+        return denial(policies, asked) is None and allowance(policies, asked)[1] > Level.NONE
+    except WorkSpent:
+        return False
 
 
 def weigh(asked: Asked, policies: Policies, standing: Standing) -> Weighed:
-    """Walk the obligations in the order of their numbers."""
+    """Walk the obligations in the order of their numbers. Raises WorkSpent."""
     # Obligation (1).
     denied = denial(policies.all, asked)
     if denied is not None:
@@ -223,13 +247,14 @@ def standing_of(call: Call, subject: Subject) -> Standing:
     )
 
 
-def asked_of(call: Call, action: str, subject: Subject, context: Context) -> Asked:
+def asked_of(call: Call, action: str, subject: Subject, context: Context, work: Work) -> Asked:
     """Return a call as policies see it; `action` is without its service."""
     return Asked(
         f"{call.service}:{action}".lower(),
         subject.named if subject.arn is None else subject.arn,
         context.values,
         NOBODY if subject.policy is None else caller_of(call.principal, context.holdings.role_arn),
+        work,
     )
 
 
@@ -238,14 +263,14 @@ def resource_kind(call: Call, subject: Subject) -> PolicyKind:
     return PolicyKind.TRUST if call.service == "sts" and subject.policy_decides else PolicyKind.RESOURCE
 
 
-def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
+def _weighed(call: Call, action: str, subject: Subject, holdings: Holdings, work: Work) -> Weighed:
     if _is_beyond_sessions(call, action):
         return PolicyKind.IDENTITY
     if (call.service, action) in ALWAYS_ALLOWED:
         return _ALLOWED
     if _is_plain(call, subject, holdings):
-        return _weighed_plainly(call, action, subject, holdings)
-    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject))
+        return _weighed_plainly(call, action, subject, holdings, work)
+    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject), work)
     return weigh(asked, policies_of(call, subject, holdings), standing_of(call, subject))
 
 
@@ -281,13 +306,13 @@ def _is_plain(call: Call, subject: Subject, holdings: Holdings) -> bool:
 _WITH_POLICIES: Final = frozenset({PrincipalKind.ROOT, PrincipalKind.USER, PrincipalKind.ASSUMED_ROLE})
 
 
-def _weighed_plainly(call: Call, action: str, subject: Subject, holdings: Holdings) -> Weighed:
+def _weighed_plainly(call: Call, action: str, subject: Subject, holdings: Holdings, work: Work) -> Weighed:
     """Walk the obligations that are left, 1 and 4: the same as `weigh` over the principal's own policies alone."""
     is_root = call.principal.kind is PrincipalKind.ROOT
     if is_root and not holdings.policies:
         return _ALLOWED
     own = _own(holdings)[0]
-    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject))
+    asked = asked_of(call, action, subject, Context(call=call, holdings=holdings, subject=subject), work)
     denied = denial(own, asked)
     if denied is not None:
         return denied.cited
@@ -297,10 +322,13 @@ def _weighed_plainly(call: Call, action: str, subject: Subject, holdings: Holdin
     return ruling.allowed
 
 
-def _shown(call: Call, subject: Subject, holdings: Holdings) -> str:
+def _shown(call: Call, subject: Subject, holdings: Holdings, work: Work) -> str:
     """Return what a denial may show: the ARN to who may describe the resource, else the caller's own words."""
     describe = DESCRIBES.get(call.service)
     if subject.arn is None or describe is None:
         return subject.named
-    may_describe = isinstance(_weighed(call, describe, subject, holdings), Allowed)
+    try:
+        may_describe = isinstance(_weighed(call, describe, subject, holdings, work), Allowed)
+    except WorkSpent:
+        may_describe = False
     return subject.arn if may_describe else subject.named

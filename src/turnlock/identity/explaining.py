@@ -11,11 +11,14 @@ from typing import Final
 
 from turnlock.core.action import ConditionValues, Subject
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.work import LIMIT, Work, WorkSpent
+from turnlock.identity.asked import Asked
 from turnlock.identity.attached import Allowed, Cited, Group, Policies, PolicyKind, cite
 from turnlock.identity.callers import Level
-from turnlock.identity.compiled import Asked, CompiledStatement
+from turnlock.identity.compiled import CompiledStatement
 from turnlock.identity.context import Context
 from turnlock.identity.evaluation import (
+    TOO_MUCH_WORK,
     Standing,
     asked_of,
     policies_of,
@@ -58,9 +61,19 @@ def explain(
 ) -> Explanation:
     """Explain the decision over a call; `action` is without its service, `further` are condition keys that win."""
     context = Context(call=call, holdings=holdings, subject=subject, further=further)
-    asked = asked_of(call, action, subject, context)
+    asked = asked_of(call, action, subject, context, Work())
     policies, standing = policies_of(call, subject, holdings), standing_of(call, subject)
-    weighed = weigh(asked, policies, standing)
+    try:
+        weighed = weigh(asked, policies, standing)
+    except WorkSpent:
+        return Explanation(
+            principal=call.principal.arn,
+            action=f"{call.service}:{action}",
+            resource=asked.resource,
+            allowed=False,
+            because=TOO_MUCH_WORK,
+            by=None,
+        )
     by = weighed.by if isinstance(weighed, Allowed) else weighed if isinstance(weighed, Cited) else None
     return Explanation(
         principal=call.principal.arn,
@@ -86,6 +99,8 @@ def _because(weighed: Allowed | Cited | PolicyKind, call: Call, standing: Standi
 
 
 def _nearest(asked: Asked, policies: Policies, lacking: PolicyKind, standing: Standing) -> Miss | None:
+    # What comes near is for people to read, and no part of the decision: it has work of its own.
+    asked = asked._replace(work=Work(10 * LIMIT))
     misses = [
         Miss(
             statement=cite(attached, statement),
@@ -120,7 +135,7 @@ _WEIGHTS: Final = {"Principal": 1, "Resource": 1, "Action": 2, "Account": 3}
 
 def _lacks(statement: CompiledStatement, asked: Asked, kind: PolicyKind, standing: Standing) -> Iterator[str]:
     source = statement.source
-    if not statement.actions(asked.action):
+    if not statement.covers_action(asked.action, asked.work):
         yield f"{'NotAction' if source.actions.negated else 'Action'} is {_listed(source.actions.texts)}"
     if not statement.covers_resource(asked):
         element = "NotResource" if source.resources.negated else "Resource"

@@ -6,15 +6,16 @@ that is called public may be narrower than it seems, one that is not called so i
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from turnlock.core.action import Subject
+from turnlock.core.address import read_network
 from turnlock.core.arn import Arn, account_id
 from turnlock.core.call import Call
+from turnlock.core.work import Work
 from turnlock.identity.evaluation import Denied, decide_by_name
 from turnlock.identity.holdings import Holdings
 from turnlock.identity.policy import (
@@ -51,12 +52,15 @@ def is_public(document: Document) -> bool:
     return any(_lets_anyone_in(statement) for statement in document.statements)
 
 
-def locks_out(call: Call, subject: Subject, policy: str, action: str, holdings: Holdings) -> bool:
+def locks_out(
+    call: Call, subject: Subject, policy: str, action: str, holdings: Holdings, *, work: Work | None = None
+) -> bool:
     """Tell whether a policy, put on the call's subject instead of the one it has, denies the caller this action there.
 
-    The action, such as `PutResourcePolicy`, is one that the caller may do now; `holdings` is what IAM holds for it.
+    The action, such as `PutResourcePolicy`, is one that the caller may do now; `holdings` is what IAM holds for it, `work`
+    what the request may still cost: a policy that takes more locks the caller out.
     """
-    return isinstance(decide_by_name(call, action, replace(subject, policy=policy), holdings), Denied)
+    return isinstance(decide_by_name(call, action, replace(subject, policy=policy), holdings, work), Denied)
 
 
 def has_unsupported_principal(document: Document) -> bool:
@@ -105,11 +109,8 @@ def _is_fixed(value: str) -> bool:
 
 
 def _is_fixed_network(value: str) -> bool:
-    try:
-        network = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen >= _BROADEST[network.version]
+    network = read_network(value)
+    return network is not None and network.prefixlen >= _BROADEST[network.version]
 
 
 _NARROWING: Final[Mapping[str, Callable[[str], bool]]] = {

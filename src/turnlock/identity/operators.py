@@ -8,26 +8,36 @@
     Null                  whether the request has no such key
 
 AWS does not say what an operator without a quantifier makes of a key with many values. Here an Allow wants all of them to
-match, and a Deny one: the reading that allows less.
+match, and a Deny one: the reading that allows less. For the same reason a value of the request that an operator cannot read
+is one that an Allow does not match, and makes a Deny hold, whatever the operator; a value of the policy that it cannot read
+makes a Deny hold and an Allow not. `compile_condition` is the one place that decides so.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from turnlock.core.address import read_address, read_network
+from turnlock.identity.asked import Asked, Unreadable
 from turnlock.identity.policy import Condition, Effect, Quantifier
-from turnlock.identity.variables import Lookup, arn_pattern, text_pattern
+from turnlock.identity.variables import Pattern, arn_pattern, has_variables, text_pattern
+from turnlock.identity.wildcards import is_wild
 
-Test = Callable[[str, Lookup], bool]
-"""Tells whether one value of the request is what one value of the policy stands for."""
+Test = Callable[[Any, Asked], bool | None]
+"""Tells whether one value of the request, as its operator reads it, is what one value of the policy stands for.
+
+None where the policy's value is a variable that has none in this request.
+"""
+
+_TEST: Final = 6
+"""Units of work that one value of a request beside one of a policy costs, whatever they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +47,21 @@ class Check:
     source: Condition
     key: str
     """In lower case."""
-    holds: Callable[[Lookup], bool]
+    holds: Callable[[Asked], bool]
+    """Raises WorkSpent."""
 
 
 def compile_condition(condition: Condition, effect: Effect, *, variables: bool) -> Check:
     """Compile one condition of a statement with this effect."""
     key = condition.key.lower()
-    if condition.operator == "Null":
-        return Check(source=condition, key=key, holds=_null(key, condition.values))
-    operator_ = _OPERATORS[condition.operator]
-    tests = [operator_.compile(value, variables) for value in condition.values]
-    matched = _negated(tests) if operator_.negated else _any_of(tests)
-    together = _together(condition.quantifier, effect)
-    where_absent = _holds_where_absent(condition, negated=operator_.negated)
+    compiled = _null if condition.operator == "Null" else _compared_with
+    compute = compiled(condition, key, effect, variables=variables)
 
-    def holds(lookup: Lookup) -> bool:
-        values = lookup(key)
-        return together(matched(value, lookup) for value in values) if values else where_absent
+    def holds(asked: Asked) -> bool:
+        try:
+            return compute(asked)
+        except Unreadable:
+            return effect is Effect.DENY
 
     return Check(source=condition, key=key, holds=holds)
 
@@ -79,24 +87,82 @@ def parse_number(text: str) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
+    read: Callable[[str], Any]
+    """(a value of the request) → what the tests look at; None for one that the operator cannot read."""
     compile: Callable[[str, bool], Test]
     """(a value of the policy, whether it may hold variables) → its test."""
     negated: bool = False
+    plain: Callable[[str], bool] | None = None
+    """Whether a value of the policy without variables stands for itself alone; None where no value does."""
+
+    def tests(self, values: Sequence[str], *, variables: bool) -> Iterator[Test]:
+        """Yield the tests of a policy's values: one for all that stand for themselves, and one for each other."""
+        plain: set[Any] = set()
+        for value in values:
+            if self.plain is None or not self.plain(value) or (variables and has_variables(value)):
+                yield self.compile(value, variables)
+            else:
+                plain.add(self.read(value))
+        if plain:
+            yield lambda found, _asked: found in plain
 
 
-def _null(key: str, wanted: Sequence[str]) -> Callable[[Lookup], bool]:
-    accepted = {value.lower() for value in wanted}
-    return lambda lookup: ("false" if lookup(key) else "true") in accepted
+def _null(condition: Condition, key: str, _effect: Effect, *, variables: bool) -> Callable[[Asked], bool]:
+    del variables  # the operator takes none
+    accepted = {value.lower() for value in condition.values}
+
+    def compute(asked: Asked) -> bool:
+        if not accepted <= {"true", "false"}:
+            raise Unreadable
+        return ("false" if asked.lookup(key) else "true") in accepted
+
+    return compute
 
 
-def _any_of(tests: Sequence[Test]) -> Test:
+def _compared_with(
+    condition: Condition, key: str, effect: Effect, *, variables: bool
+) -> Callable[[Asked], bool]:
+    """Return what computes a condition; it raises Unreadable, for a value after one that would have decided too."""
+    operator_ = _OPERATORS[condition.operator]
+    tests = list(operator_.tests(condition.values, variables=variables))
+    cost = _TEST * len(tests)
+    matched = _none_of(tests, effect) if operator_.negated else _any_of(tests)
+    together = _together(condition.quantifier, effect)
+    where_absent = _holds_where_absent(condition, negated=operator_.negated)
+
+    def compute(asked: Asked) -> bool:
+        values = asked.lookup(key)
+        if not values:
+            return where_absent
+        asked.work.charge(cost * len(values) + sum(map(len, values)) // 16)
+        read = [operator_.read(value) for value in values]
+        if effect is Effect.DENY and None in read:
+            raise Unreadable
+        return together([value is not None and matched(value, asked) for value in read])
+
+    return compute
+
+
+Matched = Callable[[Any, Asked], bool]
+
+
+def _any_of(tests: Sequence[Test]) -> Matched:
     if len(tests) == 1:
-        return tests[0]
-    return lambda value, lookup: any(test(value, lookup) for test in tests)
+        only = tests[0]
+        return lambda value, asked: bool(only(value, asked))
+    return lambda value, asked: any(_each(tests, value, asked))
 
 
-def _negated(tests: Sequence[Test]) -> Test:
-    return lambda value, lookup: not any(test(value, lookup) for test in tests)
+def _each(tests: Sequence[Test], value: Any, asked: Asked) -> list[bool | None]:
+    """Return what every test says: one that cannot be read counts wherever it stands."""
+    return [test(value, asked) for test in tests]
+
+
+def _none_of(tests: Sequence[Test], effect: Effect) -> Matched:
+    """Tell whether a value is none of a policy's. An Allow does not know that where one of these has no value (None)."""
+    if effect is Effect.ALLOW:
+        return lambda value, asked: all(one is False for one in _each(tests, value, asked))
+    return lambda value, asked: not any(_each(tests, value, asked))
 
 
 def _together(quantifier: Quantifier, effect: Effect) -> Callable[[Any], bool]:
@@ -118,15 +184,20 @@ def _string(*, wildcards: bool) -> Callable[[str, bool], Test]:
 def _ignoring_case(value: str, variables: bool) -> Test:
     lowered = text_pattern(value.lower(), wildcards=False, variables=variables)
 
-    def test(found: str, lookup: Lookup) -> bool:
-        return lowered.matches(found.lower(), lambda key: [one.lower() for one in lookup(key)])
+    def test(found: str, asked: Asked) -> bool | None:
+        in_lower_case = asked._replace(lookup=lambda key: [one.lower() for one in asked.lookup(key)])
+        return lowered.matches(found, asked if lowered.fixed else in_lower_case)
 
     return test
 
 
 def _arn(value: str, variables: bool) -> Test:
-    pattern = arn_pattern(value, variables=variables)
-    return lambda found, lookup: found.count(":") >= 5 and pattern.matches(found, lookup)
+    pattern: Pattern = arn_pattern(value, variables=variables)
+    return pattern.matches
+
+
+def _arn_text(text: str) -> str | None:
+    return text if text.count(":") >= 5 else None
 
 
 def _compared(
@@ -134,14 +205,13 @@ def _compared(
 ) -> Callable[[str, bool], Test]:
     def compile_value(value: str, _variables: bool) -> Test:
         wanted = parse(value)
-
-        def test(found: str, _lookup: Lookup) -> bool:
-            given = parse(found)
-            return wanted is not None and given is not None and compare(given, wanted)
-
-        return test
+        return _unreadable if wanted is None else lambda given, _asked: compare(given, wanted)
 
     return compile_value
+
+
+def _unreadable(_given: Any, _asked: Asked) -> bool:
+    raise Unreadable
 
 
 def _moment(seconds: Decimal) -> datetime | None:
@@ -162,24 +232,21 @@ def _bytes(text: str) -> bytes | None:
         return None
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
 def _network(value: str, _variables: bool) -> Test:
-    try:
-        network = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return lambda _found, _lookup: False
+    network = read_network(value)
+    return _unreadable if network is None else lambda given, _asked: given in network
 
-    def test(found: str, _lookup: Lookup) -> bool:
-        address = _address(found)
-        return address is not None and address in network
 
-    return test
+def _text(text: str) -> str:
+    return text
+
+
+def _is_plain(_text: str) -> bool:
+    return True
+
+
+def _has_no_wildcard(text: str) -> bool:
+    return not is_wild(text)
 
 
 _COMPARISONS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], bool]]] = {
@@ -193,23 +260,23 @@ _COMPARISONS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], bool]]] = {
 """By the end of an operator's name: how it compares, and whether it is negated."""
 
 _OPERATORS: Final[Mapping[str, _Operator]] = {
-    "StringEquals": _Operator(_string(wildcards=False)),
-    "StringNotEquals": _Operator(_string(wildcards=False), negated=True),
-    "StringEqualsIgnoreCase": _Operator(_ignoring_case),
-    "StringNotEqualsIgnoreCase": _Operator(_ignoring_case, negated=True),
-    "StringLike": _Operator(_string(wildcards=True)),
-    "StringNotLike": _Operator(_string(wildcards=True), negated=True),
+    "StringEquals": _Operator(_text, _string(wildcards=False), plain=_is_plain),
+    "StringNotEquals": _Operator(_text, _string(wildcards=False), negated=True, plain=_is_plain),
+    "StringEqualsIgnoreCase": _Operator(str.lower, _ignoring_case, plain=_is_plain),
+    "StringNotEqualsIgnoreCase": _Operator(str.lower, _ignoring_case, negated=True, plain=_is_plain),
+    "StringLike": _Operator(_text, _string(wildcards=True), plain=_has_no_wildcard),
+    "StringNotLike": _Operator(_text, _string(wildcards=True), negated=True, plain=_has_no_wildcard),
     **{
-        f"{name}{end}": _Operator(_compared(parse, compare), negated=negated)
+        f"{name}{end}": _Operator(parse, _compared(parse, compare), negated=negated)
         for name, parse in (("Numeric", parse_number), ("Date", parse_date))
         for end, (compare, negated) in _COMPARISONS.items()
     },
-    "Bool": _Operator(_compared(_boolean, operator.eq)),
-    "BinaryEquals": _Operator(_compared(_bytes, operator.eq)),
-    "IpAddress": _Operator(_network),
-    "NotIpAddress": _Operator(_network, negated=True),
-    "ArnEquals": _Operator(_arn),
-    "ArnLike": _Operator(_arn),
-    "ArnNotEquals": _Operator(_arn, negated=True),
-    "ArnNotLike": _Operator(_arn, negated=True),
+    "Bool": _Operator(_boolean, _compared(_boolean, operator.eq)),
+    "BinaryEquals": _Operator(_bytes, _compared(_bytes, operator.eq)),
+    "IpAddress": _Operator(read_address, _network),
+    "NotIpAddress": _Operator(read_address, _network, negated=True),
+    "ArnEquals": _Operator(_arn_text, _arn),
+    "ArnLike": _Operator(_arn_text, _arn),
+    "ArnNotEquals": _Operator(_arn_text, _arn, negated=True),
+    "ArnNotLike": _Operator(_arn_text, _arn, negated=True),
 }

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
+from turnlock.core.tags import tag_keys
 from turnlock.errors import AccessDeniedException, StoreError
-from turnlock.identity.context import tag_keys
 from turnlock.identity.evaluation import Denied, admits, decide
 from turnlock.identity.holdings import holdings_of
 from turnlock.identity.iam.lookup import find_role
@@ -23,7 +23,9 @@ def require_permission(unit: Unit, call: Call, permission: str, subject: Subject
     """Raise AccessDeniedException unless the caller has a right, such as `sts:TagSession`, on a subject."""
     service, _, name = permission.partition(":")
     action = Action(name=name, handler=_nothing, subject=no_resource, mutates=False)
-    decision = decide(replace(call, service=service), action, subject, holdings_of(unit, call.principal))
+    decision = decide(
+        replace(call, service=service), action, subject, holdings_of(unit, call.principal), unit.work
+    )
     if isinstance(decision, Denied):
         raise AccessDeniedException(decision.reason)
 

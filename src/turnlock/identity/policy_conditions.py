@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from turnlock.core.address import read_network
 from turnlock.identity.policy import Condition, Quantifier
 
 
@@ -90,11 +90,7 @@ def _is_date(text: str) -> bool:
 
 
 def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
+    return read_network(text) is not None
 
 
 def _is_arn_pattern(text: str) -> bool:

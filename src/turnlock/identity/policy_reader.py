@@ -32,6 +32,15 @@ class Form(Enum):
     """A role: it names who may assume the role, and no resource, for it is about its own role."""
 
 
+MOST_READING: Final = 300_000
+"""Units of work that reading one policy may take: what is left of a request's (core/work.py) is for deciding by it."""
+
+_ITEM: Final = 25
+"""Units of work that a value of a policy takes: what a comma ends, or quotation marks surround."""
+
+_WILDCARD: Final = 20
+"""Units of work that a wildcard or a variable takes beside that."""
+
 _VERSIONS: Final = ("2008-10-17", "2012-10-17")
 _DOCUMENT: Final = frozenset({"Version", "Id", "Statement"})
 _STATEMENT: Final = frozenset(
@@ -80,8 +89,20 @@ def read_trust_policy(text: str) -> Document:
     return read_policy(text, Form.TRUST)
 
 
+def reading(text: str) -> int:
+    """Return the units of work that it takes to read a policy and compile it; JSON is told by its marks."""
+    items = text.count(",") + text.count('"') // 2
+    wildcards = text.count("*") + text.count("?") + text.count("$")
+    return _ITEM * items + _WILDCARD * wildcards + len(text) // 16
+
+
 def read_policy(text: str, form: Form) -> Document:
-    """Return the document of a policy of this form. Raises ValueError for a text that is none."""
+    """Return the document of a policy of this form.
+
+    Raises ValueError for a text that is none, or that takes more work to read than MOST_READING.
+    """
+    if reading(text) > MOST_READING:
+        raise ValueError("It has more values and wildcards than a policy can have here.")
     try:
         raw = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

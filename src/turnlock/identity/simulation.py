@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,36 +19,43 @@ from msgspec.structs import replace
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, Principal, PrincipalKind, Session
-from turnlock.errors import InvalidInputException, NoSuchEntityException
+from turnlock.core.work import Work, WorkSpent
+from turnlock.errors import InvalidInputException, NoSuchEntityException, PolicyEvaluationException
+from turnlock.identity.asked import Asked
 from turnlock.identity.attached import (
     Allowed,
+    Attached,
     Cited,
     Group,
     Policies,
     PolicyKind,
     allowance,
-    attach,
     denial,
 )
 from turnlock.identity.callers import NOBODY, caller_of
-from turnlock.identity.compiled import Asked
 from turnlock.identity.context import Context
-from turnlock.identity.evaluation import Standing, weigh
+from turnlock.identity.evaluation import TOO_MUCH_WORK, Standing, weigh
 from turnlock.identity.holdings import Holdings, holdings_of
 from turnlock.identity.iam.model import Identity, Kind
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.store import find_identity
-from turnlock.identity.policy_reader import Form, read_policy
+from turnlock.identity.policy_reader import Form, read_policy, reading
 from turnlock.identity.principals import principal_of
 from turnlock.storage import Unit
 
 _OF_CALLER: Final = ("aws:principal", "aws:userid", "aws:username")
 """How the keys begin that are known of a caller without a request of its own."""
 
+_PAIR: Final = 15
+"""Units of work that an action on a resource takes beside what policies make of it, on this page or not."""
+
+_RESULT: Final = 300
+"""Units of work that a result takes beside what policies make of it, with its place in the answer."""
+
 _VARIABLE: Final = re.compile(r"\$\{([^},]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulation:
     """What a request asks to be simulated, whoever's policies they are."""
 
@@ -57,8 +66,19 @@ class Simulation:
     """The ContextEntries, keys in lower case."""
     owner: str | None
     """The account of the resources that name none."""
+    work: Work
     asked: set[str] = field(default_factory=set)
     """Keys that were asked for and absent, in lower case."""
+
+    @cached_property
+    def spelled(self) -> Mapping[str, str]:
+        """Return the keys of all conditions, by themselves in lower case, as some policy spells them."""
+        return {
+            condition.key.lower(): condition.key
+            for attached in self.policies.all
+            for statement in attached.statements
+            for condition in statement.source.conditions
+        }
 
     def lookup(self, key: str) -> Sequence[str]:
         """Return the values of a condition key."""
@@ -70,36 +90,68 @@ class Simulation:
         return found
 
 
-def simulate_custom_policy(call: Call, request: Request, _unit: object) -> Answer:
-    """SimulateCustomPolicy: what these policies decide, for each action on each resource."""
-    policies = _given(request)
-    caller = _caller(request["CallerArn"]) if "CallerArn" in request else None
-    return _simulated(call, request, policies, caller, Holdings())
+def simulate_custom_policy(call: Call, request: Request, unit: Unit) -> Answer:
+    """SimulateCustomPolicy: what these policies decide, for each action on each resource.
+
+    Raises PolicyEvaluationException where one result takes more work than a request may cost; a page ends before that.
+    """
+    with _evaluated():
+        policies = _given(request, unit.work)
+        caller = _caller(request["CallerArn"]) if "CallerArn" in request else None
+        return _simulated(call, request, policies, caller, Holdings(), work=unit.work)
 
 
 def simulate_principal_policy(call: Call, request: Request, unit: Unit) -> Answer:
-    """SimulatePrincipalPolicy: what an identity's policies decide. Raises NoSuchEntityException for one that is not there."""
+    """SimulatePrincipalPolicy: what an identity's policies decide. Raises NoSuchEntityException for one that is not there.
+
+    Raises PolicyEvaluationException as SimulateCustomPolicy does.
+    """
     identity = _source(call, request, unit)
     holdings = _held(unit, identity)
-    own = tuple(attach(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies)
-    given = _given(request)
-    boundary = holdings.boundary
-    bound = () if boundary is None else (attach(PolicyKind.BOUNDARY, boundary.name, boundary.text),)
-    policies = given._replace(identity=own + given.identity, boundary=given.boundary or bound)
-    named = request.get("CallerArn")
-    caller = principal_of(identity) if named is None else _caller(named)
-    return _simulated(call, request, policies, caller, holdings if named is None else Holdings())
+    with _evaluated():
+        own = tuple(Attached(PolicyKind.IDENTITY, one.name, one.text) for one in holdings.policies)
+        given = _given(request, unit.work)
+        boundary = holdings.boundary
+        bound = () if boundary is None else (Attached(PolicyKind.BOUNDARY, boundary.name, boundary.text),)
+        policies = given._replace(identity=own + given.identity, boundary=given.boundary or bound)
+        named = request.get("CallerArn")
+        caller = principal_of(identity) if named is None else _caller(named)
+        whose = holdings if named is None else Holdings()
+        return _simulated(call, request, policies, caller, whose, work=unit.work)
 
 
-def get_context_keys_for_custom_policy(_call: Call, request: Request, _unit: object) -> Answer:
-    """GetContextKeysForCustomPolicy: the condition keys that these policies ask for."""
-    return {"ContextKeyNames": _keys_in(_documents(request, "PolicyInputList"))}
+def get_context_keys_for_custom_policy(_call: Call, request: Request, unit: Unit) -> Answer:
+    """GetContextKeysForCustomPolicy: the condition keys that these policies ask for.
+
+    Raises InvalidInputException for more text than one request may have read.
+    """
+    return _context_keys(request, unit.work, ())
 
 
 def get_context_keys_for_principal_policy(call: Call, request: Request, unit: Unit) -> Answer:
-    """GetContextKeysForPrincipalPolicy: the condition keys that an identity's policies ask for."""
+    """GetContextKeysForPrincipalPolicy: the condition keys that an identity's policies ask for.
+
+    Raises as GetContextKeysForCustomPolicy does.
+    """
     held = [one.text for one in _held(unit, _source(call, request, unit)).policies]
-    return {"ContextKeyNames": _keys_in([*held, *_documents(request, "PolicyInputList")])}
+    return _context_keys(request, unit.work, held)
+
+
+def _context_keys(request: Request, work: Work, held: Sequence[str]) -> Answer:
+    try:
+        work.charge(sum(map(reading, held)))
+        return {"ContextKeyNames": _keys_in([*held, *_documents(request, "PolicyInputList", work)])}
+    except WorkSpent:
+        raise InvalidInputException(f"The policies are too large: {TOO_MUCH_WORK}.") from None
+
+
+@contextmanager
+def _evaluated() -> Iterator[None]:
+    """Raise AWS's error where policies cannot be evaluated at a bounded cost."""
+    try:
+        yield
+    except WorkSpent:
+        raise PolicyEvaluationException(f"The policies cannot be evaluated: {TOO_MUCH_WORK}.") from None
 
 
 def _source_subject(_call: Call, request: Request, _unit: object) -> Subject:
@@ -131,8 +183,15 @@ SIMULATE_ACTIONS: Final = (
 
 
 def _simulated(
-    call: Call, request: Request, policies: Policies, caller: Principal | None, holdings: Holdings
+    call: Call,
+    request: Request,
+    policies: Policies,
+    caller: Principal | None,
+    holdings: Holdings,
+    *,
+    work: Work,
 ) -> Answer:
+    """Return one page of results. It ends early where the next result would cost more than the request may. Raises WorkSpent."""
     if policies.resource and caller is None:
         raise InvalidInputException("A ResourcePolicy needs a CallerArn.")
     context = None
@@ -144,19 +203,29 @@ def _simulated(
         context=context,
         entries=_entries(request),
         owner=_owner(request),
+        work=work,
     )
-    asked = [
-        (action, resource)
-        for action in request["ActionNames"]
-        for resource in request.get("ResourceArns") or ["*"]
-    ]
+    actions, resources = request["ActionNames"], request.get("ResourceArns") or ["*"]
+    work.charge(_PAIR * len(actions) * len(resources))
+    asked = [(action, resource) for action in actions for resource in resources]
     numbered = {f"{number:06}": pair for number, pair in enumerate(asked)}
-    return page(
-        request, numbered, str, "EvaluationResults", lambda key: _result(simulation, caller, *numbered[key])
-    )
+    results: dict[str, dict[str, Any]] = {}
+
+    def show(key: str) -> dict[str, Any]:
+        if key not in results:
+            results[key] = _result(simulation, caller, *numbered[key])
+        return results[key]
+
+    try:
+        return page(request, numbered, str, "EvaluationResults", show)
+    except WorkSpent:
+        if not results:
+            raise
+        return page({**request, "MaxItems": len(results)}, numbered, str, "EvaluationResults", show)
 
 
 def _result(simulation: Simulation, caller: Principal | None, action: str, resource: str) -> dict[str, Any]:
+    simulation.work.charge(_RESULT)
     simulation.asked.clear()
     role = simulation.context.holdings.role_arn if simulation.context is not None else None
     asked = Asked(
@@ -164,6 +233,8 @@ def _result(simulation: Simulation, caller: Principal | None, action: str, resou
         resource=resource,
         lookup=simulation.lookup,
         caller=NOBODY if caller is None else caller_of(caller, role),
+        work=simulation.work,
+        remembered=False,
     )
     standing = Standing(across=_across(simulation, caller, resource))
     weighed = weigh(asked, simulation.policies, standing)
@@ -174,7 +245,7 @@ def _result(simulation: Simulation, caller: Principal | None, action: str, resou
         "EvalResourceName": resource,
         "EvalDecision": _decision(weighed),
         "MatchedStatements": [] if cited is None else [_matched(cited)],
-        "MissingContextValues": sorted(_spelled(simulation, simulation.asked)),
+        "MissingContextValues": sorted(simulation.spelled.get(key, key) for key in simulation.asked),
         "PermissionsBoundaryDecisionDetail": None
         if not boundary
         else {"AllowedByPermissionsBoundary": _allows(boundary, asked)},
@@ -207,46 +278,47 @@ def _across(simulation: Simulation, caller: Principal | None, resource: str) -> 
     return bool(owner) and owner != caller.account_id
 
 
-def _given(request: Request) -> Policies:
-    """Return the policies of a request. Raises InvalidInputException for a text that is none."""
-    boundaries = _documents(request, "PermissionsBoundaryPolicyInputList")
+def _given(request: Request, work: Work) -> Policies:
+    """Return the policies of a request. Raises InvalidInputException for a text that is none, and WorkSpent."""
+    boundaries = _documents(request, "PermissionsBoundaryPolicyInputList", work)
     if len(boundaries) > 1:
         raise InvalidInputException("Only one permissions boundary can be given.")
     policy = request.get("ResourcePolicy")
     if policy is not None:
-        _check(policy, Form.RESOURCE)
+        _check(policy, Form.RESOURCE, work)
     return Policies(
-        resource=() if policy is None else (attach(PolicyKind.RESOURCE, "ResourcePolicy", policy),),
+        resource=() if policy is None else (Attached(PolicyKind.RESOURCE, "ResourcePolicy", policy),),
         identity=tuple(
-            attach(PolicyKind.IDENTITY, f"PolicyInputList.{number}", text)
-            for number, text in enumerate(_documents(request, "PolicyInputList"), 1)
+            Attached(PolicyKind.IDENTITY, f"PolicyInputList.{number}", text)
+            for number, text in enumerate(_documents(request, "PolicyInputList", work), 1)
         ),
         boundary=tuple(
-            attach(PolicyKind.BOUNDARY, "PermissionsBoundaryPolicyInputList.1", text) for text in boundaries
+            Attached(PolicyKind.BOUNDARY, "PermissionsBoundaryPolicyInputList.1", text) for text in boundaries
         ),
     )
 
 
-def _documents(request: Request, member: str) -> Sequence[str]:
+def _documents(request: Request, member: str, work: Work) -> Sequence[str]:
     texts: Sequence[str] = request.get(member, ())
     for text in texts:
-        _check(text, Form.IDENTITY)
+        _check(text, Form.IDENTITY, work)
     return texts
 
 
-def _check(text: str, form: Form) -> None:
+def _check(text: str, form: Form, work: Work) -> None:
+    work.charge(reading(text))
     try:
         read_policy(text, form)
     except ValueError as error:
         raise InvalidInputException(f"Syntax errors in policy. {error}") from None
 
 
-def _entries(request: Request) -> dict[str, Sequence[str]]:
-    return {
-        entry["ContextKeyName"].lower(): entry.get("ContextKeyValues", ())
-        for entry in request.get("ContextEntries", ())
-        if "ContextKeyName" in entry
-    }
+def _entries(request: Request) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in request.get("ContextEntries", ()):
+        if "ContextKeyName" in entry:
+            found.setdefault(entry["ContextKeyName"].lower(), []).extend(entry.get("ContextKeyValues", ()))
+    return found
 
 
 def _owner(request: Request) -> str | None:
@@ -309,14 +381,3 @@ def _keys_of(text: str) -> Iterator[str]:
 
 def _variables_in(text: str) -> Iterator[str]:
     return (key.strip() for key in _VARIABLE.findall(text) if key not in ("*", "?", "$"))
-
-
-def _spelled(simulation: Simulation, keys: set[str]) -> Iterator[str]:
-    """Return keys as some policy of the simulation spells them."""
-    spelled = {
-        condition.key.lower(): condition.key
-        for attached in simulation.policies.all
-        for statement in attached.statements
-        for condition in statement.source.conditions
-    }
-    return (spelled.get(key, key) for key in keys)

@@ -3,23 +3,33 @@
 `${key}` stands for the value of a condition key, `${key, 'default'}` for the default where the request has none; `${*}`,
 `${?}` and `${$}` are these characters themselves. Documents of version 2008-10-17 have no variables: there it is all text.
 A value stands for itself: a `*` in it is no wildcard. A variable without a value makes its pattern one that nothing
-matches, and so does a key with many values, which no variable can be.
+matches. A key with many values can be no variable: which of them it stands for cannot be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from turnlock.identity.wildcards import Matcher, Part, Wild, compile_parts
-
-Lookup = Callable[[str], Sequence[str]]
-"""Returns the values of a condition key, which is given in lower case; none where the request has no such key."""
+from turnlock.identity.asked import Asked, Unreadable
+from turnlock.identity.wildcards import (
+    Matcher,
+    Part,
+    Wild,
+    compile_glob,
+    compile_parts,
+    parts_inside,
+    parts_of,
+)
 
 _THEMSELVES: Final = ("*", "?", "$")
 _SEGMENTS: Final = 5
 """Colons of an ARN that end a segment; what comes after them is the resource."""
+
+_WITH_VARIABLES: Final = re.compile(r"\$\{[^}]*\}|[*?:]|[^*?:$]+|\$")
+_PLAIN: Final = re.compile(r"[*?:]|[^*?:]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Literal:
 
 
 Written = str | Literal | Variable
-"""One character of a pattern as it was written, or a variable."""
+"""A `*`, a `?` or a colon of a pattern as it was written, a text with none of them, or a variable."""
 
 
 class Pattern:
@@ -47,49 +57,54 @@ class Pattern:
 
     __slots__ = ("_matcher", "_parts")
 
-    def __init__(self, parts: Sequence[Part | Variable]) -> None:
-        fixed = [part for part in parts if not isinstance(part, Variable)]
+    def __init__(self, parts: Sequence[Part | Variable], matcher: Matcher | None = None) -> None:
+        """`matcher` is of a pattern without variables; `parts` are then none."""
         self._parts = parts
-        self._matcher: Matcher | None = compile_parts(fixed) if len(fixed) == len(parts) else None
+        self._matcher = matcher
 
     @property
     def fixed(self) -> bool:
         """True without variables: what it matches is the same in every request."""
         return self._matcher is not None
 
-    def matches(self, text: str, lookup: Lookup) -> bool:
-        """Tell whether the whole text is one that the pattern stands for in this request."""
+    def matches(self, text: str, asked: Asked) -> bool | None:
+        """Tell whether the whole text is one that the pattern stands for in this request.
+
+        None where a variable has no value: nothing matches then. Raises WorkSpent, and Unreadable for a variable whose key
+        has many values.
+        """
         if self._matcher is not None:
-            return self._matcher(text)
+            return self._matcher(text, asked.work)
+        asked.work.charge(2 * len(self._parts))
         parts: list[Part] = []
         for part in self._parts:
-            value = value_of(part, lookup) if isinstance(part, Variable) else part
+            value = value_of(part, asked) if isinstance(part, Variable) else part
             if value is None:
-                return False
+                return None
             parts.append(value)
-        return compile_parts(parts)(text)
+        if sum(len(part) for part in parts if isinstance(part, str)) > len(text):
+            return False
+        return compile_parts(parts)(text, asked.work)
+
+
+def has_variables(text: str) -> bool:
+    """Tell whether a text of a document that can have variables may have some."""
+    return "${" in text
 
 
 def written(text: str, *, variables: bool) -> list[Written]:
-    """Take a pattern apart into characters and variables; an unfinished variable is text."""
-    parts: list[Written] = []
-    place = 0
-    while place < len(text):
-        end = text.find("}", place) if variables and text.startswith("${", place) else -1
-        if end < 0:
-            parts.append(text[place])
-            place += 1
-        else:
-            inside = text[place + 2 : end]
-            parts.append(Literal(inside) if inside in _THEMSELVES else _variable(inside))
-            place = end + 1
-    return parts
+    """Take a pattern apart; an unfinished variable is text."""
+    end = text.rfind("}") + 1 if variables else 0
+    parts: list[Written] = [_read(one) for one in _WITH_VARIABLES.findall(text, 0, end)]
+    return [*parts, *_PLAIN.findall(text, end)]
 
 
 def text_pattern(text: str, *, wildcards: bool, variables: bool) -> Pattern:
     """Return the pattern of a text in which `*` and `?` are wildcards anywhere, or nowhere."""
+    if not (variables and has_variables(text)):
+        return Pattern((), compile_glob(text) if wildcards else compile_parts([text]))
     wild: dict[str, Part] = {"*": Wild.MANY, "?": Wild.ONE} if wildcards else {}
-    return Pattern([_part(one, wild) for one in written(text, variables=variables)])
+    return _pattern([_part(one, wild) for one in written(text, variables=variables)])
 
 
 def resource_pattern(text: str, *, variables: bool) -> Pattern:
@@ -98,23 +113,51 @@ def resource_pattern(text: str, *, variables: bool) -> Pattern:
     Wildcards stay inside the segments of an ARN. Only a `*` that ends one may go on beyond its colon (IAM user guide,
     "IAM JSON policy elements: Resource").
     """
-    parts = written(text, variables=variables)
-    if text == "*":
-        return Pattern([Wild.MANY])
-    return Pattern(_segmented(parts, beyond_its_end=True))
+    return _arn_pattern(text, variables=variables, beyond_its_end=True)
 
 
 def arn_pattern(text: str, *, variables: bool) -> Pattern:
     """Return the pattern of the ARN operators, which compare each of the six components for itself."""
+    return _arn_pattern(text, variables=variables, beyond_its_end=False)
+
+
+def value_of(variable: Variable, asked: Asked) -> str | None:
+    """Return what a variable stands for in this request, None when nothing. Raises Unreadable for many values."""
+    values = asked.lookup(variable.key)
+    if len(values) > 1:
+        raise Unreadable
+    return values[0] if values else variable.default
+
+
+def _pattern(parts: Sequence[Part | Variable]) -> Pattern:
+    fixed = [part for part in parts if not isinstance(part, Variable)]
+    return Pattern(parts) if len(fixed) < len(parts) else Pattern((), compile_parts(fixed))
+
+
+def _arn_pattern(text: str, *, variables: bool, beyond_its_end: bool) -> Pattern:
     if text == "*":
-        return Pattern([Wild.MANY])
-    return Pattern(_segmented(written(text, variables=variables), beyond_its_end=False))
+        return Pattern((), compile_glob(text))
+    if variables and has_variables(text):
+        return _pattern(_segmented(written(text, variables=variables), beyond_its_end=beyond_its_end))
+    parts: list[Part] = []
+    segments = text.split(":", _SEGMENTS)
+    for number, segment in enumerate(segments):
+        if number:
+            parts.append(":")
+        if number == _SEGMENTS:
+            parts += parts_of(segment)
+        elif beyond_its_end and segment.endswith("*") and number + 1 < len(segments):
+            parts += [*parts_inside(segment[:-1]), Wild.MANY]
+        else:
+            parts += parts_inside(segment)
+    return Pattern((), compile_parts(parts))
 
 
-def value_of(variable: Variable, lookup: Lookup) -> str | None:
-    """Return what a variable stands for in this request, None when nothing."""
-    values = lookup(variable.key)
-    return values[0] if len(values) == 1 else variable.default
+def _read(one: str) -> Written:
+    if not one.startswith("${"):
+        return one
+    inside = one[2:-1]
+    return Literal(inside) if inside in _THEMSELVES else _variable(inside)
 
 
 def _variable(inside: str) -> Variable:
@@ -131,7 +174,7 @@ def _segmented(parts: Sequence[Written], *, beyond_its_end: bool) -> list[Part |
     colons, found = 0, []
     for place, one in enumerate(parts):
         colons += one == ":"
-        ends = beyond_its_end and parts[place + 1 : place + 2] == [":"]
+        ends = beyond_its_end and place + 1 < len(parts) and parts[place + 1] == ":"
         found.append(_part(one, beyond if (ends and one == "*") or colons >= _SEGMENTS else inside))
     return found
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from turnlock.core.action import Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, Principal, PrincipalKind
+from turnlock.core.tags import request_tag_keys
 from turnlock.errors import (
     AccessDeniedException,
     IDPCommunicationErrorException,
@@ -151,12 +152,10 @@ def _provider(unit: Unit, role_arn: str, issuer: str) -> OidcProvider:
 
 def _conditions(unit: Unit, request: Request) -> ConditionValues:
     provider, claims = _believed(unit, request)
-    found: dict[str, list[str]] = claims.keys(provider.url)
+    tags = [(tag["Key"], tag["Value"]) for tag in request.get("Tags", ())]
+    found = {**claims.keys(provider.url), **request_tag_keys(tags)}
     found["sts:rolesessionname"] = [request["RoleSessionName"]]
     found["aws:federatedprovider"] = [provider.arn]
-    for tag in request.get("Tags", ()):
-        found.setdefault(f"aws:requesttag/{tag['Key'].lower()}", []).append(tag["Value"])
-        found.setdefault("aws:tagkeys", []).append(tag["Key"])
     if "SourceIdentity" in request:
         found["sts:sourceidentity"] = [request["SourceIdentity"]]
     return found

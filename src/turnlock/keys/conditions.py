@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from turnlock.core.action import ConditionValues, Request
 from turnlock.core.call import Call
+from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.keys import store
 from turnlock.keys.model import SYMMETRIC, KmsKey
 from turnlock.storage import Unit
@@ -37,7 +38,6 @@ _OF_REQUEST: Final[Mapping[str, tuple[str, Callable[[Any], Sequence[str]]]]] = {
     "RetiringPrincipal": ("kms:retiringprincipal", _texts),
     "RotationPeriodInDays": ("kms:rotationperiodindays", _texts),
     "SigningAlgorithm": ("kms:signingalgorithm", _texts),
-    "TagKeys": ("aws:tagkeys", _texts),
 }
 """By member of a request: the condition key that it becomes."""
 
@@ -81,18 +81,13 @@ def _context(call: Call, request: Request) -> ConditionValues:
         return {}
     return {
         "kms:encryptioncontextkeys": list(pairs),
-        **{f"kms:encryptioncontext:{name.lower()}": [value] for name, value in pairs.items()},
+        **tag_keys("kms:encryptioncontext:", pairs),
     }
 
 
 def _tags(request: Request) -> ConditionValues:
-    tags = {tag["TagKey"]: tag["TagValue"] for tag in request.get("Tags", ())}
-    if not tags:
-        return {}
-    return {
-        "aws:tagkeys": list(tags),
-        **{f"aws:requesttag/{key.lower()}": [value] for key, value in tags.items()},
-    }
+    given = [(tag["TagKey"], tag["TagValue"]) for tag in request.get("Tags", ())]
+    return request_tag_keys(given, request.get("TagKeys", ()))
 
 
 def _of_key(unit: Unit, key: KmsKey | None, request: Request) -> ConditionValues:
@@ -110,5 +105,5 @@ def _of_key(unit: Unit, key: KmsKey | None, request: Request) -> ConditionValues
         "kms:keyorigin": ["AWS_KMS"],
         "kms:multiregion": ["false"],
         "kms:resourcealiases": [alias.name for alias in aliases],
-        **{f"aws:resourcetag/{name.lower()}": [value] for name, value in key.tags.items()},
+        **tag_keys("aws:resourcetag/", key.tags),
     }

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from turnlock import identity, keys
+from turnlock import keys
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
+from turnlock.core.tags import Pairs, request_tag_keys, tag_keys
 from turnlock.errors import ApiError
 from turnlock.secrets.model import Secret
 from turnlock.secrets.policy_store import find_policy
@@ -93,21 +94,17 @@ def _of_request(call: Call, request: Request, unit: Unit) -> ConditionValues:
     if "KmsKeyId" in given and "KmsKeyId" in _MEMBERS.get(call.action, ()):
         found["secretsmanager:kmskeyarn"] = _key_arn(call, unit, given["KmsKeyId"])
     if call.action in _TAGGING:
-        tags = _tags(request)
-        found |= identity.tag_keys("aws:requesttag/", tags)
-        found["aws:tagkeys"] = [*tags, *request.get("TagKeys", ())]
+        found |= request_tag_keys(_tags(request), request.get("TagKeys", ()))
     return found
 
 
-def _resource_tags(tags: Mapping[str, str]) -> dict[str, Sequence[str]]:
-    return {
-        **identity.tag_keys("aws:resourcetag/", tags),
-        **identity.tag_keys("secretsmanager:resourcetag/", tags),
-    }
+def _resource_tags(tags: Mapping[str, str] | Pairs) -> dict[str, Sequence[str]]:
+    pairs = list(tags.items() if isinstance(tags, Mapping) else tags)
+    return {**tag_keys("aws:resourcetag/", pairs), **tag_keys("secretsmanager:resourcetag/", pairs)}
 
 
-def _tags(request: Request) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in request.get("Tags", ()) if "Key" in tag}
+def _tags(request: Request) -> Sequence[tuple[str, str]]:
+    return [(tag["Key"], tag.get("Value", "")) for tag in request.get("Tags", ()) if "Key" in tag]
 
 
 def _key_arn(call: Call, unit: Unit, given: str) -> Sequence[str]:

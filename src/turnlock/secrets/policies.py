@@ -121,7 +121,7 @@ def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, s
     if identity.is_public(document):
         yield "PUBLIC_ACCESS", _PUBLIC
     subject, holdings = _policy_subject(call, request, unit), identity.holdings_of(unit, call.principal)
-    if identity.locks_out(call, subject, text, "PutResourcePolicy", holdings):
+    if identity.locks_out(call, subject, text, "PutResourcePolicy", holdings, work=unit.work):
         yield "LOCK_OUT", _LOCK_OUT
 
 

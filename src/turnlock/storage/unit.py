@@ -15,6 +15,7 @@ from turnlock.core.action import Answer, Request
 from turnlock.core.arn import Region
 from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.core.record import TrailEntry
+from turnlock.core.work import Work
 from turnlock.errors import ApiError, StoreError
 from turnlock.storage.remembered import RememberedRows
 
@@ -72,6 +73,8 @@ class Unit(msgspec.Struct, kw_only=True):
     """The Regions that this deployment serves."""
     memo: dict[Hashable, Any] = msgspec.field(default_factory=dict)
     """What this unit has read and may read again; whoever changes a row forgets its entry."""
+    work: Work = msgspec.field(default_factory=Work)
+    """What the request may still cost where policies are weighed."""
     entries: list[TrailEntry] = msgspec.field(default_factory=list)
     """Trail records that must be durable before the answer leaves."""
     committed: list[Callable[[], None]] = msgspec.field(default_factory=list)

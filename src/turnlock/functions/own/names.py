@@ -9,10 +9,10 @@ from typing import Any
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
+from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
 from turnlock.functions.own import store
 from turnlock.functions.own.model import LATEST, Alias, FunctionVersion, OwnFunction, function_arn
-from turnlock.identity import tag_keys
 from turnlock.storage import Unit
 
 _NAME = re.compile(
@@ -125,10 +125,9 @@ def _conditions(request: Request, function: OwnFunction | None) -> ConditionValu
         found["lambda:functionarn"] = [function.arn]
     given = request.get("Tags")
     if isinstance(given, dict):
-        found |= tag_keys("aws:requesttag/", given)
-        found["aws:tagkeys"] = list(given)
+        found |= request_tag_keys(given)
     elif "TagKeys" in request:
-        found["aws:tagkeys"] = list(request["TagKeys"])
+        found |= request_tag_keys((), request["TagKeys"])
     if "Principal" in request:
         found["lambda:principal"] = [request["Principal"]]
     return found

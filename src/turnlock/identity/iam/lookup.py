@@ -8,13 +8,13 @@ from typing import Any
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.errors import (
     InvalidInputException,
     LimitExceededException,
     NoSuchEntityException,
     ValidationException,
 )
-from turnlock.identity.context import tag_keys
 from turnlock.identity.iam.aws_managed import AWS_MANAGED
 from turnlock.identity.iam.model import TAGS, Identity, Kind, ManagedPolicy, identity_arn, policy_arn
 from turnlock.identity.iam.store import find_identity, find_policy, identities_by_id
@@ -161,12 +161,8 @@ def conditions(
 
 def request_tag_conditions(request: Request) -> ConditionValues:
     """Return the keys that tell which tags a request gives or takes."""
-    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
-    found: dict[str, Sequence[str]] = dict(tag_keys("aws:requesttag/", tags))
-    keys = [*(tag["Key"] for tag in request.get("Tags", ())), *request.get("TagKeys", ())]
-    if keys:
-        found["aws:tagkeys"] = keys
-    return found
+    given = [(tag["Key"], tag["Value"]) for tag in request.get("Tags", ())]
+    return request_tag_keys(given, request.get("TagKeys", ()))
 
 
 def tags_in(request: Request, before: Mapping[str, str] | None = None) -> dict[str, str]:
