@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, Client, services, token
 from tests.keys.test_policies import policy
 from tests.support import SettableClock
+from turnlock import keys
 from turnlock.errors import ApiError
 from turnlock.keys.tables import (
     kms_aliases,
@@ -226,4 +227,30 @@ def test_a_label_that_was_moved_is_an_alarm(secrets: Client) -> None:
 def test_a_resource_policy_that_was_changed_is_an_alarm(secrets: Client) -> None:
     write(secrets.database, update(resource_policies).values(policy=policy(Principal="*")))
     alarmed(lambda: secrets("GetResourcePolicy", SecretId="one"))
+    alarmed(lambda: secrets("GetSecretValue", SecretId="one"))
+
+
+def test_the_kind_of_a_value_cannot_be_changed(secrets: Client) -> None:
+    put(secrets.database, version(secrets.database, "three", 13), kind="binary")
+    alarmed(lambda: secrets("GetSecretValue", SecretId="three"))
+
+
+def test_a_value_under_a_data_key_of_ones_own_is_an_alarm(kms: Client, secrets: Client) -> None:
+    """Who may use a customer key, and write the store, seals a value for the right place; its row was not written by this server."""
+    row = version(secrets.database, "one", 11)
+    arn, key = (secrets("DescribeSecret", SecretId="one")[name] for name in ("ARN", "KmsKeyId"))
+    context = {"SecretARN": arn, "SecretVersionId": token(11)}
+    made = kms("GenerateDataKey", KeyId=key, KeySpec="AES_256", EncryptionContext=context)
+
+    def seal(unit: Unit) -> bytes:
+        return keys.seal_under(
+            unit, made["Plaintext"], made["CiphertextBlob"], b"FORGED", owner=arn, part=token(11)
+        )
+
+    forged = secrets.database.read(seal)
+    opened = secrets.database.read(
+        lambda unit: keys.unseal(unit, ACCOUNT, secrets.region, forged, owner=arn, part=token(11))
+    )
+    assert opened == b"FORGED"
+    put(secrets.database, row, sealed=forged)
     alarmed(lambda: secrets("GetSecretValue", SecretId="one"))

@@ -32,6 +32,7 @@ from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, ref
 from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
+from turnlock.root_keys import MACS
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
@@ -420,6 +421,8 @@ def _open(
         database.read(keys.settle_macs)
         if database.read(secrets.lacks_macs):
             database.write(secrets.adopt)
+        if database.read(keys.lacks_row_macs):
+            database.write(lambda unit: keys.seal_former(unit, MACS))
     except ConfigurationError:
         database.close()
         raise

@@ -18,6 +18,7 @@ from turnlock.core.ports import RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
 from turnlock.storage import Database, open_database
 from turnlock.storage.database import Surroundings
+from turnlock.storage.leases import LEASE_ROWS
 
 MACS: Final = (
     *keys.MACS,
@@ -26,6 +27,7 @@ MACS: Final = (
     *secrets.MACS,
     *rotation.MACS,
     *databases.MACS,
+    *keys.row_macs(LEASE_ROWS),
 )
 """Every table whose rows have a MAC under the root key."""
 
@@ -64,9 +66,9 @@ def rotate(
             target = keys.root_key_provider(wanted, data_dir, clock=clock, entropy=entropy)
             new = target.load() or target.create()
         with _store(data_dir, database_url, old) as database:
-            if database.read(secrets.lacks_macs):
+            if database.read(lambda unit: secrets.lacks_macs(unit) or keys.lacks_row_macs(unit)):
                 raise ConfigurationError(
-                    "Secrets are there without a MAC. A store of a former release gets them when its server is started once; in"
+                    "Rows are there without a MAC. A store of a former release gets them when its server is started once; in"
                     " any other they were taken away."
                 )
             keys.rewrap(database, old, new, MACS, report)

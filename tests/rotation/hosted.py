@@ -25,7 +25,7 @@ from turnlock.functions import Fault, FaultKind, Functions, Invocation, Invocati
 from turnlock.rotation import Limits, Observer, Scheduler, unobserved
 from turnlock.rotation.due import begin_soon
 from turnlock.rotation.plans import scheduled
-from turnlock.rotation.store import PlanRow, rotations, runnable
+from turnlock.rotation.store import PlanRow, any_runnable, rotations
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import leases
 from turnlock.trail.store import trail_records
@@ -340,7 +340,7 @@ def _idle(nodes: tuple[Rotating, ...]) -> bool:
     if any(node.scheduler.busy for node in nodes):
         return False
     database = nodes[0].database
-    return not database.read(begin_soon) and not database.read(lambda unit: runnable(unit, unit.now, 1))
+    return not database.read(begin_soon) and not database.read(lambda unit: any_runnable(unit, unit.now))
 
 
 def _moments(seconds: float) -> Iterator[None]:

@@ -124,7 +124,7 @@ def test_a_node_that_cannot_renew_ends_its_function_and_another_takes_over(
     def hang(step: str, _invocation: object, abort: threading.Event) -> None:
         if step == "setSecret" and not aborted.is_set():
             assert abort.wait(10)
-            free.extend(client.database.read(lambda unit: runnable(unit, unit.now, 1)))
+            free.extend(client.database.write(lambda unit: runnable(unit, unit.now, 1)))
             aborted.set()
             raise RuntimeError("killed")
 

@@ -32,7 +32,7 @@ from turnlock.rotation import REHEARSE, Rehearser, Report, latest
 from turnlock.rotation.rehearsals import AHEAD, nightly
 from turnlock.rotation.rehearser import FAILED_EVENT
 from turnlock.secrets import tables
-from turnlock.storage.leases import leases
+from turnlock.storage.leases import claim, leases
 
 PROBLEM = {
     "findings": [
@@ -196,14 +196,10 @@ def test_a_running_rotation_is_not_rehearsed_beside(
     arn = create(client)
     rotate_off(client, arn)
     ask(client, arn)
-    hold = {"holder": "another", "expires_at": 2**62}
-    values = {
-        "account_id": client.account_id,
-        "region": client.region,
-        "name": "rotation/db-1/app",
-        "fence": 1,
-    }
-    client.database.write(lambda unit: unit.connection.execute(leases.insert().values(**values, **hold)))
+    name = "rotation/db-1/app"
+    client.database.write(
+        lambda unit: claim(unit, client.account_id, client.region, name, holder="another", seconds=2**40)
+    )
     rehearser.tick()
     assert "rehearse" not in world.steps(arn)
     client.database.write(lambda unit: unit.connection.execute(leases.update().values(expires_at=1)))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert, update
+from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, REGION, Client, token
-from tests.rotation.hosted import FUNCTION, create, plan_rows, rotate
+from tests.rotation.hosted import FUNCTION, Node, create, plan_rows, rotate, settle, stages, value
 from tests.sampling import examples
 from tests.support import NOON, SettableClock
 from turnlock import secrets
-from turnlock.errors import StoreError
+from turnlock.errors import SealBroken, StoreError
 from turnlock.rotation.model import begin
 from turnlock.rotation.states import Plan, PlanState, Purpose, Step
 from turnlock.rotation.store import (
@@ -24,6 +27,7 @@ from turnlock.rotation.store import (
     find_unfinished,
     insert_plan,
     last_plan,
+    rotations,
     runnable,
     save_plan,
 )
@@ -162,6 +166,56 @@ def test_what_is_due_longest_comes_first_and_what_is_not_due_does_not(client: Cl
     found = client.database.read(lambda unit: runnable(unit, NOON, 10))
     assert names(found) == ["b", "a", "c"]
     assert names(client.database.read(lambda unit: runnable(unit, NOON, 2))) == ["b", "a"]
+
+
+def test_a_plan_that_was_forged_is_passed_over_with_an_alarm_and_the_others_run(client: Client) -> None:
+    forged, other = add(client, "forged", due=-5), add(client, "other")
+    ours = rotations.c.name == "forged"
+    (text,) = (row.plan for row in plan_rows(client.database) if row.name == "forged")
+    step = text.replace("createSecret", "finishSecret")
+    assert step != text
+    client.database.write(
+        lambda unit: unit.connection.execute(update(rotations).where(ours).values(plan=step))
+    )
+    with capture_logs() as logged:
+        assert names(client.database.write(lambda unit: runnable(unit, NOON, 1))) == []
+        assert names(client.database.write(lambda unit: runnable(unit, NOON, 1))) == [other.name]
+    assert [line["table"] for line in logged if line["action"] == "seal_broken"] == ["rotations"]
+    for ask in (find_unfinished, lambda unit, secret: last_plan(unit, secret, token(2))):
+        with capture_logs(), pytest.raises(SealBroken):
+            client.database.read(lambda unit: ask(unit, forged))  # noqa: B023 (called at once)
+
+
+def test_a_plan_that_was_added_by_hand_moves_no_label(
+    client: Client, node: Node, clock: SettableClock
+) -> None:
+    """Somebody stages a value by hand, and writes a plan that has only to finish: readers would get what no database takes."""
+    arn = create(client)
+    rotate(client, arn)
+    settle(node)
+    clock.advance(MINUTE)
+    before = stages(client, arn)["AWSCURRENT"]
+    client(
+        "PutSecretValue",
+        SecretId=arn,
+        SecretString=value(password="never set"),
+        ClientRequestToken=token(9),
+        VersionStages=["AWSPENDING"],
+    )
+    done = plan_rows(client.database)[0]._mapping
+    steps = plan(9).evolve(step=Step.FINISH, next_attempt_at=NOON)
+    row = {**done, "token": token(9), "run": 7, "state": "running", "finished_at": None}
+    row |= {
+        "plan": msgspec.json.encode(steps).decode(),
+        "next_attempt_at": NOON,
+        "overdue_at": NOON + 60 * MINUTE,
+    }
+    client.database.write(lambda unit: unit.connection.execute(insert(rotations).values(row)))
+    with capture_logs() as logged:
+        for _ in range(3):
+            node.scheduler.tick()
+    assert [line["table"] for line in logged if line["action"] == "seal_broken"] == ["rotations"]
+    assert stages(client, arn)["AWSCURRENT"] == before
 
 
 def test_what_is_leased_or_finished_cannot_run(client: Client) -> None:

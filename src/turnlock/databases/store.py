@@ -1,12 +1,11 @@
 """Every query on the registry.
 
-A row carries a MAC over what decides where a master password goes: names, engine, endpoints, links, the managed secret.
-Whoever can write the store cannot lead a rotation to another server unseen.
+Rows carry a MAC: names, engine, endpoints, links and the managed secret decide where a master password goes. Whoever can write
+the store cannot lead a rotation to another server unseen.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -16,14 +15,13 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.databases.model import DbResource, Kind, Status, rds_arn
-from turnlock.databases.tables import OWNER, database_tags, databases
+from turnlock.databases.model import DbResource, Kind, Status
+from turnlock.databases.tables import DATABASE_ROWS, OWNER, TAG_ROWS, database_tags, databases
 from turnlock.errors import SealBroken
-from turnlock.keys import RootMacs, associated_data
-from turnlock.keys.alarms import broken
+from turnlock.keys import row_macs
 from turnlock.storage import Unit
 
-_COVERED = (
+_FIELDS = (
     "resource_id",
     "engine",
     "master_username",
@@ -36,15 +34,21 @@ _COVERED = (
     "secret_arn",
     "local",
     "node_id",
+    "engine_version",
+    "status_message",
+    "dbname",
+    "created_at",
+    "sealed_password",
+    "sealed_internal",
 )
-"""The fields under the MAC beside the ARN."""
+"""The fields that are columns as they are."""
 
 
 def insert(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> bool:
     """Insert a new resource with its tags; False when its identifier is taken."""
     try:
         with unit.savepoint():
-            unit.connection.execute(databases.insert().values(**_names(resource), **_columns(unit, resource)))
+            DATABASE_ROWS.insert(unit, _columns(resource))
     except IntegrityError:
         return False
     add_tags(unit, resource, tags)
@@ -54,7 +58,9 @@ def insert(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> bool:
 def save(unit: Unit, resource: DbResource) -> None:
     """Write a resource as it now is."""
     unit.connection.execute(
-        update(databases).where(*_owner(databases, resource)).values(**_columns(unit, resource))
+        update(databases)
+        .where(*_owner(databases, resource))
+        .values(DATABASE_ROWS.sealed(unit, _columns(resource)))
     )
 
 
@@ -139,12 +145,7 @@ def add_tags(unit: Unit, resource: DbResource, tags: Mapping[str, str]) -> None:
         return
     remove_tags(unit, resource, tags)
     rows = [
-        {
-            **_names(resource),
-            "tag_key": key,
-            "tag_value": value,
-            "mac": _tag_mac(unit, resource.arn, key, value),
-        }
+        TAG_ROWS.sealed(unit, {**_names(resource), "tag_key": key, "tag_value": value})
         for key, value in tags.items()
     ]
     unit.connection.execute(database_tags.insert(), rows)
@@ -178,7 +179,7 @@ def tags_of(unit: Unit, resources: Iterable[DbResource]) -> dict[str, dict[str, 
     )
     tags: dict[str, dict[str, str]] = {}
     for row in unit.connection.execute(statement):
-        _check_tag(unit, row)
+        TAG_ROWS.check(unit, row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
         tags.setdefault(row.identifier, {})[row.tag_key] = row.tag_value
     return tags
 
@@ -200,25 +201,18 @@ def _owner(table: Any, resource: DbResource) -> tuple[ColumnElement[bool], ...]:
     return tuple(table.c[name] == value for name, value in _names(resource).items())
 
 
-def _columns(unit: Unit, resource: DbResource) -> dict[str, object]:
-    plain = ("engine_version", "status_message", "dbname", "created_at", "sealed_password", "sealed_internal")
+def _columns(resource: DbResource) -> dict[str, object]:
     return {
-        **{name: getattr(resource, name) for name in (*_COVERED, *plain)},
+        **_names(resource),
+        **{name: getattr(resource, name) for name in _FIELDS},
         "status": resource.status.value,
         "settings": msgspec.json.encode(resource.settings).decode(),
-        "mac": _mac(unit, resource),
     }
 
 
 def _resource(unit: Unit, found: Any) -> DbResource:
-    values = dict(found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
-    mac, resource = bytes(values["mac"]), _value(values)
-    if not hmac.compare_digest(mac, _mac(unit, resource)):
-        broken(f"The row of {resource.arn}", owner=resource.arn)
-    return resource
-
-
-def _value(row: Mapping[str, Any]) -> DbResource:
+    row = found._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
+    DATABASE_ROWS.check(unit, row)
     decoded = {
         "kind": Kind(row["kind"]),
         "status": Status(row["status"]),
@@ -227,27 +221,5 @@ def _value(row: Mapping[str, Any]) -> DbResource:
     return DbResource(**{**{name: value for name, value in row.items() if name != "mac"}, **decoded})
 
 
-def _mac(unit: Unit, resource: DbResource) -> bytes:
-    covered = [msgspec.json.encode(getattr(resource, name)) for name in _COVERED]
-    return unit.keyring.mac("database", associated_data(resource.arn, *covered))
-
-
-def _tag_mac(unit: Unit, arn: str, key: str, value: str) -> bytes:
-    return unit.keyring.mac("database-tag", associated_data(arn, key, value))
-
-
-def _row_tag_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
-    arn = rds_arn(row["account_id"], row["region"], Kind(row["kind"]), row["identifier"])
-    return _tag_mac(unit, arn, row["tag_key"], row["tag_value"])
-
-
-def _check_tag(unit: Unit, row: Any) -> None:
-    if not hmac.compare_digest(bytes(row.mac), _row_tag_mac(unit, row._mapping)):  # noqa: SLF001 (as above)
-        broken(f"The tag {row.tag_key} of {row.identifier}", owner=row.identifier)
-
-
-MACS: Final = (
-    RootMacs(table=databases, mac_of=lambda unit, row: _mac(unit, _value(row))),
-    RootMacs(table=database_tags, mac_of=_row_tag_mac),
-)
+MACS: Final = row_macs(DATABASE_ROWS, TAG_ROWS)
 """What a rotation of the root key writes anew."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -15,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from turnlock.storage import Moment, metadata
+from turnlock.storage import Moment, SealedRows, metadata
 
 OWNER = ("account_id", "region", "kind", "identifier")
 """The columns that name a resource."""
@@ -69,3 +71,6 @@ database_tags = Table(
     Column("mac", LargeBinary, nullable=False),
     ForeignKeyConstraint(OWNER, [f"databases.{c}" for c in OWNER], ondelete="CASCADE"),
 )
+
+DATABASE_ROWS: Final = SealedRows(databases)
+TAG_ROWS: Final = SealedRows(database_tags)

@@ -1,8 +1,7 @@
 """Access keys and role sessions: making them, finding them for a request, ending them.
 
-Each secret access key is sealed for its principal and for what its row says: who changes a session's policy or expiry in
-the store is left with a row whose secret does not open, so that no request under it verifies. Only `active` and the fence
-are outside: the first can but restore what a key's owner may do, the second is worth no more than the lease's own row.
+Each row has a MAC, and each secret access key is sealed for its principal and for what its row says: who changes a session's
+policy or expiry, or activates a key, in the store is left with a row that is no credential.
 """
 
 from __future__ import annotations

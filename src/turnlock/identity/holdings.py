@@ -18,8 +18,8 @@ from turnlock.identity.iam.tables import (
     managed_policy_versions,
     policy_attachments,
 )
-from turnlock.keys.alarms import broken
 from turnlock.storage import HotQuery, Unit
+from turnlock.storage.alarms import broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

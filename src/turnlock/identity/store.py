@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -18,22 +18,21 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
-    insert,
     select,
-    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
 from turnlock.identity.model import LastUse
-from turnlock.storage import HotQuery, Moment, Unit, metadata, moment
+from turnlock.storage import HotQuery, Moment, SealedRows, Unit, metadata, moment
 
 accounts = Table(
     "accounts",
     metadata,
     Column("account_id", String(12), primary_key=True),
     Column("created_at", Moment, nullable=False),
+    Column("mac", LargeBinary),
 )
 
 access_keys = Table(
@@ -49,6 +48,7 @@ access_keys = Table(
     Column("last_used_at", Moment),
     Column("last_used_region", String(32)),
     Column("last_used_service", String(64)),
+    Column("mac", LargeBinary),
     Index("ix_access_keys_principal", "account_id", "principal_id"),
 )
 
@@ -68,44 +68,26 @@ sessions = Table(
     Column("fence_lease", Text),
     Column("fence_number", BigInteger),
     Column("context", Text),
+    Column("mac", LargeBinary),
 )
 
-_KEY_COLUMNS = select(
-    access_keys.c.account_id,
-    access_keys.c.access_key_id,
-    access_keys.c.principal_arn,
-    access_keys.c.principal_id,
-    access_keys.c.active,
-    access_keys.c.sealed_secret,
-    access_keys.c.created_at,
-    access_keys.c.last_used_at,
-    access_keys.c.last_used_region,
-    access_keys.c.last_used_service,
-)
-_ACCESS_KEY = HotQuery(_KEY_COLUMNS.where(access_keys.c.access_key_id == bindparam("access_key_id")))
+ACCOUNT_ROWS: Final = SealedRows(accounts)
+KEY_ROWS: Final = SealedRows(access_keys, free={"last_used_at", "last_used_region", "last_used_service"})
+SESSION_ROWS: Final = SealedRows(sessions)
+
+_ACCESS_KEY = HotQuery(select(access_keys).where(access_keys.c.access_key_id == bindparam("access_key_id")))
 _ACCESS_KEYS_OF = HotQuery(
-    _KEY_COLUMNS.where(
+    select(access_keys)
+    .where(
         access_keys.c.account_id == bindparam("account_id"),
         access_keys.c.principal_id == bindparam("principal_id"),
-    ).order_by(access_keys.c.access_key_id)
+    )
+    .order_by(access_keys.c.access_key_id)
 )
 
-_SESSION = HotQuery(
-    select(
-        sessions.c.account_id,
-        sessions.c.principal_arn,
-        sessions.c.principal_id,
-        sessions.c.sealed_secret,
-        sessions.c.token_digest,
-        sessions.c.policy,
-        sessions.c.issued_at,
-        sessions.c.expires_at,
-        sessions.c.fence_region,
-        sessions.c.fence_lease,
-        sessions.c.fence_number,
-        sessions.c.context,
-    ).where(sessions.c.access_key_id == bindparam("access_key_id"))
-)
+_SESSION = HotQuery(select(sessions).where(sessions.c.access_key_id == bindparam("access_key_id")))
+_KEY_COLUMNS: Final = tuple(column.name for column in access_keys.c)
+_SESSION_COLUMNS: Final = tuple(column.name for column in sessions.c)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,53 +125,69 @@ class SessionRow:
 
 
 def find_access_key(unit: Unit, access_key_id: str) -> AccessKeyRow | None:
-    """Return a long-term access key, active or not, or None."""
-    for row in _ACCESS_KEY.rows(unit, {"access_key_id": access_key_id}):
-        return _access_key(row)
-    return None
+    """Return a long-term access key, active or not, or None. Raises SealBroken for a row that was forged."""
+
+    def read() -> AccessKeyRow | None:
+        found = _ACCESS_KEY.rows(unit, {"access_key_id": access_key_id})
+        return _access_key(unit, found[0]) if found else None
+
+    return unit.derived(("access key", access_key_id), read)
 
 
 def access_keys_of(unit: Unit, account_id: AccountId, principal_id: str) -> list[AccessKeyRow]:
-    """Return the long-term keys of a user or of the root user, by id."""
+    """Return the long-term keys of a user or of the root user, by id. Raises SealBroken."""
     return [
-        _access_key(row)
+        _access_key(unit, row)
         for row in _ACCESS_KEYS_OF.rows(unit, {"account_id": account_id, "principal_id": principal_id})
     ]
 
 
-def _access_key(row: tuple[Any, ...]) -> AccessKeyRow:
+def _access_key(unit: Unit, values: tuple[Any, ...]) -> AccessKeyRow:
+    row = dict(zip(_KEY_COLUMNS, values, strict=True))
+    KEY_ROWS.check(unit, row)
     used = None
-    if row[7] is not None:
-        used = LastUse(at=moment(row[7]), region=row[8], service=row[9])
+    if row["last_used_at"] is not None:
+        used = LastUse(
+            at=moment(row["last_used_at"]), region=row["last_used_region"], service=row["last_used_service"]
+        )
     return AccessKeyRow(
-        account_id=row[0],
-        access_key_id=row[1],
-        principal_arn=row[2],
-        principal_id=row[3],
-        active=bool(row[4]),
-        sealed_secret=row[5],
-        created_at=moment(row[6]),
+        account_id=row["account_id"],
+        access_key_id=row["access_key_id"],
+        principal_arn=row["principal_arn"],
+        principal_id=row["principal_id"],
+        active=bool(row["active"]),
+        sealed_secret=row["sealed_secret"],
+        created_at=moment(row["created_at"]),
         last_used=used,
     )
 
 
 def find_session(unit: Unit, access_key_id: str) -> SessionRow | None:
-    """Return a role session, expired or not, or None."""
-    for row in _SESSION.rows(unit, {"access_key_id": access_key_id}):
-        return SessionRow(
-            account_id=row[0],
-            access_key_id=access_key_id,
-            principal_arn=row[1],
-            principal_id=row[2],
-            sealed_secret=row[3],
-            token_digest=row[4],
-            policy=row[5],
-            issued_at=moment(row[6]),
-            expires_at=moment(row[7]),
-            fence=_fence(row[0], row[8], row[9], row[10]),
-            context=row[11],
-        )
-    return None
+    """Return a role session, expired or not, or None. Raises SealBroken for a row that was forged."""
+
+    def read() -> SessionRow | None:
+        found = _SESSION.rows(unit, {"access_key_id": access_key_id})
+        return _session(unit, found[0]) if found else None
+
+    return unit.derived(("session", access_key_id), read)
+
+
+def _session(unit: Unit, values: tuple[Any, ...]) -> SessionRow:
+    row = dict(zip(_SESSION_COLUMNS, values, strict=True))
+    SESSION_ROWS.check(unit, row)
+    return SessionRow(
+        account_id=row["account_id"],
+        access_key_id=row["access_key_id"],
+        principal_arn=row["principal_arn"],
+        principal_id=row["principal_id"],
+        sealed_secret=row["sealed_secret"],
+        token_digest=row["token_digest"],
+        policy=row["policy"],
+        issued_at=moment(row["issued_at"]),
+        expires_at=moment(row["expires_at"]),
+        fence=_fence(row["account_id"], row["fence_region"], row["fence_lease"], row["fence_number"]),
+        context=row["context"],
+    )
 
 
 def insert_account(unit: Unit, account_id: AccountId) -> bool:
@@ -197,7 +195,7 @@ def insert_account(unit: Unit, account_id: AccountId) -> bool:
     dialect_insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
     statement = (
         dialect_insert(accounts)
-        .values(account_id=account_id, created_at=unit.now)
+        .values(ACCOUNT_ROWS.sealed(unit, {"account_id": account_id, "created_at": unit.now}))
         .on_conflict_do_nothing()
         .returning(accounts.c.account_id)
     )
@@ -205,37 +203,41 @@ def insert_account(unit: Unit, account_id: AccountId) -> bool:
 
 
 def account_ids(unit: Unit) -> list[AccountId]:
-    """Return the ids of all accounts, sorted."""
-    return list(
-        unit.connection.execute(select(accounts.c.account_id).order_by(accounts.c.account_id)).scalars()
-    )
+    """Return the ids of all accounts, sorted. Raises SealBroken for a row that was forged."""
+    rows = unit.connection.execute(select(accounts).order_by(accounts.c.account_id)).mappings().all()
+    for row in rows:
+        ACCOUNT_ROWS.check(unit, row)
+    return [row["account_id"] for row in rows]
 
 
 def account_created_at(unit: Unit, account_id: AccountId) -> datetime:
-    """Return when an account was made."""
-    found = select(accounts.c.created_at).where(accounts.c.account_id == account_id)
-    created_at: datetime = unit.connection.execute(found).scalar_one()
+    """Return when an account was made. Raises SealBroken for a row that was forged."""
+    found = select(accounts).where(accounts.c.account_id == account_id)
+    row = unit.connection.execute(found).mappings().one()
+    ACCOUNT_ROWS.check(unit, row)
+    created_at: datetime = row["created_at"]
     return created_at
 
 
 def insert_access_key(unit: Unit, row: AccessKeyRow) -> None:
     """Insert a long-term access key."""
-    unit.connection.execute(
-        insert(access_keys).values(
-            account_id=row.account_id,
-            access_key_id=row.access_key_id,
-            principal_arn=row.principal_arn,
-            principal_id=row.principal_id,
-            active=row.active,
-            sealed_secret=row.sealed_secret,
-            created_at=row.created_at,
-        )
+    KEY_ROWS.insert(
+        unit,
+        {
+            "account_id": row.account_id,
+            "access_key_id": row.access_key_id,
+            "principal_arn": row.principal_arn,
+            "principal_id": row.principal_id,
+            "active": row.active,
+            "sealed_secret": row.sealed_secret,
+            "created_at": row.created_at,
+        },
     )
 
 
 def set_access_key_active(unit: Unit, row: AccessKeyRow, *, active: bool) -> None:
     """Let a long-term key open what its owner may, or nothing."""
-    unit.connection.execute(update(access_keys).where(*_is(row)).values(active=active))
+    KEY_ROWS.change(unit, _is(row), active=active)
 
 
 def delete_access_key(unit: Unit, row: AccessKeyRow) -> None:
@@ -252,31 +254,28 @@ def _is(row: AccessKeyRow) -> tuple[ColumnElement[bool], ...]:
 
 def insert_session(unit: Unit, row: SessionRow) -> None:
     """Insert a role session."""
-    unit.connection.execute(
-        insert(sessions).values(
-            account_id=row.account_id,
-            access_key_id=row.access_key_id,
-            principal_arn=row.principal_arn,
-            principal_id=row.principal_id,
-            sealed_secret=row.sealed_secret,
-            token_digest=row.token_digest,
-            policy=row.policy,
-            issued_at=row.issued_at,
-            expires_at=row.expires_at,
-            context=row.context,
+    SESSION_ROWS.insert(
+        unit,
+        {
+            "account_id": row.account_id,
+            "access_key_id": row.access_key_id,
+            "principal_arn": row.principal_arn,
+            "principal_id": row.principal_id,
+            "sealed_secret": row.sealed_secret,
+            "token_digest": row.token_digest,
+            "policy": row.policy,
+            "issued_at": row.issued_at,
+            "expires_at": row.expires_at,
+            "context": row.context,
             **_fence_columns(row.fence),
-        )
+        },
     )
 
 
 def update_fence(unit: Unit, access_key_id: str, fence: Fence) -> bool:
     """Give a session another fence of its own account; False when there is no such session."""
-    statement = (
-        update(sessions)
-        .where(sessions.c.access_key_id == access_key_id, sessions.c.account_id == fence.account_id)
-        .values(**_fence_columns(fence))
-    )
-    return unit.connection.execute(statement).rowcount == 1
+    here = (sessions.c.access_key_id == access_key_id, sessions.c.account_id == fence.account_id)
+    return SESSION_ROWS.change(unit, here, **_fence_columns(fence))
 
 
 def delete_session(unit: Unit, access_key_id: str) -> None:

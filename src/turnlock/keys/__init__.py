@@ -21,7 +21,19 @@ from turnlock.keys.private_file import write_private
 from turnlock.keys.recent import Recent
 from turnlock.keys.root import FileRootKey, RootKeyProvider, open_root_key
 from turnlock.keys.root_choice import root_key_provider
-from turnlock.keys.root_rotation import MACS, Progress, Proof, Report, RootMacs, prove, rewrap, settle_macs
+from turnlock.keys.root_rotation import (
+    MACS,
+    Progress,
+    Proof,
+    Report,
+    RootMacs,
+    lacks_row_macs,
+    prove,
+    rewrap,
+    row_macs,
+    seal_former,
+    settle_macs,
+)
 from turnlock.keys.rotation import ROTATE, rotate_due
 from turnlock.keys.sealing import (
     check_root_key,
@@ -61,6 +73,7 @@ __all__ = [
     "draw_root_key",
     "holds_keys",
     "kms_actions",
+    "lacks_row_macs",
     "managed_key",
     "open_root_key",
     "prove",
@@ -68,8 +81,10 @@ __all__ = [
     "rewrap",
     "root_key_provider",
     "rotate_due",
+    "row_macs",
     "seal",
     "seal_field",
+    "seal_former",
     "seal_under",
     "settle_macs",
     "taken_apart",

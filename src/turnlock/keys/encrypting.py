@@ -26,7 +26,6 @@ from turnlock.errors import (
     ValidationException,
 )
 from turnlock.keys import store
-from turnlock.keys.alarms import broken
 from turnlock.keys.ciphertexts import decrypt_under, encrypt_under
 from turnlock.keys.envelope import Ciphertext
 from turnlock.keys.grants_api import check_tokens
@@ -47,6 +46,7 @@ from turnlock.keys.model import (
 )
 from turnlock.keys.specs import SPECS, spec_of
 from turnlock.storage import Unit
+from turnlock.storage.alarms import broken
 
 DESTINATION: Final = KeyNaming(member="DestinationKeyId", aliases=True, foreign=True)
 SOURCE: Final = KeyNaming(member="SourceKeyId", aliases=True, foreign=True)

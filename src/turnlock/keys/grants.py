@@ -18,8 +18,7 @@ from turnlock.core.arn import AccountId, Arn, Region
 from turnlock.core.call import Principal
 from turnlock.keys.conditions import context_of
 from turnlock.keys.model import KmsKey
-from turnlock.keys.row_macs import check_row, signed
-from turnlock.keys.tables import KEY, kms_grants
+from turnlock.keys.tables import GRANT_ROWS, KEY, kms_grants
 from turnlock.storage import HotQuery, Unit, moment
 
 _COLUMNS: Final = tuple(column.name for column in kms_grants.c)
@@ -147,7 +146,7 @@ def insert_grant(unit: Unit, grant: Grant) -> None:
         "body": msgspec.json.encode(grant.terms).decode(),
         "created_at": grant.created_at,
     }
-    unit.connection.execute(kms_grants.insert().values(signed(unit, kms_grants, row)))
+    GRANT_ROWS.insert(unit, row)
 
 
 def delete_grant(unit: Unit, grant: Grant) -> None:
@@ -161,7 +160,7 @@ def delete_grant(unit: Unit, grant: Grant) -> None:
 
 
 def _grant(unit: Unit, row: Mapping[str, Any]) -> Grant:
-    check_row(unit, kms_grants, row)
+    GRANT_ROWS.check(unit, row)
     created = row["created_at"]
     return Grant(
         account_id=row["account_id"],

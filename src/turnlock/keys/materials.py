@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
 from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.errors import SealBroken
 from turnlock.keys import store
-from turnlock.keys.alarms import broken
 from turnlock.keys.model import KmsKey, associated_data, material_context
 from turnlock.keys.recent import Recent
 from turnlock.keys.specs import KeySpec
 from turnlock.storage import Unit
+from turnlock.storage.alarms import broken
 
 _CIPHERS: Final = Recent[AESGCM](1024)
 """Opened materials: without it each value costs a second decryption, and a KMS key is used for many."""

@@ -9,11 +9,10 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, partition_of
-from turnlock.keys.alarms import broken
 from turnlock.keys.model import KeyOwner, KmsKey
-from turnlock.keys.row_macs import check_row, signed
-from turnlock.keys.tables import KEY, kms_key_policies
+from turnlock.keys.tables import KEY, POLICY_ROWS, kms_key_policies
 from turnlock.storage import HotQuery, Unit
+from turnlock.storage.alarms import broken
 
 _COLUMNS: Final = tuple(column.name for column in kms_key_policies.c)
 _OF_KEY = HotQuery(
@@ -32,7 +31,7 @@ def policy_of(unit: Unit, key: KmsKey) -> str:
         if not found:
             broken(f"The policy of {key.arn}", "is gone", table=kms_key_policies.name, **place)
         row = dict(zip(_COLUMNS, found[0], strict=True))
-        check_row(unit, kms_key_policies, row)
+        POLICY_ROWS.check(unit, row)
         return str(row["policy"])
 
     return unit.derived(("kms policy", *place.values()), read)
@@ -44,7 +43,7 @@ def save_policy(unit: Unit, key: KmsKey, policy: str) -> None:
     unit.connection.execute(
         delete(kms_key_policies).where(*(kms_key_policies.c[name] == row[name] for name in KEY))
     )
-    unit.connection.execute(kms_key_policies.insert().values(signed(unit, kms_key_policies, row)))
+    POLICY_ROWS.insert(unit, row)
 
 
 def default_policy(account_id: AccountId, region: str) -> str:

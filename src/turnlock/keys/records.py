@@ -18,9 +18,9 @@ from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import ApiError
-from turnlock.keys.alarms import broken
 from turnlock.keys.root_rotation import RootMacs
 from turnlock.storage import Unit
+from turnlock.storage.alarms import broken
 
 T = TypeVar("T")
 

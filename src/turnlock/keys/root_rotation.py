@@ -20,14 +20,16 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Select, Table, bindparam, func, select, update
 
 from turnlock.core.ports import RootKeyring
 from turnlock.errors import ConfigurationError, SealBroken
 from turnlock.keys.model import material_context
-from turnlock.keys.row_macs import row_mac
-from turnlock.keys.tables import kms_aliases, kms_grants, kms_key_materials, kms_key_policies, kms_keys
-from turnlock.storage import Database, Unit
+from turnlock.keys.tables import ALIAS_ROWS, GRANT_ROWS, KEY_ROWS, POLICY_ROWS, kms_key_materials
+from turnlock.storage import Database, SealedRows, Unit
+
+log = structlog.get_logger(__name__)
 
 _BATCH: Final = 1_000
 """Rows that are read and written at a time."""
@@ -42,14 +44,24 @@ class RootMacs:
     """Returns the MAC that a row of `rows` must have, by the unit's keyring."""
     rows: Select[Any] | None = None
     """Reads every row with its key, its MAC, and what `mac_of` needs; None for the table's own columns."""
+    sealed_rows: SealedRows | None = None
+    """What makes and checks the MACs, where it is the one mechanism for whole rows."""
 
 
-def _whole_row(table: Table) -> RootMacs:
-    return RootMacs(table=table, mac_of=lambda unit, row: row_mac(unit.keyring, table, row))
+def row_macs(*sealed: SealedRows) -> tuple[RootMacs, ...]:
+    """Return what a rotation of the root key must know of tables with sealed rows."""
+    return tuple(_row_macs(rows) for rows in sealed)
 
 
-MACS: Final = tuple(_whole_row(table) for table in (kms_keys, kms_aliases, kms_key_policies, kms_grants))
+def _row_macs(rows: SealedRows) -> RootMacs:
+    return RootMacs(table=rows.table, mac_of=lambda unit, row: rows.mac(unit.keyring, row), sealed_rows=rows)
+
+
+MACS: Final = row_macs(KEY_ROWS, ALIAS_ROWS, POLICY_ROWS, GRANT_ROWS)
 """KMS's own tables with MACs."""
+
+FORMER: Final = "kms-row"
+"""The purpose of KMS's MACs in a store from before the rows of other rooms had one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +134,42 @@ def _fits_some_row(unit: Unit) -> bool:
 
     Any, not every: one forged row must be found as a forged row, and not keep the whole store from opening.
     """
-    rows = unit.connection.execute(select(kms_keys).limit(100)).mappings().all()
-    return not rows or any(
-        hmac.compare_digest(row_mac(unit.keyring, kms_keys, dict(row)), bytes(row["mac"])) for row in rows
+    rows = unit.connection.execute(select(KEY_ROWS.table).limit(100)).mappings().all()
+    return not rows or any(KEY_ROWS.fits(unit.keyring, row) for row in rows) or lacks_row_macs(unit)
+
+
+def lacks_row_macs(unit: Unit) -> bool:
+    """Tell whether a store is from before, and `seal_former` is to give its rows their MACs: no key's row has its MAC of today, and one has that of before.
+
+    A store that was made since has never had one of those. So a forger would have to put back each key's row from a backup of
+    before; that a row has no MAC tells nothing.
+    """
+    rows = unit.connection.execute(select(KEY_ROWS.table)).mappings().all()
+    return not any(KEY_ROWS.fits(unit.keyring, row) for row in rows) and any(
+        KEY_ROWS.fits(unit.keyring, row, FORMER) for row in rows
     )
+
+
+def seal_former(unit: Unit, macs: Sequence[RootMacs]) -> int:
+    """Give the rows of a store from before their MACs, once, as they are; return how many. Harmless when another was first.
+
+    KMS's rows had MACs already: one that does not fit gets none. The others are believed.
+    """
+    if not lacks_row_macs(unit):
+        return 0
+    count = 0
+    for rows in [one.sealed_rows for one in macs if one.sealed_rows is not None]:
+        had = any(one.sealed_rows is rows for one in MACS)
+        for batch in _batches(unit, select(rows.table)):
+            good = [row for row in batch if not had or rows.fits(unit.keyring, row, FORMER)]
+            _write(
+                unit,
+                rows.table,
+                [{**_key(rows.table, row), "mac": rows.mac(unit.keyring, row)} for row in good],
+            )
+            count += len(good)
+    log.warning("rows of a former release were sealed", action="rows_sealed", count=count)
+    return count
 
 
 def _rewrap_materials(unit: Unit, old: RootKeyring, new: RootKeyring, report: Report) -> None:

@@ -21,7 +21,6 @@ from turnlock.core.arn import AccountId, Arn, Region
 from turnlock.errors import ConfigurationError, DecryptionFailure, EncryptionFailure, SealBroken, StoreError
 from turnlock.keys import store
 from turnlock.keys.aead import KEY_BYTES, decrypt, encrypt
-from turnlock.keys.alarms import alarm, broken
 from turnlock.keys.ciphertexts import ciphertext_aad, encrypt_under
 from turnlock.keys.envelope import Ciphertext, Envelope, envelope_header
 from turnlock.keys.materials import cipher_of, wrap_material
@@ -41,6 +40,7 @@ from turnlock.keys.model import (
     parse_kms_key_id,
 )
 from turnlock.storage import LARGEST_BLOB, Unit
+from turnlock.storage.alarms import alarm, broken
 
 _DESCRIPTIONS: Final = {
     MANAGED_ALIAS: "Default key that protects my Secrets Manager data when no other key is defined",

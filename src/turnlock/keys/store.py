@@ -16,8 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.keys.model import Alias, KeyOwner, KeyState, KeyUsage, KmsKey, material_context
-from turnlock.keys.row_macs import check_row, signed
-from turnlock.keys.tables import KEY, kms_aliases, kms_key_materials, kms_keys
+from turnlock.keys.tables import ALIAS_ROWS, KEY, KEY_ROWS, kms_aliases, kms_key_materials, kms_keys
 from turnlock.storage import HotQuery, Unit, moment
 
 _COLUMNS: Final = tuple(column.name for column in kms_keys.c)
@@ -114,7 +113,7 @@ def any_material(unit: Unit) -> tuple[bytes, bytes] | None:
 
 def insert_key(unit: Unit, key: KmsKey, *, sealed_material: bytes) -> None:
     """Insert a key with its first material."""
-    unit.connection.execute(kms_keys.insert().values(signed(unit, kms_keys, _row(key))))
+    KEY_ROWS.insert(unit, _row(key))
     insert_material(unit, key, sealed=sealed_material, rotation_type=None)
 
 
@@ -133,7 +132,7 @@ def insert_material(unit: Unit, key: KmsKey, *, sealed: bytes, rotation_type: st
 
 def update_key(unit: Unit, key: KmsKey) -> None:
     """Write a key as it now is."""
-    row = signed(unit, kms_keys, _row(key))
+    row = KEY_ROWS.sealed(unit, _row(key))
     unit.connection.execute(update(kms_keys).where(*_is(key)).values(row))
 
 
@@ -189,9 +188,7 @@ def insert_alias(unit: Unit, alias: Alias) -> None:
         "created_at": alias.created_at,
         "updated_at": alias.updated_at,
     }
-    unit.connection.execute(
-        insert(kms_aliases).values(signed(unit, kms_aliases, row)).on_conflict_do_nothing()
-    )
+    unit.connection.execute(insert(kms_aliases).values(ALIAS_ROWS.sealed(unit, row)).on_conflict_do_nothing())
 
 
 def delete_alias(unit: Unit, alias: Alias) -> None:
@@ -264,7 +261,7 @@ def _key(unit: Unit, values: Sequence[Any]) -> KmsKey:
 
 
 def _key_of_row(unit: Unit, row: Mapping[str, Any]) -> KmsKey:
-    check_row(unit, kms_keys, row)
+    KEY_ROWS.check(unit, row)
     return KmsKey(
         account_id=row["account_id"],
         region=row["region"],
@@ -291,7 +288,7 @@ def _material(unit: Unit, rows: list[tuple[Any, ...]]) -> Material | None:
 
 
 def _alias(unit: Unit, row: Mapping[str, Any]) -> Alias:
-    check_row(unit, kms_aliases, row)
+    ALIAS_ROWS.check(unit, row)
     return Alias(
         account_id=row["account_id"],
         region=row["region"],

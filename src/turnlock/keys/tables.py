@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Column, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Table, Text
 
-from turnlock.storage import Moment, metadata
+from turnlock.storage import Moment, SealedRows, metadata
 
 KEY: Final = ("account_id", "region", "key_id")
 """The columns that name a KMS key."""
@@ -92,3 +92,8 @@ kms_grants = Table(
     _of_a_key(),
     Index("ix_kms_grants_retiring", "retiring_principal"),
 )
+
+KEY_ROWS: Final = SealedRows(kms_keys)
+ALIAS_ROWS: Final = SealedRows(kms_aliases)
+POLICY_ROWS: Final = SealedRows(kms_key_policies)
+GRANT_ROWS: Final = SealedRows(kms_grants)

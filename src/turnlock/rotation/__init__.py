@@ -6,14 +6,19 @@ process. What it must never do: move a label on a guess, run one rotation twice 
 show a value.
 """
 
+from turnlock.keys import row_macs
 from turnlock.rotation.api import ACTIONS, manage
 from turnlock.rotation.carrier import Observer, RunFunction, unobserved
 from turnlock.rotation.follow import SUBSCRIBERS
-from turnlock.rotation.masters import MACS
+from turnlock.rotation.masters import MASTER_ROWS
 from turnlock.rotation.plans import EventRecorded, PlanBegun
 from turnlock.rotation.rehearsals import Report, latest
 from turnlock.rotation.rehearser import REHEARSE, Rehearser
 from turnlock.rotation.scheduler import Limits, Scheduler
+from turnlock.rotation.store import PLAN_ROWS
+
+MACS = row_macs(PLAN_ROWS, MASTER_ROWS)
+"""What a rotation of the root key writes anew."""
 
 __all__ = [
     "ACTIONS",

@@ -7,7 +7,6 @@ here with the secret. A function's session policy names the master secret only w
 
 from __future__ import annotations
 
-import hmac
 from typing import Final
 
 from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, select
@@ -16,11 +15,9 @@ from sqlalchemy.sql.elements import ColumnElement
 from turnlock import secrets
 from turnlock.core.arn import Arn
 from turnlock.errors import AccessDeniedException, InvalidRequestException
-from turnlock.keys import RootMacs
-from turnlock.keys.alarms import broken
 from turnlock.rotation.values import current_value, text_member
 from turnlock.secrets import Secret, parse_secret_id
-from turnlock.storage import Unit, metadata
+from turnlock.storage import SealedRows, Unit, metadata
 
 rotation_masters = Table(
     "rotation_masters",
@@ -33,6 +30,7 @@ rotation_masters = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 
+MASTER_ROWS: Final = SealedRows(rotation_masters)
 
 _SENTENCE = "The secret's masterarn must be the ARN of another secret in the same account and Region."
 
@@ -60,16 +58,14 @@ def allow_master(unit: Unit, secret: Secret) -> None:
     if found is None or found.arn != named:
         raise InvalidRequestException(_SENTENCE)
     _forget(unit, secret)
-    unit.connection.execute(
-        rotation_masters.insert().values(
-            account_id=secret.account_id,
-            region=secret.region,
-            name=secret.name,
-            secret_arn=secret.arn,
-            master_arn=named,
-            mac=_mac(unit, secret.arn, named),
-        )
-    )
+    row = {
+        "account_id": secret.account_id,
+        "region": secret.region,
+        "name": secret.name,
+        "secret_arn": secret.arn,
+        "master_arn": named,
+    }
+    MASTER_ROWS.insert(unit, row)
 
 
 def note_master(unit: Unit, secret: Secret) -> None:
@@ -98,12 +94,11 @@ def find_master(unit: Unit, secret: Secret) -> Secret | None:
 
 
 def _kept(unit: Unit, secret: Secret) -> str | None:
-    row = unit.connection.execute(select(rotation_masters).where(*_key(secret))).first()
-    if row is None or row.secret_arn != secret.arn:
+    row = unit.connection.execute(select(rotation_masters).where(*_key(secret))).mappings().first()
+    if row is None:
         return None
-    if not hmac.compare_digest(bytes(row.mac), _mac(unit, row.secret_arn, row.master_arn)):
-        broken(f"The master secret of {secret.arn}", owner=secret.arn)
-    return str(row.master_arn)
+    MASTER_ROWS.check(unit, row)
+    return str(row["master_arn"]) if row["secret_arn"] == secret.arn else None
 
 
 def _require_neighbour(secret: Secret, named: str) -> None:
@@ -126,15 +121,3 @@ def _key(secret: Secret) -> tuple[ColumnElement[bool], ...]:
         rotation_masters.c.region == secret.region,
         rotation_masters.c.name == secret.name,
     )
-
-
-def _mac(unit: Unit, secret_arn: str, master_arn: str) -> bytes:
-    return unit.keyring.mac("rotation-master", f"{secret_arn}\0{master_arn}".encode())
-
-
-MACS: Final = (
-    RootMacs(
-        table=rotation_masters, mac_of=lambda unit, row: _mac(unit, row["secret_arn"], row["master_arn"])
-    ),
-)
-"""What a rotation of the root key writes anew."""

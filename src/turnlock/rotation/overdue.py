@@ -28,11 +28,6 @@ _LEASE_SECONDS: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
-def any_overdue(unit: Unit) -> bool:
-    """Tell whether a plan's window is over while nobody carries it out: one indexed row."""
-    return bool(overdue(unit, unit.now, 1))
-
-
 def close_overdue(unit: Unit, holder: str) -> int:
     """Tell of the windows that are over, at most BATCH plans at once; return how many plans."""
     return sum(_closed(unit, row, holder) for row in overdue(unit, unit.now, BATCH))

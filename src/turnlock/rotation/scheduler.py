@@ -24,8 +24,8 @@ from turnlock.errors import StaleFence, StoreError, UnrecognizedClientException
 from turnlock.rotation.carrier import Carrier, Claimed, Observer, RunFunction, WarmProcesses, unobserved
 from turnlock.rotation.due import begin_due, begin_soon
 from turnlock.rotation.keeper import LeaseKeeper
-from turnlock.rotation.overdue import any_overdue, close_overdue
-from turnlock.rotation.store import PlanRow, busy_hosts, runnable
+from turnlock.rotation.overdue import close_overdue
+from turnlock.rotation.store import PlanRow, any_overdue, any_runnable, busy_hosts, runnable
 from turnlock.rotation.token import rotation_token
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import claim
@@ -106,11 +106,11 @@ class Scheduler:
 
     def _look(self, unit: Unit) -> tuple[bool, bool, bool, datetime]:
         """Tell whether a rotation can begin, a window is over unheard, a plan can be claimed (looks at indexes), and when."""
-        claimable = runnable(unit, unit.now, 1)
+        claimable = any_runnable(unit, unit.now)
         if claimable:
-            claimable = runnable(unit, unit.now, 1, passing_over=self._full(busy_hosts(unit)))
-        overdue = unit.now >= self._overdue_look and any_overdue(unit)
-        return begin_soon(unit), overdue, bool(claimable), unit.now
+            claimable = any_runnable(unit, unit.now, passing_over=self._full(busy_hosts(unit)))
+        overdue = unit.now >= self._overdue_look and any_overdue(unit, unit.now)
+        return begin_soon(unit), overdue, claimable, unit.now
 
     def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""

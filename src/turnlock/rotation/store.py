@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Select,
     String,
     Table,
     Text,
@@ -26,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock.core.arn import AccountId, Region
+from turnlock.errors import SealBroken
 from turnlock.rotation.states import Plan, PlanState, Purpose
 from turnlock.secrets import Secret, SecretReference
-from turnlock.storage import Moment, Unit, metadata
+from turnlock.storage import Moment, SealedRows, Unit, metadata
 from turnlock.storage.leases import leases
 from turnlock.storage.schema import database_now
 
@@ -55,6 +57,7 @@ rotations = Table(
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("overdue_at", Moment),
+    Column("mac", LargeBinary),
     Index(
         "uq_rotations_one_running",
         "account_id",
@@ -67,6 +70,12 @@ rotations = Table(
     Index("ix_rotations_due", "next_attempt_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("ix_rotations_overdue", "overdue_at", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
+
+
+PLAN_ROWS: Final = SealedRows(rotations)
+
+BROKEN_WAITS: Final = timedelta(hours=1)
+"""How long a plan whose row was forged is passed over before the alarm comes again."""
 
 
 def lease_name(secret_name: str) -> str:
@@ -109,19 +118,20 @@ def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_
     earlier = unit.connection.execute(
         select(func.max(rotations.c.run)).where(*_owner(secret), rotations.c.token == plan.token)
     ).scalar()
-    unit.connection.execute(
-        rotations.insert().values(
-            account_id=secret.account_id,
-            region=secret.region,
-            name=secret.name,
-            token=plan.token,
-            run=(earlier or 0) + 1,
-            secret_arn=secret.arn,
-            function_arn=function_arn,
-            host_key=host_key,
-            started_at=plan.started_at,
+    PLAN_ROWS.insert(
+        unit,
+        {
+            "account_id": secret.account_id,
+            "region": secret.region,
+            "name": secret.name,
+            "token": plan.token,
+            "run": (earlier or 0) + 1,
+            "secret_arn": secret.arn,
+            "function_arn": function_arn,
+            "host_key": host_key,
+            "started_at": plan.started_at,
             **_columns(unit, plan, plan.next_attempt_at),
-        )
+        },
     )
 
 
@@ -135,7 +145,7 @@ def save_plan(
     columns = _columns(unit, plan, look_at)
     if overdue_at is not None and not plan.finished:
         columns["overdue_at"] = overdue_at
-    unit.connection.execute(update(rotations).where(*_key(row)).values(**columns))
+    PLAN_ROWS.change(unit, _key(row), **columns)
 
 
 def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
@@ -143,13 +153,13 @@ def find_unfinished(unit: Unit, secret: Secret) -> PlanRow | None:
     found = unit.connection.execute(
         select(rotations).where(*_owner(secret), rotations.c.state == "running")
     ).first()
-    return None if found is None else _row(found)
+    return None if found is None else _row(unit, found)
 
 
 def find_row(unit: Unit, row: PlanRow) -> PlanRow | None:
     """Read one plan's row again."""
     found = unit.connection.execute(select(rotations).where(*_key(row))).first()
-    return None if found is None else _row(found)
+    return None if found is None else _row(unit, found)
 
 
 def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
@@ -165,16 +175,35 @@ def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
         .order_by(rotations.c.run.desc())
         .limit(1)
     ).first()
-    return None if found is None else _row(found)
+    return None if found is None else _row(unit, found)
+
+
+def any_runnable(unit: Unit, now: datetime, *, passing_over: Collection[bytes] = ()) -> bool:
+    """Tell whether `runnable` would look at a plan: one indexed row, unread."""
+    return unit.connection.execute(_runnable(now, 1, passing_over)).first() is not None
 
 
 def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[bytes] = ()) -> list[PlanRow]:
-    """Return unfinished plans that are due and whose lease nobody holds, the longest due first.
+    """Return unfinished plans that are due and whose lease nobody holds, the longest due first; in a unit that writes.
 
     Those against the hosts `passing_over` are left out here and not by the caller: thousands that wait for one host must
     not hide the one behind them that waits for another.
     """
-    statement = (
+    return _whole(unit, _runnable(now, limit, passing_over))
+
+
+def any_overdue(unit: Unit, now: datetime) -> bool:
+    """Tell whether `overdue` would look at a plan: one indexed row, unread."""
+    return unit.connection.execute(_overdue(now, 1)).first() is not None
+
+
+def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
+    """Return unfinished plans that nobody carries out and whose window is over, the longest over first; in a unit that writes."""
+    return _whole(unit, _overdue(now, limit))
+
+
+def _runnable(now: datetime, limit: int, passing_over: Collection[bytes]) -> Select[Any]:
+    return (
         select(rotations)
         .select_from(rotations.outerjoin(leases, _leased()))
         .where(
@@ -186,12 +215,10 @@ def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[
         .order_by(rotations.c.next_attempt_at)
         .limit(limit)
     )
-    return [_row(found) for found in unit.connection.execute(statement)]
 
 
-def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
-    """Return unfinished plans that nobody carries out and whose window is over, the longest over first."""
-    statement = (
+def _overdue(now: datetime, limit: int) -> Select[Any]:
+    return (
         select(rotations)
         .select_from(rotations.outerjoin(leases, _leased()))
         .where(
@@ -202,7 +229,6 @@ def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
         .order_by(rotations.c.overdue_at)
         .limit(limit)
     )
-    return [_row(found) for found in unit.connection.execute(statement)]
 
 
 def busy_hosts(unit: Unit) -> dict[bytes, int]:
@@ -257,7 +283,27 @@ def _columns(unit: Unit, plan: Plan, look_at: datetime) -> dict[str, object]:
     }
 
 
-def _row(found: Any) -> PlanRow:
+def _whole(unit: Unit, statement: Select[Any]) -> list[PlanRow]:
+    """Return the plans that a statement finds. One that was forged is put behind the others, and must not keep them waiting.
+
+    That makes nothing good: its MAC does not fit, whatever else is changed in it.
+    """
+    plans = []
+    for found in unit.connection.execute(statement).all():
+        try:
+            plans.append(_row(unit, found))
+        except SealBroken:
+            later = unit.now + BROKEN_WAITS
+            here = (rotations.c[key.name] == getattr(found, key.name) for key in rotations.primary_key)
+            unit.connection.execute(
+                update(rotations).where(*here).values(next_attempt_at=later, overdue_at=later)
+            )
+    return plans
+
+
+def _row(unit: Unit, found: Any) -> PlanRow:
+    """Return a plan's row as a value. Raises SealBroken for one that this server did not write."""
+    PLAN_ROWS.check(unit, found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
     return PlanRow(
         account_id=found.account_id,
         region=found.region,

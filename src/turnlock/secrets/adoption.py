@@ -20,7 +20,6 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Table, bindparam, select, update
 
-from turnlock.keys.alarms import alarm
 from turnlock.secrets.labels import label_mac
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
@@ -35,6 +34,7 @@ from turnlock.secrets.tables import (
 )
 from turnlock.secrets.tag_store import tags_mac
 from turnlock.storage import Unit
+from turnlock.storage.alarms import alarm
 
 log = structlog.get_logger(__name__)
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from turnlock.errors import SealBroken
-from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.tables import named, naming, staging_labels
 from turnlock.storage import HotQuery, Unit
+from turnlock.storage.alarms import broken
 
 _LABELS_OF_MANY = HotQuery(
     select(

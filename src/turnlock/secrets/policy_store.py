@@ -9,11 +9,11 @@ import hmac
 
 from sqlalchemy import bindparam, delete, select
 
-from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, owned_by, owner_of, resource_policies
 from turnlock.storage import HotQuery, Unit
+from turnlock.storage.alarms import broken
 
 _POLICY = HotQuery(
     select(resource_policies.c.policy, resource_policies.c.mac).where(

@@ -12,11 +12,18 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, select, update
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret, SecretReference
-from turnlock.secrets.tables import owned_by, secret_replicas, secret_versions
+from turnlock.secrets.tables import (
+    REPLICA_ROWS,
+    VERSION_ROWS,
+    owned_by,
+    owner_of,
+    secret_replicas,
+    secret_versions,
+)
 from turnlock.storage import Unit, micros
 
 
@@ -148,26 +155,18 @@ def replicas_of(unit: Unit, primary: Secret) -> list[Replica]:
         .where(*owned_by(secret_replicas, primary))
         .order_by(secret_replicas.c.replica_region)
     )
-    return [_replica(row) for row in rows]
+    return [_replica(unit, row) for row in rows.mappings()]
 
 
 def find_replica(unit: Unit, primary: Secret, region: Region) -> Replica | None:
     """Return a primary's replica in a Region, or None."""
-    row = unit.connection.execute(select(secret_replicas).where(*_row(primary, region))).first()
-    return None if row is None else _replica(row)
+    row = unit.connection.execute(select(secret_replicas).where(*_row(primary, region))).mappings().first()
+    return None if row is None else _replica(unit, row)
 
 
 def insert_replica(unit: Unit, primary: Secret, replica: Replica) -> None:
     """Insert a replica that the primary has not yet."""
-    unit.connection.execute(
-        secret_replicas.insert().values(
-            account_id=primary.account_id,
-            region=primary.region,
-            name=primary.name,
-            replica_region=replica.region,
-            **_columns(replica),
-        )
-    )
+    REPLICA_ROWS.insert(unit, _columns(primary, replica))
 
 
 def update_replica(unit: Unit, primary: Secret, replica: Replica, *, was: Replica) -> None:
@@ -175,7 +174,7 @@ def update_replica(unit: Unit, primary: Secret, replica: Replica, *, was: Replic
     unit.connection.execute(
         update(secret_replicas)
         .where(*_row(primary, replica.region), secret_replicas.c.generation == was.generation)
-        .values(**_columns(replica))
+        .values(REPLICA_ROWS.sealed(unit, _columns(primary, replica)))
     )
 
 
@@ -188,19 +187,27 @@ def version_heads(unit: Unit, secret: Secret) -> list[VersionHead]:
     """Return a secret's versions without their values, oldest first."""
     columns = secret_versions.c
     rows = unit.connection.execute(
-        select(columns.version_id, columns.created_at, columns.kind)
+        select(secret_versions)
         .where(*owned_by(secret_versions, secret))
         .order_by(columns.created_at, columns.version_id)
     )
-    return [VersionHead(version_id=row[0], created_at=row[1], kind=row[2]) for row in rows]
+    heads = []
+    for row in rows.mappings():
+        VERSION_ROWS.check(unit, row)
+        heads.append(
+            VersionHead(version_id=row["version_id"], created_at=row["created_at"], kind=row["kind"])
+        )
+    return heads
 
 
 def _row(primary: Secret, region: Region) -> tuple[ColumnElement[bool], ...]:
     return (*owned_by(secret_replicas, primary), secret_replicas.c.replica_region == region)
 
 
-def _columns(replica: Replica) -> dict[str, object]:
+def _columns(primary: Secret, replica: Replica) -> dict[str, object]:
     return {
+        **owner_of(primary),
+        "replica_region": replica.region,
         "kms_key_id": replica.kms_key_id,
         "status": replica.status.value,
         "status_message": replica.message,
@@ -209,12 +216,14 @@ def _columns(replica: Replica) -> dict[str, object]:
     }
 
 
-def _replica(row: Any) -> Replica:
+def _replica(unit: Unit, row: RowMapping) -> Replica:
+    """Return a row as a value. Raises SealBroken for one that this server did not write."""
+    REPLICA_ROWS.check(unit, row)
     return Replica(
-        region=row.replica_region,
-        kms_key_id=row.kms_key_id,
-        status=ReplicaStatus(row.status),
-        message=row.status_message,
-        overwrite=row.overwrite,
-        generation=row.generation,
+        region=row["replica_region"],
+        kms_key_id=row["kms_key_id"],
+        status=ReplicaStatus(row["status"]),
+        message=row["status_message"],
+        overwrite=row["overwrite"],
+        generation=row["generation"],
     )

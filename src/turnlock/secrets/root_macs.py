@@ -7,12 +7,20 @@ from typing import Any, Final
 
 from sqlalchemy import Select, Table, and_, select
 
-from turnlock.keys import RootMacs
+from turnlock.keys import RootMacs, row_macs
 from turnlock.secrets.labels import label_mac
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.policy_store import policy_mac
 from turnlock.secrets.seals import row_mac
-from turnlock.secrets.tables import OWNER, resource_policies, secret_tags, secrets, staging_labels
+from turnlock.secrets.tables import (
+    OWNER,
+    REPLICA_ROWS,
+    VERSION_ROWS,
+    resource_policies,
+    secret_tags,
+    secrets,
+    staging_labels,
+)
 from turnlock.secrets.tag_store import tags_mac
 from turnlock.storage import Unit
 
@@ -46,5 +54,6 @@ MACS: Final = (
     RootMacs(table=secrets, mac_of=row_mac),
     RootMacs(table=staging_labels, mac_of=_label_mac, rows=_with_suffix(staging_labels)),
     RootMacs(table=secret_tags, mac_of=_tags_mac, rows=_with_suffix(secret_tags)),
+    *row_macs(VERSION_ROWS, REPLICA_ROWS),
     RootMacs(table=resource_policies, mac_of=_policy_mac, rows=_with_suffix(resource_policies)),
 )

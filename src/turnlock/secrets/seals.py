@@ -21,10 +21,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import bindparam, select, update
 
-from turnlock.keys.alarms import broken
 from turnlock.secrets.model import Secret, secret_arn
 from turnlock.secrets.tables import OWNER, SEALED_COLUMNS, SECRET_COLUMNS, owned_by, owner_of, secrets
 from turnlock.storage import HotQuery, Unit, micros
+from turnlock.storage.alarms import broken
 
 _UNCOVERED: Final = frozenset({"last_accessed_at", "rotation_starts_at"})
 """Columns that are written without the rest being read; all that hangs on them is when a rotation begins."""

@@ -16,7 +16,6 @@ from sqlalchemy import and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
-from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import forget as forget_terms
 from turnlock.secrets.indexing import found_otherwise, index_new, reindex
 from turnlock.secrets.labels import check_label, label_mac
@@ -25,6 +24,7 @@ from turnlock.secrets.seals import Holds, digest, hold, holds_of, read_holds, re
 from turnlock.secrets.tables import (
     OWNER,
     SEALED_COLUMNS,
+    VERSION_ROWS,
     owned_by,
     owner_of,
     secret_versions,
@@ -33,6 +33,7 @@ from turnlock.secrets.tables import (
 )
 from turnlock.secrets.tag_store import insert_tags, tags_of
 from turnlock.storage import HotQuery, Unit, moment
+from turnlock.storage.alarms import broken
 
 _FIND = HotQuery(
     select(*SEALED_COLUMNS, staging_labels.c.label, staging_labels.c.version_id, staging_labels.c.mac)
@@ -45,14 +46,9 @@ _FIND = HotQuery(
     .where(*(secrets.c[name] == bindparam(name) for name in OWNER))
 )
 
+_VERSION_COLUMNS = tuple(column.name for column in secret_versions.c)
 _VERSION = HotQuery(
-    select(
-        secret_versions.c.version_id,
-        secret_versions.c.created_at,
-        secret_versions.c.kind,
-        secret_versions.c.sealed,
-        secret_versions.c.last_accessed_at,
-    ).where(
+    select(secret_versions).where(
         *(secret_versions.c[name] == bindparam(name) for name in OWNER),
         secret_versions.c.version_id == bindparam("version_id"),
     )
@@ -132,38 +128,29 @@ def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
 
 
 def find_version(unit: Unit, secret: Secret, version_id: str) -> Version | None:
-    """Return one version, sealed value included, or None."""
+    """Return one version, sealed value included, or None. Raises SealBroken on what was forged."""
     owner = (secret.account_id, secret.region, secret.name)
     return unit.derived(("version", *owner, version_id), lambda: _read_version(unit, owner, version_id))
 
 
 def _read_version(unit: Unit, owner: tuple[str, str, str], version_id: str) -> Version | None:
     parameters = {**dict(zip(OWNER, owner, strict=True)), "version_id": version_id}
-    for row in _VERSION.rows(unit, parameters):
+    for values in _VERSION.rows(unit, parameters):
+        row = dict(zip(_VERSION_COLUMNS, values, strict=True))
+        VERSION_ROWS.check(unit, row)
         return Version(
-            version_id=row[0],
-            created_at=moment(row[1]),
-            kind=row[2],
-            sealed=row[3],
-            last_accessed_at=_maybe(row[4]),
+            version_id=version_id,
+            created_at=moment(row["created_at"]),
+            kind=row["kind"],
+            sealed=row["sealed"],
+            last_accessed_at=_maybe(row["last_accessed_at"]),
         )
     return None
 
 
 def insert_version(unit: Unit, secret: Secret, version: Version) -> None:
     """Insert a version, or a placeholder (kind and sealed None)."""
-    unit.connection.execute(
-        secret_versions.insert().values(
-            account_id=secret.account_id,
-            region=secret.region,
-            name=secret.name,
-            version_id=version.version_id,
-            kind=version.kind,
-            sealed=version.sealed,
-            kms_key_id=secret.kms_key_id,
-            created_at=version.created_at,
-        )
-    )
+    VERSION_ROWS.insert(unit, _version_row(secret, version))
 
 
 def fill_version(unit: Unit, secret: Secret, version: Version) -> None:
@@ -175,15 +162,21 @@ def fill_version(unit: Unit, secret: Secret, version: Version) -> None:
             secret_versions.c.version_id == version.version_id,
             secret_versions.c.kind.is_(None),
         )
-        .values(
-            kind=version.kind,
-            sealed=version.sealed,
-            kms_key_id=secret.kms_key_id,
-            created_at=version.created_at,
-        )
+        .values(VERSION_ROWS.sealed(unit, _version_row(secret, version)))
     ).rowcount
     if filled != 1:
         raise SealBroken("A version's content never changes.")
+
+
+def _version_row(secret: Secret, version: Version) -> dict[str, object]:
+    return {
+        **owner_of(secret),
+        "version_id": version.version_id,
+        "kind": version.kind,
+        "sealed": version.sealed,
+        "kms_key_id": secret.kms_key_id,
+        "created_at": version.created_at,
+    }
 
 
 def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
@@ -198,11 +191,8 @@ def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
 
 def reseal_version(unit: Unit, secret: Secret, version: Version) -> None:
     """Write a version's value as it is sealed under the secret's key of now; its content stays."""
-    unit.connection.execute(
-        update(secret_versions)
-        .where(*owned_by(secret_versions, secret), secret_versions.c.version_id == version.version_id)
-        .values(sealed=version.sealed, kms_key_id=secret.kms_key_id)
-    )
+    here = (*owned_by(secret_versions, secret), secret_versions.c.version_id == version.version_id)
+    VERSION_ROWS.change(unit, here, sealed=version.sealed, kms_key_id=secret.kms_key_id)
 
 
 def version_ids(unit: Unit, secret: Secret) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret
-from turnlock.storage import Moment, Unit, among, many, metadata
+from turnlock.storage import Moment, SealedRows, Unit, among, many, metadata
 
 OWNER = ("account_id", "region", "name")
 """The columns that name a secret."""
@@ -111,6 +112,7 @@ secret_replicas = Table(
     Column("status_message", Text),
     Column("overwrite", Boolean, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("mac", LargeBinary),
     ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
 )
 
@@ -124,6 +126,7 @@ secret_versions = Table(
     Column("kms_key_id", Text),
     Column("created_at", Moment, nullable=False),
     Column("last_accessed_at", Moment),
+    Column("mac", LargeBinary),
     ForeignKeyConstraint(OWNER, [f"secrets.{c}" for c in OWNER], ondelete="CASCADE"),
     CheckConstraint("(kind IS NULL) = (sealed IS NULL)", name="value_has_a_kind"),
 )
@@ -140,6 +143,10 @@ staging_labels = Table(
     ),
     Index("ix_staging_labels_version", *OWNER, "version_id"),
 )
+
+REPLICA_ROWS: Final = SealedRows(secret_replicas)
+VERSION_ROWS: Final = SealedRows(secret_versions, free={"last_accessed_at"})
+"""A version's MAC covers its sealed value too: who can have a data key made for its place can seal a value, but not this."""
 
 _BYTEWISE = String(512).with_variant(String(512, collation="C"), "postgresql")
 """Text in the order of its bytes on both stores, so that all that begins alike lies together."""

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import bindparam, delete, select
 
 from turnlock.core.arn import AccountId, Region
-from turnlock.keys.alarms import broken
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
 from turnlock.secrets.seals import digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, named, naming, owned_by, owner_of, secret_tags
 from turnlock.storage import HotQuery, Unit
+from turnlock.storage.alarms import broken
 
 _TAGS = HotQuery(
     select(secret_tags.c.tag_key, secret_tags.c.tag_value, secret_tags.c.mac)

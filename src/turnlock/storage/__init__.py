@@ -12,6 +12,7 @@ from turnlock.storage.database import Database, Outcome, RecordSink, open_databa
 from turnlock.storage.hot import HotQuery
 from turnlock.storage.remembered import LARGEST_BLOB
 from turnlock.storage.schema import Moment, among, many, metadata, micros, moment
+from turnlock.storage.sealed_rows import SealedRows
 from turnlock.storage.unit import Unit
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Moment",
     "Outcome",
     "RecordSink",
+    "SealedRows",
     "Unit",
     "among",
     "many",

@@ -1,19 +1,35 @@
 """Leases with fencing numbers, on the database's clock.
 
-A holder proves two things with every change it makes under a lease: that nobody else claimed it since (the fencing number
-is still the newest), and nothing else; its own clock plays no part. A holder that was stopped past its lease and wakes
-holds an old number, and each of its changes fails (Kleppmann, "How to do distributed locking", 2016).
+Each change under a lease checks that nobody else claimed it since: that the fencing number is still the newest. The holder's
+own clock plays no part. A holder that was stopped past its lease and wakes holds an old number, and each of its changes fails
+(Kleppmann, "How to do distributed locking", 2016). The number is under a MAC; when the lease ends is not: a lease that ends too
+early is claimed by another with a higher number.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ColumnElement, String, Table, Text, delete, literal, select, update
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    delete,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
 from turnlock.errors import StaleFence
 from turnlock.storage.schema import database_now, metadata
+from turnlock.storage.sealed_rows import SealedRows
 from turnlock.storage.unit import Unit
 
 leases = Table(
@@ -25,7 +41,10 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("mac", LargeBinary),
 )
+
+LEASE_ROWS: Final = SealedRows(leases, free={"expires_at"})
 
 _MICROS = 1_000_000
 
@@ -35,22 +54,31 @@ def claim(
 ) -> Fence | None:
     """Take the lease if it is free or over, for `seconds` of the database's time; None when another holds it.
 
-    Each successful claim has a higher fencing number than all before it, also after a release.
+    Each successful claim has a higher fencing number than all before it, also after a release. Raises SealBroken for a lease whose
+    number was forged.
     """
     insert = sqlite.insert if unit.dialect == "sqlite" else postgresql.insert
     until = database_now() + literal(int(seconds * _MICROS), BigInteger)
+    place = {"account_id": account_id, "region": region, "name": name}
+    here = [leases.c[column] == value for column, value in place.items()]
+    before = unit.connection.execute(select(leases).where(*here)).mappings().first()
+    if before is not None:
+        LEASE_ROWS.check(unit, before)
+    number = 1 if before is None else before["fence"] + 1
+    row = LEASE_ROWS.sealed(unit, {**place, "holder": holder, "fence": number})
     statement = (
         insert(leases)
-        .values(account_id=account_id, region=region, name=name, holder=holder, fence=1, expires_at=until)
+        .values(**row, expires_at=until)
         .on_conflict_do_update(
             index_elements=[leases.c.account_id, leases.c.region, leases.c.name],
-            set_={"holder": holder, "fence": leases.c.fence + 1, "expires_at": until},
-            where=leases.c.expires_at <= database_now(),
+            set_={"holder": holder, "fence": number, "mac": row["mac"], "expires_at": until},
+            where=(leases.c.expires_at <= database_now()) & (leases.c.fence == number - 1),
         )
         .returning(leases.c.fence)
     )
-    number = unit.connection.execute(statement).scalar()
-    return None if number is None else Fence(account_id=account_id, region=region, lease=name, number=number)
+    if unit.connection.execute(statement).first() is None:
+        return None
+    return Fence(account_id=account_id, region=region, lease=name, number=number)
 
 
 def renew(unit: Unit, fence: Fence, *, seconds: float) -> bool:
@@ -69,20 +97,20 @@ def release(unit: Unit, fence: Fence) -> None:
 
 
 def require_current(unit: Unit, fence: Fence) -> None:
-    """Raise StaleFence unless the fencing number is the newest of its lease.
+    """Raise StaleFence unless the fencing number is the newest of its lease, SealBroken where it was forged.
 
     In the same transaction as the change that it guards: the read row makes a concurrent claim conflict with it. A lease
     that has run out but was claimed by nobody is still current: nothing else can have happened under it.
     """
-    newest = unit.connection.execute(
-        select(leases.c.fence).where(
-            leases.c.account_id == fence.account_id,
-            leases.c.region == fence.region,
-            leases.c.name == fence.lease,
-        )
-    ).scalar()
-    if newest != fence.number:
+    here = (
+        leases.c.account_id == fence.account_id,
+        leases.c.region == fence.region,
+        leases.c.name == fence.lease,
+    )
+    row = unit.connection.execute(select(leases).where(*here)).mappings().first()
+    if row is None or row["fence"] != fence.number:
         raise StaleFence
+    LEASE_ROWS.check(unit, row)
 
 
 def forget(unit: Unit, account_id: AccountId, region: Region, name: str) -> None:

@@ -16,9 +16,9 @@ from turnlock.functions.own.tables import (
     function_versions,
     functions,
 )
-from turnlock.keys.alarms import broken
 from turnlock.keys.records import Records, root_macs_of
 from turnlock.storage import Unit
+from turnlock.storage.alarms import broken
 
 FUNCTIONS: Final = Records(
     functions,

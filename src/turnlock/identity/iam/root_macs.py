@@ -1,20 +1,25 @@
-"""The rows of IAM that have a MAC under the root key: what a rotation of it writes anew."""
+"""The rows of accounts, credentials and IAM that have a MAC under the root key: what a rotation of it writes anew."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from turnlock.identity.iam import tables
+from turnlock.identity.store import ACCOUNT_ROWS, KEY_ROWS, SESSION_ROWS
+from turnlock.keys import row_macs
 from turnlock.keys.records import root_macs_of
 
-MACS: Final = tuple(
-    root_macs_of(table)
-    for table in (
-        tables.identities,
-        tables.managed_policies,
-        tables.managed_policy_versions,
-        tables.login_profiles,
-        tables.mfa_devices,
-        tables.oidc_providers,
-    )
+MACS: Final = (
+    *(
+        root_macs_of(table)
+        for table in (
+            tables.identities,
+            tables.managed_policies,
+            tables.managed_policy_versions,
+            tables.login_profiles,
+            tables.mfa_devices,
+            tables.oidc_providers,
+        )
+    ),
+    *row_macs(ACCOUNT_ROWS, KEY_ROWS, SESSION_ROWS),
 )
