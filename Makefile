@@ -29,6 +29,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/sizes.py
+	$(BIN)/python tools/walk.py
 
 # The full fault and load matrices; resumable, results in docs/proofs.md.
 proof: $(STAMP)

@@ -128,7 +128,7 @@ def token() -> str:
 def prepared(target: Target, scratch: Path) -> list[HttpRequest]:
     """Return signed requests as the HTTP server hands them over."""
     write_requests(target, REQUESTS, scratch / "requests")
-    return [_parsed(raw) for raw in read_requests(scratch / "requests")]
+    return [parsed(raw) for raw in read_requests(scratch / "requests")]
 
 
 async def costs(server: Server, asked: Sequence[Sequence[HttpRequest]]) -> list[float]:
@@ -158,7 +158,7 @@ async def measure(rounds: int, scratch: Path) -> list[tuple[float, float]]:
     return measured
 
 
-def _parsed(raw: bytes) -> HttpRequest:
+def parsed(raw: bytes) -> HttpRequest:
     head, _, body = raw.partition(b"\r\n\r\n")
     fields = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
     headers = tuple((name.lower(), value) for name, value in fields)

@@ -41,7 +41,7 @@ def write_requests(target: Target, count: int, path: Path) -> int:
     """
     with path.open("wb") as file:
         written = 0
-        for request in islice(_requests(target), count):
+        for request in islice(signed_requests(target), count):
             file.write(b"%08d" % len(request) + request)
             written += 1
     return written
@@ -57,7 +57,8 @@ def read_requests(path: Path) -> list[bytes]:
     return requests
 
 
-def _requests(target: Target) -> Iterator[bytes]:
+def signed_requests(target: Target) -> Iterator[bytes]:
+    """Yield requests of the secrets in turn, each second of SKEW around now."""
     signer = SigV4Auth(Credentials(target.key_id, target.secret_key), "secretsmanager", target.region)
     now = datetime.now(UTC).replace(microsecond=0)
     for second in range(-int(SKEW.total_seconds()), int(SKEW.total_seconds())):
