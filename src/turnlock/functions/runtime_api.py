@@ -7,24 +7,30 @@ that the process is given holds an unguessable path segment, and nobody else can
     STARTING ──init/error──▶ FAILED                                  every phase ──close()──▶ CLOSED
 
 A request that has no place in its phase is answered 403 and changes nothing.
+
+What a function, or a stranger, can make the server hold is bounded: MOST_CONNECTIONS connections with a thread each, heads of which
+a hundred lines of a kilobyte are kept, one answer that is being read (the one before it is cut off; the two may overlap for a
+moment) and one event that is being sent.
 """
 
 from __future__ import annotations
 
 import hmac
-import io
 import json
 import os
 import re
 import secrets
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from turnlock.functions.bounded import CHUNK_BYTES, GIVE_WAY_SECONDS, CuttingReader, Sole, Timed, shut
 from turnlock.functions.faults import Answer, Failure, read_failure
 
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
@@ -32,8 +38,9 @@ MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 
 _STRANGER_SECONDS = 5.0
 """How long a connection may take to show that it is the process's own."""
-_MAX_HEADER_BYTES = 2 * 1024 * 1024
-_KEPT_HEADER_BYTES = 8 * 1024
+MOST_CONNECTIONS: Final = 8
+"""Connections at once; a client needs one, and has a second while it opens another. Strangers' give way first."""
+_BODIES_AT_ONCE = 2
 _JOIN_SECONDS = 5.0
 _ROUTE = re.compile(
     r"/2018-06-01/runtime/(?:(?P<next>invocation/next)|(?P<init>init/error)"
@@ -132,6 +139,14 @@ class RuntimeApi:
             self._enter(Phase.ANSWERED)
             return True
 
+    def awaits(self, request_id: str | None) -> bool:
+        """Tell whether an outcome of that event would be taken now; None asks for an error of the start."""
+        with self._changed:
+            if request_id is None:
+                return self._phase is Phase.STARTING
+            event = self._delivery
+            return self._phase is Phase.BUSY and event is not None and event.request_id == request_id
+
     def fail(self, failure: Failure) -> bool:
         """Take the reason why the process cannot start; False when it has started."""
         with self._changed:
@@ -166,16 +181,23 @@ class RuntimeApi:
 
 
 class _Listener(ThreadingHTTPServer):
-    """Accepts until it is stopped; unlike `serve_forever` it never polls."""
+    """Accepts until it is stopped; unlike `serve_forever` it never polls. At most MOST_CONNECTIONS are open at once."""
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # else a stranger's burst keeps the function's own waiting for a second
 
     def __init__(self, api: RuntimeApi) -> None:
         self.api = api
         self._stopped = threading.Event()
-        self._connections: set[socket.socket] = set()
+        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._connections: dict[socket.socket, int] = {}
+        """How dear each is, the oldest first: a stranger's, the process's own, the one that waits for an event."""
         self._lock = threading.Lock()
+        self.bodies = Sole(_BODIES_AT_ONCE)
+        """The connection whose answer is being read."""
+        self.events = Sole(_BODIES_AT_ONCE)
+        """The connection to which an event is being sent."""
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def run(self) -> None:
@@ -189,37 +211,41 @@ class _Listener(ThreadingHTTPServer):
         self.socket.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._connections:
-                _shut(connection)
+                shut(connection)
+
+    def value(self, connection: socket.socket, worth: int) -> None:
+        """Say how dear a connection is: 0 a stranger's, 1 the process's own, 2 the one that waits for an event."""
+        with self._lock:
+            if connection in self._connections:
+                self._connections[connection] = worth
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._slots.acquire(blocking=False):
+            self._cut_the_least()
+            if not self._slots.acquire(timeout=GIVE_WAY_SECONDS):
+                super().shutdown_request(request)
+                return
         with self._lock:
-            self._connections.add(request)
+            self._connections[request] = 0
             if self._stopped.is_set():
-                _shut(request)
+                shut(request)
         super().process_request(request, client_address)
+
+    def _cut_the_least(self) -> None:
+        with self._lock:
+            least = min(self._connections.items(), key=lambda one: one[1], default=None)
+            if least is not None and least[1] < 2:
+                shut(least[0])
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
-            self._connections.discard(request)
+            known = self._connections.pop(request, None) is not None
         super().shutdown_request(request)
+        if known:
+            self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a connection that breaks is a process that ended, which its owner sees and reports."""
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
-
-
-class _CuttingReader(io.BufferedReader):
-    """Cuts long header lines: `awslambdaric` repeats an error's text, up to 1 MiB, in a header that nobody reads."""
-
-    def readline(self, _size: int | None = -1, /) -> bytes:
-        line = super().readline(_MAX_HEADER_BYTES)
-        return line if len(line) <= _KEPT_HEADER_BYTES else line[:_KEPT_HEADER_BYTES] + b"\r\n"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -232,15 +258,21 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self.connection.settimeout(_STRANGER_SECONDS)
-        self.rfile = _CuttingReader(cast("io.RawIOBase", self.connection.makefile("rb", 0)))
+        self._source = Timed(self.connection, time.monotonic() + _STRANGER_SECONDS)
+        self.rfile: CuttingReader = CuttingReader(self._source)
+
+    def handle_one_request(self) -> None:
+        self.rfile.head_bytes = 0
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         route = self._authorised_route()
         if route is None or not route["next"]:
             self._reply(HTTPStatus.FORBIDDEN)
             return
+        self.server.value(self.connection, 2)
         delivery = self.server.api.next()
+        self.server.value(self.connection, 1)
         if delivery is None:
             self._refuse("InvalidStateTransition")
             return
@@ -250,19 +282,26 @@ class _Handler(BaseHTTPRequestHandler):
             "Lambda-Runtime-Invoked-Function-Arn": delivery.function_arn,
             "Lambda-Runtime-Trace-Id": delivery.trace_id,
         }
-        self._reply(HTTPStatus.OK, delivery.body, headers)
+        with self.server.events.taken_by(self.connection):
+            self._reply(HTTPStatus.OK, delivery.body, headers)
 
     def do_POST(self) -> None:
         route = self._authorised_route()
         if route is None or not (route["init"] or route["end"]):
             self._reply(HTTPStatus.FORBIDDEN)
             return
-        body = self._body()
-        outcome = self._outcome(body, is_error=route["end"] != "response")
-        if isinstance(outcome, Failure) and route["init"]:
-            taken = self.server.api.fail(outcome)
-        else:
-            taken = self.server.api.answer(route["id"] or "", outcome)
+        length = self._length()
+        if not self.server.api.awaits(route["id"]):
+            self._pass_over(length or 0)
+            self._refuse("InvalidRequestID")
+            return
+        with self.server.bodies.taken_by(self.connection):
+            body = None if length is None else self._body(length)
+            outcome = self._outcome(body, is_error=route["end"] != "response")
+            if isinstance(outcome, Failure) and route["init"]:
+                taken = self.server.api.fail(outcome)
+            else:
+                taken = self.server.api.answer(route["id"] or "", outcome)
         if not taken:
             self._refuse("InvalidRequestID")
         elif body is None:
@@ -277,22 +316,41 @@ class _Handler(BaseHTTPRequestHandler):
         if not hmac.compare_digest(shown.encode(), prefix.encode()):
             self.close_connection = True
             return None
+        self._source.until = None
         self.connection.settimeout(None)
+        self.server.value(self.connection, 1)
         return _ROUTE.fullmatch(rest)
 
-    def _body(self) -> bytes | None:
-        """Return the whole body; None, and an end to the connection, when its length is missing, wrong or too large.
-
-        ConnectionResetError when the connection ends first: half an answer is none.
-        """
+    def _length(self) -> int | None:
+        """Return the length of the body; None, and an end to the connection, when it is missing, wrong or too large."""
         text = self.headers.get("Content-Length", "")
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_PAYLOAD_BYTES):
-            self.close_connection = True
-            return None
-        body = self.rfile.read(int(text))
-        if len(body) < int(text):
-            raise ConnectionResetError
-        return body
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_PAYLOAD_BYTES:
+            return int(text)
+        self.close_connection = True
+        return None
+
+    def _body(self, length: int) -> bytes:
+        """Return the whole body; ConnectionResetError when the connection ends first: half an answer is none."""
+        body = bytearray()  # not a list of chunks: they may be of a byte or two
+        for chunk in self._chunks(length):
+            body += chunk
+        return bytes(body)
+
+    def _pass_over(self, length: int) -> None:
+        """Read a body that nobody waits for, so that its sender comes to read the refusal."""
+        self._source.until = time.monotonic() + _STRANGER_SECONDS
+        for _ in self._chunks(length):
+            pass
+        self._source.until = None
+        self.connection.settimeout(None)
+
+    def _chunks(self, length: int) -> Iterator[bytes]:
+        while length:
+            chunk = self.rfile.read1(min(length, CHUNK_BYTES))
+            if not chunk:
+                raise ConnectionResetError
+            length -= len(chunk)
+            yield chunk
 
     def _outcome(self, body: bytes | None, *, is_error: bool) -> Answer | Failure:
         if body is None:
