@@ -18,6 +18,7 @@ from tests.databases.calling import MASTER, RdsClient, identifiers, instance
 from tests.support import StorePlace
 from turnlock import databases
 from turnlock.admission import Service
+from turnlock.confinement import assess
 from turnlock.databases import Authorities, Provider
 from turnlock.databases.local_server import Master
 from turnlock.databases.model import MOST_LOCAL
@@ -327,8 +328,7 @@ def test_a_driver_that_is_missing_is_said_at_the_call(
 def test_a_machine_that_cannot_confine_a_server_makes_none_unless_its_operator_allows_it(
     rds: RdsClient, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for room in ("instances", "provider"):
-        monkeypatch.setattr(f"turnlock.databases.{room}.why_unconfined", lambda: "Namespaces are needed.")
+    monkeypatch.setattr(assess, "missing", lambda: "Namespaces are needed.")
     code, message = refusal(lambda: create(rds))
     assert code == "InsufficientDBInstanceCapacityFault"
     assert "Namespaces are needed. Its operator can say --allow-unconfined-databases" in message

@@ -11,10 +11,8 @@ import random
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -167,18 +165,3 @@ def _hand_over_one(name: str, place: int, former: int, account: Account) -> None
             os.fchown(descriptor, account.uid, account.gid)
     finally:
         os.close(descriptor)
-
-
-@cache
-def why_unconfined() -> str | None:
-    """Return why this machine cannot confine a database, in the launcher's words; None when it can. Tried once, with a program."""
-    with tempfile.TemporaryDirectory(prefix="turnlock-try-") as directory:
-        root = Path(directory)
-        account = instance_account(root / "instance")
-        try:
-            Enclosure(mount=root / "mount", account=account).run(["/bin/true"], seconds=60)
-        except ConfigurationError as error:
-            return error.message.partition(": ")[2] or error.message
-        except OSError as error:
-            return f"its launcher cannot be started: {error.strerror}"
-    return None

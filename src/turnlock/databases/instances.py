@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from turnlock.confinement import assess
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.core.drawing import draw_text
 from turnlock.databases import master, programs, store
 from turnlock.databases.changes import ServerWanted
-from turnlock.databases.confined import why_unconfined
 from turnlock.databases.describing import describe_db_instances, described
 from turnlock.databases.lookup import require_cluster, require_instance, subject_of, tags_in
 from turnlock.databases.model import (
@@ -205,7 +205,7 @@ def _prepare_local(allow_unconfined: bool, request: Request) -> str:
         programs.require_driver(request["Engine"])
     except ConfigurationError as error:
         raise InsufficientDBInstanceCapacityFault(error.message) from None
-    if not allow_unconfined and (reason := why_unconfined()) is not None:
+    if not allow_unconfined and (reason := assess.missing()) is not None:
         raise InsufficientDBInstanceCapacityFault(
             f"This machine cannot confine a database server: {reason} Its operator can say --allow-unconfined-databases, or"
             " register a server that runs already with `turnlock databases add`."

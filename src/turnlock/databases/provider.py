@@ -24,9 +24,9 @@ from typing import Final
 
 import structlog
 
+from turnlock.confinement import assess
 from turnlock.databases import master, store
 from turnlock.databases.authorities import Authorities
-from turnlock.databases.confined import why_unconfined
 from turnlock.databases.local import SERVERS
 from turnlock.databases.local_server import LocalServer, MakeServer, Master
 from turnlock.databases.model import INTERNAL_USER, DbResource, Kind, Status
@@ -163,7 +163,7 @@ class Provider:
 
     def _confines(self) -> bool:
         """Tell whether servers are confined: always, unless the operator allowed otherwise and the machine cannot."""
-        return not self._allow_unconfined or why_unconfined() is None
+        return not self._allow_unconfined or assess.missing() is None
 
     def _bring_about(self, instance: DbResource, kept: _Kept) -> None:
         if instance.status is Status.DELETING:
