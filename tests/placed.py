@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 from turnlock import app, identity
 from turnlock.config import Config
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call, Principal
 from turnlock.errors import ApiError
 from turnlock.gate import pass_through
+from turnlock.server import Server
+from turnlock.wire import HttpRequest, HttpResponse
 
 ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")
 
@@ -72,6 +78,56 @@ class Placed:
         """Let a user have this policy and no other."""
         self.do("iam", "PutUserPolicy", UserName=user, PolicyName="only", PolicyDocument=policy(*statements))
 
+    def key(self, user: str) -> Credentials:
+        """Make an access key for a user."""
+        made = self.do("iam", "CreateAccessKey", UserName=user)["AccessKey"]
+        return Credentials(made["AccessKeyId"], made["SecretAccessKey"])
+
     def close(self) -> None:
         """End it."""
         self.application.close()
+
+
+class Caller:
+    """Signs requests with one access key, as an SDK does, and hands them to a server in this process."""
+
+    def __init__(self, server: Server, credentials: Credentials) -> None:
+        self._server = server
+        self._credentials = credentials
+
+    def request(
+        self,
+        service: str,
+        operation: str,
+        body: bytes,
+        user_agent: str = "test",
+        source_ip: str = "127.0.0.1",
+    ) -> HttpRequest:
+        """Return a signed request of a service that speaks JSON or query; `body` is in its form."""
+        headers = dict(HEADERS[service])
+        if service in TARGETS:
+            headers["x-amz-target"] = f"{TARGETS[service]}.{operation}"
+        request = AWSRequest("POST", "http://127.0.0.1/", headers=headers, data=body)
+        SigV4Auth(self._credentials, service, REGION).add_auth(request)
+        found = [(name.lower(), value) for name, value in request.headers.items()]
+        return HttpRequest(
+            method="POST",
+            path="/",
+            headers=(*found, ("host", "127.0.0.1"), ("user-agent", user_agent)),
+            body=body,
+            source_ip=source_ip,
+        )
+
+    async def ask(self, service: str, operation: str, **members: Any) -> HttpResponse:
+        """Return the answer to a request in JSON."""
+        return await self._server.respond(self.request(service, operation, json.dumps(members).encode()))
+
+
+TARGETS = {"secretsmanager": "secretsmanager", "kms": "TrentService"}
+"""By the services that speak JSON: what stands before an operation's name in X-Amz-Target."""
+
+HEADERS = {
+    "secretsmanager": {"content-type": "application/x-amz-json-1.1"},
+    "kms": {"content-type": "application/x-amz-json-1.1"},
+    **{name: {"content-type": "application/x-www-form-urlencoded"} for name in ("iam", "sts", "rds")},
+}

@@ -31,6 +31,7 @@ from turnlock.errors import (
 )
 from turnlock.gate import Passage
 from turnlock.storage import Unit
+from turnlock.trail import cut_text
 from turnlock.wire import Claim, Contract, HttpRequest, WireProtocol
 
 log = structlog.get_logger(__name__)
@@ -169,7 +170,7 @@ class Admission:
             action=operation.name,
             request_id=request_id,
             source_ip=request.source_ip,
-            user_agent=request.header("user-agent") or "",
+            user_agent=cut_text(request.header("user-agent") or ""),
             secure=request.secure,
             at=unit.now,
         )
@@ -244,7 +245,7 @@ def _admit_unsigned(
         action=passage.action.name,
         request_id=request_id,
         source_ip=request.source_ip,
-        user_agent=request.header("user-agent") or "",
+        user_agent=cut_text(request.header("user-agent") or ""),
         secure=request.secure,
         at=unit.now,
     )

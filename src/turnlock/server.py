@@ -31,22 +31,20 @@ from granian.server.mp import MPServer as Granian
 from msgspec import structs
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from turnlock import logs, metrics, wire
+from turnlock import identity, logs, metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
 from turnlock.config import Config, is_within
 from turnlock.core.action import Answer, Pending
 from turnlock.core.address import peer_address
-from turnlock.errors import (
-    ApiError,
-    ConfigurationError,
-)
+from turnlock.errors import AccessDeniedException, ApiError, ConfigurationError, ThrottlingException
 from turnlock.function_listener import FunctionListener
 from turnlock.functions import settle_confinement
 from turnlock.gate import may_prepare, pass_through, record_refusal
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
+from turnlock.trail import WriteBudget
 from turnlock.wire import Headers, HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
@@ -71,6 +69,7 @@ class Server:
         self._app = application
         self._loop = loop
         self._refusals = RefusalLog()
+        self._written = WriteBudget()
         self._metrics = application.metrics
         self.bodies = Bodies(loop)
         self._readers = application.readers(loop, self.bodies.awaited)
@@ -121,7 +120,7 @@ class Server:
 
     async def _carry_on(self, admitted: Admitted) -> Answer | ApiError:
         """Carry out what a call does beyond one look at the store: what it prepares, what it changes, what it leaves pending."""
-        work = partial(_carry_out, admitted, prepared=await self._prepared(admitted))
+        work = partial(self._carry_out, admitted, prepared=await self._prepared(admitted))
         if not admitted.passage.action.mutates:
             return await self._readers.run(work)
         outcome = await asyncio.wrap_future(self._app.database.submit(work), loop=self._loop)
@@ -173,13 +172,41 @@ class Server:
             admitted = self._app.admission.admit(request, request_id, unit)
             if admitted.refusal is not None:
                 record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
-                return admitted, admitted.refusal
+                return admitted, self._charged(admitted, admitted.refusal, unit)
             action = admitted.passage.action
             if action.mutates or action.prepare is not None:
                 return admitted, None
-            return admitted, _pass_through(admitted, unit)
+            return admitted, self._charged(admitted, _pass_through(admitted, unit), unit)
         finally:
             logs.REQUEST_ID.reset(token)
+
+    def _carry_out(
+        self, admitted: Admitted, unit: Unit, *, prepared: Callable[[], Any] | None = None
+    ) -> Answer | ApiError:
+        """Carry a call out in a unit of its own, on whichever thread runs it."""
+        token = logs.REQUEST_ID.set(admitted.call.request_id)
+        try:
+            return self._charged(admitted, _pass_through(admitted, unit, prepared), unit)
+        finally:
+            logs.REQUEST_ID.reset(token)
+
+    def _charged(self, admitted: Admitted, outcome: Answer | ApiError, unit: Unit) -> Answer | ApiError:
+        """Charge the caller for the records of a call that needs no right.
+
+        Where that is too much, what it gets is ThrottlingException and no record; nothing that it did stands.
+        """
+        call = admitted.call
+        needs_none = (call.service, call.action) in identity.ALWAYS_ALLOWED
+        refused = outcome is admitted.refusal or isinstance(outcome, AccessDeniedException)
+        if not (needs_none or refused):
+            return outcome
+        written = sum(len(entry.body) for entry in unit.entries)
+        if self._written.spend(call.principal, call.source_ip, written):
+            return outcome
+        unit.entries.clear()
+        if unit.writes and needs_none:
+            raise ThrottlingException
+        return ThrottlingException()
 
 
 class RequestIds:
@@ -192,17 +219,6 @@ class RequestIds:
         """Return a version 4 UUID as text."""
         digits = f"{self._random.getrandbits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def _carry_out(
-    admitted: Admitted, unit: Unit, *, prepared: Callable[[], Any] | None = None
-) -> Answer | ApiError:
-    """Carry a call out in a unit of its own, on whichever thread runs it."""
-    token = logs.REQUEST_ID.set(admitted.call.request_id)
-    try:
-        return _pass_through(admitted, unit, prepared)
-    finally:
-        logs.REQUEST_ID.reset(token)
 
 
 def _pass_through(

@@ -195,3 +195,26 @@ def test_the_record_of_a_user_names_it_and_tells_how_its_session_began() -> None
     proved = Session(access_key_id="ASIAEXAMPLE", created_at=AT, mfa_authenticated=True)
     found = body(api_event(event(replace(ROOT, principal=user, session=proved)), EVENT_ID))["userIdentity"]
     assert found["sessionContext"]["attributes"]["mfaAuthenticated"] == "true"
+
+
+def test_text_that_a_caller_chose_is_cut_where_cloudtrail_cuts_it() -> None:
+    long = replace(ROOT, user_agent="é" * 5_000)
+    record = body(api_event(event(long, error=ResourceNotFoundException("€" * 5_000)), EVENT_ID))
+    assert record["userAgent"] == "é" * 512
+    assert record["errorMessage"] == "€" * 341
+    assert body(api_event(event(replace(ROOT, user_agent="x" * 1_024)), EVENT_ID))["userAgent"] == "x" * 1_024
+
+
+@pytest.mark.parametrize(("length", "kept"), [(102_385, True), (102_386, False)])
+def test_of_elements_beyond_100_kib_only_their_size_is_kept(length: int, kept: bool) -> None:
+    given = {"secretId": "x" * length}
+    record = body(api_event(event(request=given, response=given), EVENT_ID))
+    for name in ("requestParameters", "responseElements"):
+        if kept:
+            assert record[name] == given
+        else:
+            assert record[name] == {
+                "omitted": True,
+                "originalSize": length + 15,
+                "reason": f"{name} too large",
+            }

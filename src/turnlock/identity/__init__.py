@@ -25,7 +25,7 @@ from turnlock.identity.credentials import (
     refence,
 )
 from turnlock.identity.credentials_file import profile_text, write_credentials
-from turnlock.identity.evaluation import Decision, Denied, admits, decide
+from turnlock.identity.evaluation import ALWAYS_ALLOWED, Decision, Denied, admits, decide
 from turnlock.identity.explaining import Explanation, Miss, explain
 from turnlock.identity.exposure import (
     has_invalid_service,
@@ -70,6 +70,7 @@ from turnlock.identity.simulation import SIMULATE_ACTIONS
 from turnlock.identity.web_identity import web_caller
 
 __all__ = [
+    "ALWAYS_ALLOWED",
     "IAM_ACTIONS",
     "MACS",
     "SIMULATE_ACTIONS",

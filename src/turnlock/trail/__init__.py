@@ -6,6 +6,7 @@ model before anything comes here. What it must never do: hold a sensitive member
 is durable.
 """
 
+from turnlock.trail.budget import WriteBudget
 from turnlock.trail.chain import Chain
 from turnlock.trail.journal import (
     BlockingJournal,
@@ -17,7 +18,7 @@ from turnlock.trail.journal import (
     StoreWriter,
 )
 from turnlock.trail.kernel_sync import FileSync, KernelSync
-from turnlock.trail.model import ApiEvent, api_event, service_event
+from turnlock.trail.model import ApiEvent, api_event, cut_text, service_event
 from turnlock.trail.store import TrailTable, record_service_event
 
 __all__ = [
@@ -33,7 +34,9 @@ __all__ = [
     "SegmentWriter",
     "StoreWriter",
     "TrailTable",
+    "WriteBudget",
     "api_event",
+    "cut_text",
     "record_service_event",
     "service_event",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,12 @@ from turnlock.core.record import TrailEntry
 from turnlock.errors import ApiError
 
 _encode = msgspec.json.Encoder().encode
+
+MOST_TEXT: Final = 1024
+"""Bytes of userAgent and errorMessage that a record keeps (CloudTrail user guide, "CloudTrail record contents")."""
+
+MOST_ELEMENTS: Final = 100 * 1024
+"""Bytes of requestParameters, and of responseElements, beyond which only their size is kept (the same page)."""
 
 
 class ApiEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +71,8 @@ class _ApiRecord(
     aws_region: str
     source_ip: str
     user_agent: str
-    request_parameters: Mapping[str, Any] | None
-    response_elements: Mapping[str, Any] | None
+    request_parameters: msgspec.Raw
+    response_elements: msgspec.Raw
     request_id: str
     event_id: str
     read_only: bool
@@ -95,9 +101,11 @@ def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
         event_name=call.action,
         aws_region=call.region,
         source_ip=call.invoked_by or call.source_ip,
-        user_agent=call.invoked_by or call.user_agent,
-        request_parameters=event.request,
-        response_elements=None if event.read_only or error is not None else event.response,
+        user_agent=cut_text(call.invoked_by or call.user_agent),
+        request_parameters=_elements(event.request, "requestParameters"),
+        response_elements=_elements(
+            None if event.read_only or error is not None else event.response, "responseElements"
+        ),
         request_id=call.request_id,
         event_id=(identifier := _uuid(event_id)),
         read_only=event.read_only,
@@ -106,7 +114,7 @@ def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
     if event.shared_id is not None:
         record.shared_event_id = _uuid(event.shared_id)
     if error is not None:
-        record.error_code, record.error_message = error.code, error.message
+        record.error_code, record.error_message = error.code, cut_text(error.message)
     return TrailEntry(
         account_id=call.account_id,
         region=call.region,
@@ -115,6 +123,13 @@ def api_event(event: ApiEvent, event_id: bytes) -> TrailEntry:
         at=call.at,
         body=_encode(record),
     )
+
+
+def cut_text(text: str) -> str:
+    """Return as much of a caller's text as a record keeps of it: MOST_TEXT bytes of UTF-8, whole characters."""
+    if len(text) <= MOST_TEXT // 4:
+        return text
+    return text.encode("utf-8", "replace")[:MOST_TEXT].decode("utf-8", "ignore")
 
 
 def service_event(
@@ -155,7 +170,7 @@ def service_event(
         "eventCategory": "Management",
     }
     if error is not None:
-        body["errorMessage"] = error
+        body["errorMessage"] = cut_text(error)
     return TrailEntry(
         account_id=account_id,
         region=region,
@@ -199,6 +214,19 @@ def _identity(
     if invoked_by is not None:
         identity["invokedBy"] = invoked_by
     return msgspec.Raw(_encode(identity))
+
+
+def _elements(found: Mapping[str, Any] | None, name: str) -> msgspec.Raw:
+    """Return what a call gave or got as JSON; of more than MOST_ELEMENTS, how much it was."""
+    if found is None:
+        return _NULL
+    encoded = _encode(found)
+    if len(encoded) > MOST_ELEMENTS:
+        encoded = _encode({"omitted": True, "originalSize": len(encoded), "reason": f"{name} too large"})
+    return msgspec.Raw(encoded)
+
+
+_NULL: Final = msgspec.Raw(b"null")
 
 
 def _uuid(random: bytes) -> str:

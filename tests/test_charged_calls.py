@@ -1,0 +1,94 @@
+"""Calls that need no right, over the server: what they may have written, and what they are told then."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.placed import Caller, Placed
+from turnlock.core.call import Principal
+from turnlock.server import Server
+from turnlock.trail import WriteBudget
+from turnlock.wire import HttpResponse
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Placed]:
+    place = Placed(tmp_path / "data")
+    place.user("low")
+    place.user("reader")
+    place.put_user_policy(
+        "reader", {"Effect": "Allow", "Action": "secretsmanager:ListSecrets", "Resource": "*"}
+    )
+    yield place
+    place.close()
+
+
+class Noted(WriteBudget):
+    """A budget that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def spend(self, principal: Principal, address: str, size: int) -> bool:
+        self.sizes.append(size)
+        return super().spend(principal, address, size)
+
+
+def code(answer: HttpResponse) -> str:
+    return str(json.loads(answer.body).get("__type", "allowed"))
+
+
+def test_refused_calls_beyond_the_budget_are_throttled_and_allowed_ones_are_not(place: Placed) -> None:
+    async def run() -> None:
+        server = Server(place.application, asyncio.get_running_loop())
+        server._written = WriteBudget(8_000, 0)
+        low, reader = Caller(server, place.key("low")), Caller(server, place.key("reader"))
+        denied = [code(await low.ask("secretsmanager", "GetSecretValue", SecretId="x")) for _ in range(12)]
+        assert denied[0] == "AccessDeniedException"
+        assert denied[-1] == "ThrottlingException"
+        assert denied == sorted(denied)
+        # What changes something is refused alike, and so is input that cannot be read.
+        assert code(await low.ask("secretsmanager", "DeleteSecret", SecretId="x")) == "ThrottlingException"
+        assert code(await low.ask("secretsmanager", "GetSecretValue")) == "ThrottlingException"
+        assert code(await reader.ask("secretsmanager", "ListSecrets")) == "allowed"
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_a_call_that_everyone_may_make_is_charged_too(place: Placed) -> None:
+    async def run() -> None:
+        server = Server(place.application, asyncio.get_running_loop())
+        server._written = WriteBudget(8_000, 0)
+        low = Caller(server, place.key("low"))
+        body = b"Action=%b&Version=2011-06-15"
+        who = low.request("sts", "GetCallerIdentity", body % b"GetCallerIdentity")
+        answers = [await server.respond(who) for _ in range(12)]
+        assert answers[0].status == 200
+        assert b"Throttling" in answers[-1].body
+        session = low.request("sts", "GetSessionToken", body % b"GetSessionToken")
+        assert b"Throttling" in (await server.respond(session)).body
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_a_long_user_agent_makes_no_long_record(place: Placed) -> None:
+    async def run() -> int:
+        server = Server(place.application, asyncio.get_running_loop())
+        low = Caller(server, place.key("low"))
+        request = low.request(
+            "secretsmanager", "GetSecretValue", b'{"SecretId": "x"}', user_agent="a" * 60_000
+        )
+        server._written = noted = Noted()
+        await server.respond(request)
+        server.close()
+        return noted.sizes[0]
+
+    assert asyncio.run(run()) < 3_000
