@@ -215,3 +215,9 @@ def test_moments_that_are_none_are_refused_by_the_contract(text: str) -> None:
     operation = Contract.load("rds").operations["DescribeEvents"]
     with pytest.raises(SerializationException, match="Timestamp at 'startTime'"):
         operation.parse(read("rds", "DescribeEvents", f"StartTime={text}"))
+
+
+def test_more_encoded_characters_than_a_text_can_have_are_refused() -> None:
+    assert read_parameters("a=" + "%41" * 65_536) == {"a": "A" * 65_536}
+    with pytest.raises(SerializationException, match="More than 65536 characters"):
+        read_parameters("a=" + "%41" * 65_537)

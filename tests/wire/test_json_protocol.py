@@ -257,3 +257,15 @@ def test_deep_nesting_does_not_touch_the_recursion_limit() -> None:
     limit = sys.getrecursionlimit()
     with pytest.raises(SerializationException):
         read_object(b'{"a":' * (limit * 2))
+
+
+@pytest.mark.parametrize("value", ["1", '""', "{}", "[]", '{"a":1}'])
+def test_a_body_of_more_values_than_one_can_have_is_refused_and_text_that_looks_like_them_is_not(
+    value: str,
+) -> None:
+    many = ",".join([value] * 25_000)
+    with pytest.raises(SerializationException, match="more than 20000 values"):
+        read_object(f'{{"x":[{many}]}}'.encode())
+    text = json.dumps({"x": many})
+    assert read_object(text.encode()) == {"x": many}
+    assert read_object(f'{{"x":[{",".join([value] * 6_000)}]}}'.encode())

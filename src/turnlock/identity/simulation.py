@@ -46,10 +46,10 @@ from turnlock.storage import Unit
 _OF_CALLER: Final = ("aws:principal", "aws:userid", "aws:username")
 """How the keys begin that are known of a caller without a request of its own."""
 
-_PAIR: Final = 15
+_PAIR: Final = 20
 """Units of work that an action on a resource takes beside what policies make of it, on this page or not."""
 
-_RESULT: Final = 300
+_RESULT: Final = 600
 """Units of work that a result takes beside what policies make of it, with its place in the answer."""
 
 _VARIABLE: Final = re.compile(r"\$\{([^},]+)")

@@ -26,6 +26,9 @@ from turnlock.wire.scalars import read_iso8601
 MAX_PARAMETERS = 4_096
 """How many parameters a body or a query string may hold: the largest input of AWS's query services has some hundreds."""
 
+MAX_ESCAPES = 65_536
+"""How many characters of one text may be percent-encoded: half a microsecond each, and more than a policy of 128 KiB has."""
+
 MAX_NAMES = 32
 """How many names, joined by dots, one parameter may have."""
 
@@ -54,6 +57,8 @@ def read_pairs(text: str) -> list[tuple[str, str]]:
     """Return the parameters of one form-encoded text in order, decoded, repetitions kept; raises as `read_parameters`."""
     if not text:
         return []
+    if text.count("%") > MAX_ESCAPES:
+        raise SerializationException(f"More than {MAX_ESCAPES} characters are percent-encoded.")
     if _NOT_ENCODED.search(text) is None:
         # Its errors quote what was sent: they must not become a context of ours.
         with suppress(ValueError):

@@ -23,6 +23,12 @@ from turnlock.wire.http import Headers, HttpRequest, HttpResponse
 MAX_DEPTH = 32
 """How deep objects and lists may be nested in a body."""
 
+MOST_VALUES = 20_000
+"""How many commas and opening brackets may stand outside a body's strings: values, lists and objects, a microsecond each to read.
+
+The largest inputs of the services here have some hundreds.
+"""
+
 SHORT = 512
 """Bytes of a body whose reading is remembered: applications ask for the same secret again and again, in the same words."""
 
@@ -100,9 +106,13 @@ def json_fault(
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that `body` is; SerializationException as in `JsonProtocol.parse`."""
-    if _brackets(body) > MAX_DEPTH and _too_deep(_outline(body)):
-        raise SerializationException(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+    """Return the JSON object that `body` is; SerializationException as in `JsonProtocol.parse`, and for MOST_VALUES."""
+    if _brackets(body) > MAX_DEPTH or _values(body) > MOST_VALUES:
+        outline = _outline(body)
+        if _too_deep(outline):
+            raise SerializationException(f"The request body is nested deeper than {MAX_DEPTH} levels.")
+        if _values(outline) > MOST_VALUES:
+            raise SerializationException(f"The request body holds more than {MOST_VALUES} values.")
     document: object
     # msgspec's errors, and UnicodeDecodeError above all, carry the body: they must not become a context of ours.
     try:
@@ -131,11 +141,17 @@ def _brackets(body: bytes) -> int:
     return body.count(b"{") + body.count(b"[")
 
 
+def _values(body: bytes) -> int:
+    """Return how many values there are in `body` at least; of bytes that are not an outline, at most."""
+    return body.count(b",") + _brackets(body)
+
+
 def _too_deep(outline: bytes) -> bool:
     if _brackets(outline) <= MAX_DEPTH:
         return False
     depth = 0
-    for bracket in outline.translate(None, _NOT_BRACKETS):
+    # What follows more brackets than these is refused for them.
+    for bracket in outline.translate(None, _NOT_BRACKETS)[: 2 * MOST_VALUES + 2]:
         depth += 1 if bracket in b"{[" else -1
         if depth > MAX_DEPTH:
             return True

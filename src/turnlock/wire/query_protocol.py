@@ -130,7 +130,18 @@ class QueryProtocol:
 
 
 def _parameters(request: HttpRequest) -> dict[str, str]:
-    """Return the request's parameters; only a POST may have a body."""
+    """Return the request's parameters, read once; only a POST may have a body."""
+    kept = vars(request)
+    if _PARAMETERS not in kept:
+        kept[_PARAMETERS] = _read_parameters(request)
+    parameters: dict[str, str] = kept[_PARAMETERS]
+    return parameters
+
+
+_PARAMETERS = "query parameters"
+
+
+def _read_parameters(request: HttpRequest) -> dict[str, str]:
     if request.method not in {"GET", "POST"}:
         raise UnknownOperationException
     if request.body and request.method != "POST":
