@@ -280,8 +280,10 @@ class Drawer:
     # By the user itself.
 
     def _attack_by_user(self, session: Session, hostile: Hostile) -> None:
-        for setting in self._some(ROLE_SETTINGS, 4):
-            value = self._evil(hostile)
+        chosen = [(setting, self._evil(hostile)) for setting in self._some(ROLE_SETTINGS, 4)]
+        if self.random.random() < 0.3:
+            chosen.append(("search_path", EVIL[0].format(app=hostile.app)))
+        for setting, value in chosen:
             try:
                 session.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
             except (psycopg.Error, UnicodeError):
