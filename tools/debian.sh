@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), MariaDB, Redis,
-# SoftHSM, HAProxy, and Node.js for the JavaScript SDK.
+# What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), PgBouncer, MariaDB,
+# Redis, SoftHSM, HAProxy, and Node.js for the JavaScript SDK.
 # As root they are installed; otherwise this says what to install, and the tests that need one say why they do not run.
 # A real MySQL is fetched by tools/mysql.sh, which installs nothing.
 set -eu
@@ -9,6 +9,7 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgre
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$wanted mariadb-server"
 command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
 command -v redis-server >/dev/null || wanted="$wanted redis-server"
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || wanted="$wanted pgbouncer"
 command -v node >/dev/null || wanted="$wanted nodejs"
 command -v npm >/dev/null || wanted="$wanted npm"
 ls /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so >/dev/null 2>&1 || wanted="$wanted softhsm2"

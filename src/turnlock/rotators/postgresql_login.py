@@ -35,7 +35,9 @@ _JUDGED = frozenset({"28P01", "28000"})
 that the server asked for the password first; it also sends 28000 when pg_hba.conf does not let the client near."""
 
 _POOLERS_VERDICT = re.compile(r"FATAL:\s+(?:SASL|password) authentication failed\s*\Z")
-"""PgBouncer's whole message for a wrong password, always under 08P01 and never translated."""
+_POOLER_KNOWS_NOBODY = re.compile(r"FATAL:\s+no such user\s*\Z")
+"""PgBouncer's whole messages for a wrong password and, before it asks for one, for a user that is not there: always under 08P01
+and never translated."""
 
 _NO_OPTIONS = re.compile(r"startup parameter|command-line options")
 """What PgBouncer and RDS Proxy say to `options`; neither translates its messages."""
@@ -102,7 +104,7 @@ def _conninfo(credential: Credential, options: str) -> str:
         gssencmode="disable",
         require_auth="scram-sha-256,md5",
         options=options,
-        application_name="turnlock-rotation",
+        application_name="",  # PgBouncer would leave it to the next client
         client_encoding="UTF8",
         **encryption,
     )
@@ -162,8 +164,10 @@ def _failure(pgconn: pq.abc.PGconn, trace: bytearray, credential: Credential) ->
     if credential.tls and _NO_TLS.search(trace):
         words = _NO_TLS_ADVICE
     text = f"{state}: {words}" if state else words
-    judged = state in _JUDGED or (state == "08P01" and _POOLERS_VERDICT.search(said))
-    return Refused(text) if judged and pgconn.used_password else Unreachable(text)
+    if state == "08P01":
+        verdict = _POOLERS_VERDICT if pgconn.used_password else _POOLER_KNOWS_NOBODY
+        return Refused(text) if verdict.search(said) else Unreachable(text)
+    return Refused(text) if state in _JUDGED and pgconn.used_password else Unreachable(text)
 
 
 def _session(pgconn: pq.abc.PGconn, credential: Credential, failed: bytearray | None) -> Connection:
