@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.processes import wait_until
 from turnlock.databases.authority import loopback_identity
@@ -79,6 +81,9 @@ class RedisServer:
             username=username,
             password=self.password if password is None else password,
             decode_responses=True,
+            retry=Retry(
+                NoBackoff(), 0
+            ),  # of redis-py's own, a refused login takes three with seconds between them
             **encryption,
         )
 

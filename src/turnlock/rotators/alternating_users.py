@@ -80,7 +80,9 @@ class AlternatingUsers:
 
 
 def other_user(username: str, engine: Engine[Any]) -> str:
-    """Return whose turn is next; ValueError when the name would be longer than the engine allows."""
+    """Return whose turn is next; ValueError when the name would be empty, or longer than the engine allows."""
+    if username == SUFFIX:
+        raise ValueError(f"the username is {SUFFIX} alone, and its twin would have none")
     if username.endswith(SUFFIX):
         return username.removesuffix(SUFFIX)
     limit = os.environ.get("USERNAME_CHARACTER_LIMIT") or str(engine.longest_username)

@@ -36,7 +36,7 @@ def look(connection: Connection, change: Change, account: Account, *, by_master:
     try:
         rights = read_all(str(row) for (row,) in run(connection, "SHOW GRANTS"))
     except UnreadableGrant as error:
-        raise DatabaseFailed(f"The rights of {account.user} could not be read: {error}.") from None
+        raise DatabaseFailed(f"The session's rights could not be read: {error}.") from None
     if by_master:
         yield from _master(connection, change, rights)
     else:

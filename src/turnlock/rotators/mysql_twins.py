@@ -47,7 +47,7 @@ def located(connection: Connection, account: Account) -> Account:
     hosts = [_text(host) for user, host in rows if _text(user) == account.user]
     if len(hosts) != 1:
         raise DatabaseFailed(
-            f"{account.user}'s password has expired, and which of its accounts logged in is not known."
+            "The user's password has expired, and which of its accounts logged in is not known."
         )
     return replace(account, host=hosts[0])
 
@@ -68,7 +68,7 @@ def granted(connection: Connection, account: Account) -> Grants:
     try:
         grants = read(rows, name, hands_on=[_text(flag) for (flag,) in hands_on] == ["Y"])
     except UnreadableGrant as error:
-        raise DatabaseFailed(f"The rights of {'@'.join(name)} could not be read: {error}.") from None
+        raise DatabaseFailed(f"The rights of the account or its twin could not be read: {error}.") from None
     query = (
         "SELECT proxied_user, proxied_host, with_grant FROM mysql.proxies_priv WHERE user = %s AND host = %s"
     )
@@ -97,8 +97,8 @@ def require_own(connection: Connection, twin: Twin) -> None:
     if (found := foreign(connection, twin)) and not twin.is_proven():
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
         raise DatabaseFailed(
-            f"{'@'.join(account_name(twin_account(twin)))} is there already, AWSPREVIOUS does not log in as it, and it is"
-            f" more than {twin.model.user}: {shown}. It was left as it is."
+            "The account with the twin's name is there already, AWSPREVIOUS does not log in as it, and it is more than its"
+            f" model: {' '.join(shown.split())}. It was left as it is."
         )
 
 
