@@ -62,6 +62,8 @@ class Config:
     """Rotations that one worker process runs at the same time."""
     metrics_from: tuple[Network, ...] = LOOPBACK
     """The addresses to which `/metrics` is shown."""
+    metrics_token_file: Path | None = None
+    """A file with the bearer token that every reader of `/metrics` has to show; None where none is asked for."""
     egress_allow: tuple[Network, ...] = ()
     """Networks that are not public and may be reached all the same at addresses that others named."""
     rotations_per_host: int = 2
@@ -89,7 +91,7 @@ class Config:
     def private_files(self) -> tuple[Path, ...]:
         """The files and directories that no function and no local database may see."""
         kind, _, path = self.root_key.spec.partition(":")
-        named = (Path(path) if kind == "file" and path else None, self.tls_key)
+        named = (Path(path) if kind == "file" and path else None, self.tls_key, self.metrics_token_file)
         return (self.data_dir, *(one for one in named if one is not None))
 
     @property

@@ -35,13 +35,14 @@ from turnlock import identity, logs, metrics, wire
 from turnlock.admission import Admitted, RefusalLog
 from turnlock.app import Application, build
 from turnlock.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
-from turnlock.config import Config, is_within
+from turnlock.config import Config
 from turnlock.core.action import Answer, Pending
 from turnlock.core.address import peer_address
 from turnlock.errors import AccessDeniedException, ApiError, ConfigurationError, ThrottlingException
 from turnlock.function_listener import FunctionListener
 from turnlock.functions import settle_confinement
 from turnlock.gate import may_prepare, pass_through, record_refusal
+from turnlock.metrics_readers import MetricsReaders
 from turnlock.root_keys import hold_served
 from turnlock.storage import Unit, outbox
 from turnlock.trail import WriteBudget
@@ -71,6 +72,7 @@ class Server:
         self._refusals = RefusalLog()
         self._written = WriteBudget()
         self._metrics = application.metrics
+        self._metrics_readers = MetricsReaders(application.config)
         self.bodies = Bodies(loop)
         self._readers = application.readers(loop, self.bodies.awaited)
         self._pending = ThreadPoolExecutor(PENDING, "pending")
@@ -82,8 +84,10 @@ class Server:
         if request.method == "GET":
             if request.path == "/health":
                 return _HEALTHY
-            if request.path == "/metrics" and is_within(request.source_ip, self._app.config.metrics_from):
-                return await self._loop.run_in_executor(None, self._metrics_page)
+            if request.path == "/metrics":
+                page = await self._loop.run_in_executor(None, self._metrics_page, request)
+                if page is not None:
+                    return page
         return await self.respond_to_function(request)
 
     async def respond_to_function(self, request: HttpRequest) -> HttpResponse:
@@ -147,8 +151,10 @@ class Server:
             return protocol.fault(outcome, call.request_id)
         return protocol.respond(admitted.passage.operation, outcome, call.request_id)
 
-    def _metrics_page(self) -> HttpResponse:
-        """Return what Prometheus reads; without the outbox when the store does not answer."""
+    def _metrics_page(self, request: HttpRequest) -> HttpResponse | None:
+        """Return what Prometheus reads, without the outbox when the store does not answer; None to who may not read it."""
+        if not self._metrics_readers.includes(request):
+            return None
         try:
             backlog = self._app.database.read(outbox.backlog)
         except Exception:
@@ -303,6 +309,7 @@ def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
         headers=headers,
         body=body,
         source_ip=peer_address(scope.client),
+        peer=scope.client,
         secure=scope.scheme == "https",
     )
 
@@ -314,6 +321,7 @@ def serve(config: Config, make: MakeApplication | None = None) -> None:
     listens at the address, or while the root key is being rotated.
     """
     _refuse_taken_address(config)
+    MetricsReaders(config)
     hold_served(config.data_dir)
     granian = listener(config)
     _guard_process()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -83,3 +87,43 @@ def test_who_is_not_in_the_networks_gets_what_any_unsigned_request_gets(tmp_path
         connection.close()
     assert answers[0] == answers[1]
     assert answers[0][0] == 400
+
+
+READ_AS = """
+import os, sys, urllib.error, urllib.request
+os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+try:
+    print(urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/metrics", timeout=30).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def status_for(uid: int, port: int) -> int:
+    words = [sys.executable, "-I", "-c", READ_AS, str(uid), str(port)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives functions users of their own")
+def test_what_runs_here_for_others_reads_no_metrics_where_the_server_is_root(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "turnlock") as server:
+        assert [status_for(uid, server.port) for uid in (0, 65_534, 0x6FFF_FFFF)] == [200, 200, 200]
+        assert [status_for(uid, server.port) for uid in (0x7000_0000, 0x7000_1234, 0x7100_0000)] == [
+            400,
+            400,
+            400,
+        ]
+
+
+def test_with_a_token_file_every_reader_has_to_show_the_token(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("a-token-of-some-length\n")
+    with ServerProcess(tmp_path / "turnlock", options=("--metrics-token-file", str(token))) as server:
+        address = f"http://127.0.0.1:{server.port}/metrics"
+        with pytest.raises(HTTPError, match="400"):
+            urlopen(address, timeout=30)
+        asked = Request(address, headers={"Authorization": "Bearer a-token-of-some-length"})
+        with urlopen(asked, timeout=30) as answer:
+            assert answer.status == 200

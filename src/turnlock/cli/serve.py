@@ -42,6 +42,11 @@ from turnlock.core.arn import AccountId
     help="The networks from which /metrics may be read, without a signature.  [default: loopback]",
 )
 @click.option(
+    "--metrics-token-file",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="A file with a bearer token (Prometheus: credentials_file) that readers of /metrics have to show.  [default: none]",
+)
+@click.option(
     "--allow-unconfined-functions",
     is_flag=True,
     help="Run functions of one's own also where the kernel cannot confine them: they can then read what the server can.",
@@ -77,6 +82,7 @@ def serve(
     insecure_plaintext: bool,
     database_ca_file: Path | None,
     metrics_from: str | None,
+    metrics_token_file: Path | None,
     allow_unconfined_functions: bool,
     allow_unconfined_databases: bool,
     egress_allow: str | None,
@@ -101,6 +107,7 @@ def serve(
         insecure_plaintext=insecure_plaintext,
         database_ca_file=database_ca_file,
         metrics_from=parse_networks("--metrics-from", metrics_from, LOOPBACK),
+        metrics_token_file=metrics_token_file,
         allow_unconfined_functions=allow_unconfined_functions,
         allow_unconfined_databases=allow_unconfined_databases,
         egress_allow=parse_networks("--egress-allow", egress_allow, ()),
