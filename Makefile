@@ -35,7 +35,7 @@ check: $(STAMP)
 proof: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
-	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/rotation/test_delivered_functions.py tests/secrets/test_large_lists.py \
+	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/rotation/test_delivered_functions.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600
 
 bench: $(STAMP)

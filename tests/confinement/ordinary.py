@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -38,10 +39,10 @@ def confinement(home: Path, seen: list[Path]) -> Confinement:
     )
 
 
-def become_ordinary(base: Path, *seen: Path) -> None:
+def become_ordinary(base: Path, *seen: Path, groups: Sequence[int] = ()) -> None:
     """Return in a process of user UID, which sees only the system, this Python, a /tmp of its own and `seen`.
 
-    `base` is an empty directory. The calling process, which must be root, waits and ends as that one does.
+    `base` is an empty directory; `groups` are supplementary ones. The calling process, which must be root, waits and ends as that one does.
     """
     os.umask(0o022)
     namespaces.enter()
@@ -52,7 +53,7 @@ def become_ordinary(base: Path, *seen: Path) -> None:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
     kernel.mount("proc", f"{base}/proc", "proc")
     kernel.change_root(str(base))
-    os.setgroups([])
+    os.setgroups(groups)
     os.setresgid(UID, UID, UID)
     os.setresuid(UID, UID, UID)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
