@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.model import Shape
+from botocore.parsers import create_parser
 
 from turnlock import identity, secrets
 from turnlock.admission import Admission, Service
@@ -19,6 +22,7 @@ from turnlock.core.action import Answer
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
 from turnlock.errors import (
+    AccessDeniedException,
     ApiError,
     ConfigurationError,
     IncompleteSignatureException,
@@ -29,7 +33,7 @@ from turnlock.errors import (
 )
 from turnlock.gate import pass_through
 from turnlock.storage import Database, Unit
-from turnlock.wire import HttpRequest, JsonProtocol, QueryProtocol
+from turnlock.wire import HttpRequest
 
 ACCOUNT = AccountId("123456789012")
 REGION = "eu-central-1"
@@ -199,46 +203,103 @@ def test_what_a_presigned_request_asks_is_under_its_signature(caller: Caller) ->
     assert isinstance(twice, SerializationException)
 
 
+def form_of(admission: Admission, request: HttpRequest) -> str:
+    """Return the content type of a refusal."""
+    return dict(admission.refusal(AccessDeniedException(), request, "r").headers)["content-type"]
+
+
+ANY_SHAPE = Shape("Error", {"type": "structure"})
+XML, JSON = "text/xml", "application/x-amz-json-1.1"
+
+
 def test_refusals_are_in_the_protocol_of_the_service_that_is_named(caller: Caller) -> None:
-    answers = caller.admission.protocol_for
-    assert isinstance(answers(caller.sign()), QueryProtocol)
-    assert isinstance(answers(msgspec.structs.replace(caller.sign(), body=b"{}")), QueryProtocol)
-    assert isinstance(answers(caller.presign()), QueryProtocol)
-    assert isinstance(answers(caller.sign(service="secretsmanager")), JsonProtocol)
-    assert isinstance(answers(caller.presign(service="secretsmanager")), JsonProtocol)
+    answers = partial(form_of, caller.admission)
+    assert answers(caller.sign()) == XML
+    assert answers(msgspec.structs.replace(caller.sign(), body=b"{}")) == XML
+    assert answers(caller.presign()) == XML
+    assert answers(caller.sign(service="secretsmanager")) == JSON
+    assert answers(caller.presign(service="secretsmanager")) == JSON
 
 
 @pytest.mark.parametrize(
     ("query", "headers", "protocol"),
     [
-        ("", (("content-type", "application/x-www-form-urlencoded"),), QueryProtocol),
-        (WHO, (), QueryProtocol),
-        ("Version=2011-06-15&Action=GetCallerIdentity", (), QueryProtocol),
-        ("", (), JsonProtocol),
-        ("OtherAction=1", (), JsonProtocol),
-        (WHO, (("x-amz-target", "secretsmanager.ListSecrets"),), JsonProtocol),
-        ("", (("content-type", "application/x-amz-json-1.1"),), JsonProtocol),
-        ("", (("content-type", "text/plain"), ("content-type", "text/plain")), JsonProtocol),
-        (WHO, (("authorization", "x"), ("authorization", "y")), QueryProtocol),
+        ("", (("content-type", "application/x-www-form-urlencoded"),), XML),
+        (WHO, (), XML),
+        ("Version=2011-06-15&Action=GetCallerIdentity", (), XML),
+        ("", (), JSON),
+        ("OtherAction=1", (), JSON),
+        (WHO, (("x-amz-target", "secretsmanager.ListSecrets"),), JSON),
+        ("", (("content-type", "application/x-amz-json-1.1"),), JSON),
+        ("", (("content-type", "text/plain"), ("content-type", "text/plain")), JSON),
+        (WHO, (("authorization", "x"), ("authorization", "y")), XML),
     ],
 )
 def test_refusals_of_requests_that_name_no_service_are_in_the_protocol_that_they_look_like(
-    caller: Caller, query: str, headers: tuple[tuple[str, str], ...], protocol: type
+    caller: Caller, query: str, headers: tuple[tuple[str, str], ...], protocol: str
 ) -> None:
     request = HttpRequest(method="POST", path="/", query=query, headers=headers)
-    assert isinstance(caller.admission.protocol_for(request), protocol)
+    assert form_of(caller.admission, request) == protocol
 
 
-def test_a_service_that_is_not_served_is_refused_in_the_protocol_that_it_looks_like(caller: Caller) -> None:
-    assert isinstance(caller.admission.protocol_for(caller.sign(service="iam")), QueryProtocol)
+UNSERVED = [
+    ("ec2", (("content-type", FORM["Content-Type"]),), "ec2"),
+    ("s3", (), "rest-xml"),
+    ("route53", (), "rest-xml"),
+    ("cloudfront", (), "rest-xml"),
+    ("sns", (("content-type", FORM["Content-Type"]),), "query"),
+    ("monitoring", (("content-type", FORM["Content-Type"]),), "query"),
+    ("somewhat", (("content-type", FORM["Content-Type"]),), "query"),
+    ("dynamodb", (("x-amz-target", "DynamoDB_20120810.ListTables"),), "json"),
+    ("sqs", (("x-amz-target", "AmazonSQS.ListQueues"),), "json"),
+    ("eks", (), "rest-json"),
+]
+
+
+@pytest.mark.parametrize(("service", "headers", "protocol"), UNSERVED)
+def test_a_service_that_is_not_served_is_refused_in_a_form_that_its_sdk_reads(
+    caller: Caller, service: str, headers: tuple[tuple[str, str], ...], protocol: str
+) -> None:
+    signed = caller.sign(service=service)
+    others = tuple(header for header in signed.headers if header[0] != "content-type")
+    headers = headers if dict(headers).get("content-type") else (*headers, ("content-type", "text/plain"))
+    request = msgspec.structs.replace(signed, headers=(*others, *headers))
+    response = caller.admission.refusal(caller.refused(signed), request, "r-1")
+    parsed = create_parser(protocol).parse(
+        {"status_code": response.status, "headers": dict(response.headers), "body": response.body},
+        ANY_SHAPE,
+    )
+    assert parsed["Error"]["Code"] in ("SignatureDoesNotMatch", "InvalidSignatureException")
+    assert f"'{service}' is not served" in parsed["Error"]["Message"]
+    assert 400 <= response.status < 500
 
 
 def test_a_server_of_one_protocol_refuses_everything_in_it() -> None:
     admission = Admission({"sts": Service.of("sts", identity.STS_ACTIONS)}, frozenset())
     request = HttpRequest(method="POST", path="/")
-    assert isinstance(admission.protocol_for(request), QueryProtocol)
+    assert form_of(admission, request) == XML
 
 
 def test_a_service_whose_protocol_is_not_spoken_stops_the_start() -> None:
     with pytest.raises(ConfigurationError, match="protocol rest-xml of s3"):
         Service.of("s3", ())
+
+
+def test_who_accepts_json_alone_gets_json(caller: Caller) -> None:
+    """aws-iam-authenticator and EKS read nothing else."""
+    signed = caller.presign()
+    request = msgspec.structs.replace(signed, headers=(*signed.headers, ("accept", "application/json")))
+    admitted = caller.database.read(lambda unit: caller.admission.admit(request, "r", unit))
+    answer, _ = caller.ask(request)
+    assert not isinstance(answer, ApiError)
+    response = admitted.protocol.respond(admitted.passage.operation, answer, "r")
+    assert dict(response.headers)["content-type"] == "application/json"
+    told = json.loads(response.body)["GetCallerIdentityResponse"]
+    assert told["GetCallerIdentityResult"] == dict(answer)
+    assert told["ResponseMetadata"] == {"RequestId": "r"}
+    refused = caller.admission.refusal(UnrecognizedClientException(), request, "r")
+    assert json.loads(refused.body)["Error"]["Code"] == "InvalidClientTokenId"
+    both = msgspec.structs.replace(signed, headers=(*signed.headers, ("accept", "text/xml, */*")))
+    admitted = caller.database.read(lambda unit: caller.admission.admit(both, "r", unit))
+    response = admitted.protocol.respond(admitted.passage.operation, answer, "r")
+    assert dict(response.headers)["content-type"] == XML

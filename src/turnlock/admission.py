@@ -32,7 +32,7 @@ from turnlock.errors import (
 from turnlock.gate import Passage
 from turnlock.storage import Unit
 from turnlock.trail import cut_text
-from turnlock.wire import Claim, Contract, HttpRequest, WireProtocol
+from turnlock.wire import Claim, Contract, HttpRequest, HttpResponse, WireProtocol
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +115,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     passage: Passage
     request: Request | None
     refusal: ApiError | None = None
+    protocol: WireProtocol
+    """What writes the answer."""
 
     def __repr__(self) -> str:
         return f"Admitted({self.call})"
@@ -180,19 +182,33 @@ class Admission:
                 service=service,
                 passage=passage,
                 request=service.protocol.parse(operation, request),
+                protocol=service.protocol.for_request(request),
             )
         except ApiError as error:
-            return Admitted(call=call, service=service, passage=passage, request=None, refusal=error)
+            return Admitted(
+                call=call,
+                service=service,
+                passage=passage,
+                request=None,
+                refusal=error,
+                protocol=service.protocol.for_request(request),
+            )
 
-    def protocol_for(self, request: HttpRequest) -> WireProtocol:
-        """Return the protocol in which to refuse a request: its service's, if it names one, else the one that it looks like.
+    def refusal(self, error: ApiError, request: HttpRequest, request_id: str) -> HttpResponse:
+        """Return the answer that refuses a request, in the form of the service that it names, served or not.
 
-        Nothing of the request needs to be true: this is only the form of the answer. The first service decides the rest.
+        Nothing of the request needs to be true: this is only the form of the answer.
         """
+        named = None
         with suppress(ApiError):
-            service = self._services.get(wire.read_claim(request, allow_presigned=True).service)
-            if service is not None:
-                return service.protocol
+            named = wire.read_claim(request, allow_presigned=True).service
+        if named is not None and named not in self._services:
+            return wire.unserved_refusal(named, error, request, request_id)
+        protocol = self._protocol_for(request) if named is None else self._services[named].protocol
+        return protocol.for_request(request).fault(error, request_id)
+
+    def _protocol_for(self, request: HttpRequest) -> WireProtocol:
+        """Return the protocol that a request looks like which names no service. The first service decides the rest."""
         with suppress(ApiError):
             unsigned = self._unsigned(request)
             if unsigned is not None:
@@ -249,7 +265,13 @@ def _admit_unsigned(
         secure=request.secure,
         at=unit.now,
     )
-    return Admitted(call=call, service=service, passage=passage, request=parsed)
+    return Admitted(
+        call=call,
+        service=service,
+        passage=passage,
+        request=parsed,
+        protocol=service.protocol.for_request(request),
+    )
 
 
 def _check_presigned(claim: Claim, service: Service, request: HttpRequest) -> None:

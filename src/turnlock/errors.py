@@ -297,6 +297,10 @@ class ResourceConflictException(ApiError):
     """The resource already exists, or another operation is in progress."""
 
 
+class ResourceAlreadyExistsException(ApiError):
+    """The resource already exists."""
+
+
 class TooManyRequestsException(ApiError):
     """The request throughput limit was exceeded."""
 

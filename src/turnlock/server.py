@@ -106,13 +106,13 @@ class Server:
             else:
                 log.exception("a request failed", action="request_failed", request_id=request_id)
                 self._metrics.failed()
-            return self._app.admission.protocol_for(request).fault(wire.as_api_error(error), request_id)
+            return self._app.admission.refusal(wire.as_api_error(error), request, request_id)
 
     def refuse(self, error: ApiError, request: HttpRequest) -> HttpResponse:
         """Return the answer to a request whose body was never read whole: the last one on its connection."""
         self._refusals.note(error, request)
         self._metrics.refused(error.code)
-        fault = self._app.admission.protocol_for(request).fault(error, self._request_ids.draw())
+        fault = self._app.admission.refusal(error, request, self._request_ids.draw())
         return structs.replace(fault, headers=(*fault.headers, ("connection", "close")))
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Server:
 
     def _answer(self, admitted: Admitted, outcome: Answer | ApiError, began: float) -> HttpResponse:
         """Return the answer to a call whose outcome is kept, and count it."""
-        call, protocol = admitted.call, admitted.service.protocol
+        call, protocol = admitted.call, admitted.protocol
         code = outcome.code if isinstance(outcome, ApiError) else metrics.OK
         self._metrics.answered(call.service, call.action, code, time.perf_counter() - began)
         if isinstance(outcome, ApiError):

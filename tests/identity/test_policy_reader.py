@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlock.identity import read_resource_policy
+from turnlock.identity import read_identity_policy, read_resource_policy
 from turnlock.identity.policy import Condition, Effect, NamedPrincipal, PrincipalType, Quantifier
 
 STATEMENT: dict[str, Any] = {
@@ -109,6 +109,8 @@ def test_one_statement_needs_no_list_and_the_version_may_be_absent() -> None:
         policy(statement(Action=None)),
         policy(statement(NotAction="*")),
         policy(statement(Action=[])),
+        policy(statement(Resource=[])),
+        policy(statement(Principal=[])),
         policy(statement(Action="GetSecretValue")),
         policy(statement(Action=":x")),
         policy(statement(Action="a b:x")),
@@ -117,7 +119,6 @@ def test_one_statement_needs_no_list_and_the_version_may_be_absent() -> None:
         policy(statement(Resource="arn:aws:s3")),
         policy(statement(Resource="")),
         policy(statement(Condition=[])),
-        policy(statement(Condition={})),
         policy(statement(Condition={"StringEquals": "x"})),
         policy(statement(Condition={"StringEquals": {}})),
         policy(statement(Condition={"StringEquals": {"k": []}})),
@@ -205,3 +206,41 @@ def test_a_policy_as_large_as_they_come_is_read_at_once() -> None:
         with pytest.raises(ValueError, match=r"."):
             read_resource_policy(hostile)
     assert time.process_time() - began < 0.5
+
+
+def test_an_empty_condition_demands_nothing() -> None:
+    """AWS's console writes one into the trust policy of a new role."""
+    (read,) = read_resource_policy(policy(statement(Condition={}))).statements
+    assert not read.conditions
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("arn:aws", "arn:aws:*:*:*:*"),
+        ("arn:aws:secretsmanager", "arn:aws:secretsmanager:*:*:*"),
+        ("arn:aws:secretsmanager:eu-*", "arn:aws:secretsmanager:eu-*:*:*"),
+        ("arn:aws:kms:eu-central-1:123456789012", "arn:aws:kms:eu-central-1:123456789012:*"),
+        ("arn:aws:kms:eu-central-1:123456789012:key/x", "arn:aws:kms:eu-central-1:123456789012:key/x"),
+        ("*", "*"),
+    ],
+)
+def test_an_arn_cut_short_in_an_identitys_policy_is_completed(written: str, meant: str) -> None:
+    text = json.dumps({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": written}})
+    assert list(read_identity_policy(text).statements[0].resources.texts) == [meant]
+
+
+@pytest.mark.parametrize("written", ["arn", "arn:", "arn:aws:", "aws:secretsmanager", "", "arn:aws:s3:::"])
+def test_what_is_no_beginning_of_an_arn_is_not(written: str) -> None:
+    text = json.dumps({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": written}})
+    with pytest.raises(ValueError, match="Resource"):
+        read_identity_policy(text)
+
+
+@pytest.mark.parametrize("element", ["Action", "Resource", "NotAction", "NotResource"])
+def test_an_empty_list_names_nothing_and_is_refused(element: str) -> None:
+    given = {"Effect": "Allow", "Action": "a:b", "Resource": "*", element: []}
+    if element.startswith("Not"):
+        del given[element.removeprefix("Not")]
+    with pytest.raises(ValueError, match="must be a text or a list of texts"):
+        read_identity_policy(json.dumps({"Statement": given}))

@@ -86,9 +86,16 @@ def test_another_period_moves_the_next_date_and_the_same_one_does_not(
     assert moved["NextRotationDate"] == clock.now() + timedelta(days=100)
 
 
-@pytest.mark.parametrize(
-    "operation", ["EnableKeyRotation", "RotateKeyOnDemand", "GetKeyRotationStatus", "ListKeyRotations"]
-)
+@pytest.mark.parametrize("spec", ["ECC_NIST_P256", "HMAC_256"])
+def test_keys_that_cannot_be_rotated_say_that_they_are_not(kms: Client, spec: str) -> None:
+    """Terraform's `aws_kms_key` asks it of every key."""
+    usage = "GENERATE_VERIFY_MAC" if spec.startswith("HMAC") else "SIGN_VERIFY"
+    made = kms("CreateKey", KeySpec=spec, KeyUsage=usage)["KeyMetadata"]
+    status = kms("GetKeyRotationStatus", KeyId=made["KeyId"])
+    assert status == {"KeyId": made["Arn"], "KeyRotationEnabled": False}
+
+
+@pytest.mark.parametrize("operation", ["EnableKeyRotation", "RotateKeyOnDemand", "ListKeyRotations"])
 def test_only_symmetric_keys_are_rotated(kms: Client, operation: str) -> None:
     key = kms("CreateKey", KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
     assert refusal(lambda: kms(operation, KeyId=key))[0] == "UnsupportedOperationException"

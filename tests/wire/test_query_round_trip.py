@@ -6,6 +6,7 @@ Its requests are read as they were meant, our answers and faults as we meant the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -84,17 +85,19 @@ def required_are_there(shape: Shape, value: Any) -> bool:
     return True
 
 
-def as_xml_holds(value: Any) -> Any:
-    """Return `value` with each character that XML 1.0 has not in the place of which a reader finds U+FFFD."""
+def as_xml_holds(value: Any, *, fractions: bool = True) -> Any:
+    """Return `value` with U+FFFD for each character that XML 1.0 has not; moments without their fractions where the service has none."""
     if isinstance(value, str):
         return "".join(
             char if char in "\t\n\r" or " " <= char <= "\ufffd" or char > "\uffff" else "\ufffd"
             for char in value
         )
+    if isinstance(value, datetime) and not fractions:
+        return value.replace(microsecond=0)
     if isinstance(value, list):
-        return [as_xml_holds(item) for item in value]
+        return [as_xml_holds(item, fractions=fractions) for item in value]
     if isinstance(value, dict):
-        return {as_xml_holds(key): as_xml_holds(item) for key, item in value.items()}
+        return {as_xml_holds(key): as_xml_holds(item, fractions=fractions) for key, item in value.items()}
     return value
 
 
@@ -125,7 +128,7 @@ def test_what_is_answered_botocore_reads_as_it_was_meant(service: str, data: st.
     answer = data.draw(values(shape or NOTHING))
     parsed = as_read(PROTOCOLS[service].respond(operation, answer, "id-1"), shape)
     assert parsed.pop("ResponseMetadata")["RequestId"] == "id-1"
-    assert parsed == as_xml_holds(answer)
+    assert parsed == as_xml_holds(answer, fractions=service not in ("iam", "sts"))
 
 
 FLATTENED = {

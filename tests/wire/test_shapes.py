@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sampling import examples
-from turnlock.errors import AnswerMismatch, SerializationException
+from turnlock.errors import AnswerMismatch, SerializationException, ValidationException
+from turnlock.wire import Contract
 from turnlock.wire.constraints import refuse
 from turnlock.wire.shapes import ShapeCompiler, camel_case
 
@@ -194,6 +195,18 @@ def test_all_violations_come_in_one_error_that_counts_them() -> None:
     with pytest.raises(Exception, match=r"^2 validation errors detected: one; two$"):
         refuse(["one", "two"])
     refuse([])
+
+
+@pytest.mark.parametrize(("length", "told"), [(8, 2), (256, 2), (257, 1), (100_000, 1)])
+def test_a_value_too_long_and_of_the_wrong_form_breaks_two_constraints(length: int, told: int) -> None:
+    contract = Contract.load("sts").operations["AssumeRole"]
+    code = "x" * length
+    with pytest.raises(ValidationException) as caught:
+        contract.parse({"RoleArn": "a" * 20, "RoleSessionName": "session", "TokenCode": code})
+    message = caught.value.message
+    assert message.startswith(f"{told} validation error")
+    assert "length less than or equal to 6" in message
+    assert ("regular expression pattern" in message) == (told == 2)
 
 
 def test_a_wrong_type_comes_before_every_violation() -> None:

@@ -30,5 +30,6 @@ def test_the_surface_is_what_other_rooms_count_on() -> None:
         "as_api_error",
         "read_claim",
         "signing_key",
+        "unserved_refusal",
         "verify",
     }

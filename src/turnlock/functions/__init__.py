@@ -14,6 +14,7 @@ closed or killed, let an invocation outlive its deadline or its lease, or log a 
 """
 
 from turnlock.functions.cloudwatch.api import ACTIONS as LOGS_ACTIONS
+from turnlock.functions.cloudwatch.groups import MACS as LOGS_MACS
 from turnlock.functions.confining import refuse_in_sight, settle_confinement
 from turnlock.functions.model import (
     HOSTED,
@@ -29,10 +30,13 @@ from turnlock.functions.model import (
 from turnlock.functions.own.api import ACTIONS_AT_REST
 from turnlock.functions.own.catalogue import find_own, find_version, role_credentials
 from turnlock.functions.own.permissions import lets_service_invoke
-from turnlock.functions.own.store import MACS
+from turnlock.functions.own.store import MACS as OWN_MACS
 from turnlock.functions.pool import PoolLimits
 from turnlock.functions.runner import Functions
 from turnlock.functions.service import LambdaService
+
+MACS = (*OWN_MACS, *LOGS_MACS)
+"""What a rotation of the root key writes anew."""
 
 __all__ = [
     "ACTIONS_AT_REST",

@@ -18,7 +18,8 @@ def read_conditions(raw: object, place: str) -> list[Condition]:
     Raises ValueError for an operator that there is not, and for a value that its operator cannot read.
     """
     found: list[Condition] = []
-    for named, keys in _condition_object(raw, place).items():
+    # The console writes an empty Condition into a new role's trust policy; it demands nothing.
+    for named, keys in () if raw == {} else _condition_object(raw, place).items():
         quantifier, operator, if_exists = _operator(named, place)
         for key, value in _condition_object(keys, place).items():
             values = _condition_values(value, place)

@@ -155,9 +155,7 @@ def _statement(raw: object, place: str, form: Form) -> Statement:
         principals=principals,
         principals_negated=negated,
         actions=_patterns(members, "Action", "NotAction", place, _is_action),
-        resources=_NO_RESOURCES
-        if form is Form.TRUST
-        else _patterns(members, "Resource", "NotResource", place, _is_resource),
+        resources=_NO_RESOURCES if form is Form.TRUST else _resources(members, place, form),
         conditions=read_conditions(members["Condition"], place) if "Condition" in members else (),
     )
 
@@ -216,6 +214,24 @@ def _patterns(
     if not all(map(is_one, texts)):
         raise ValueError(f"{place}: {plain} has a value that can name none.")
     return Patterns(texts=texts, negated=is_negated)
+
+
+def _resources(members: Mapping[str, Any], place: str, form: Form) -> Patterns:
+    """Return the resources; an ARN that is cut short in an identity's policy is completed with `*`.
+
+    IAM user guide, "IAM JSON policy elements: Resource": `arn:aws:sqs` is `arn:aws:sqs:*:*:*`.
+    """
+    if form is not Form.IDENTITY:
+        return _patterns(members, "Resource", "NotResource", place, _is_resource)
+    found = _patterns(members, "Resource", "NotResource", place, lambda text: _is_resource(_completed(text)))
+    return Patterns(texts=[_completed(text) for text in found.texts], negated=found.negated)
+
+
+def _completed(text: str) -> str:
+    fields = text.split(":", 5)
+    if fields[0] != "arn" or len(fields) == 1 or not fields[-1]:
+        return text
+    return ":".join([*fields, *["*"] * (6 - len(fields))])
 
 
 def _is_action(text: str) -> bool:

@@ -57,9 +57,8 @@ def disable_key_rotation(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def get_key_rotation_status(call: Call, request: Request, unit: Unit) -> Answer:
-    """GetKeyRotationStatus. An AWS managed key is never rotated by period here, and says so."""
+    """GetKeyRotationStatus: false for keys that cannot be rotated, asymmetric and HMAC ones, and for AWS managed keys."""
     key = GRANTED.require(call, request, unit)
-    _require_symmetric(key)
     return {
         "KeyId": key.arn,
         "KeyRotationEnabled": key.rotation_days is not None and key.state is not KeyState.PENDING_DELETION,

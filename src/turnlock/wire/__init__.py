@@ -36,6 +36,7 @@ from turnlock.wire.sigv4 import (
     signing_key,
     verify,
 )
+from turnlock.wire.unserved import refusal as unserved_refusal
 
 __all__ = [
     "ALGORITHM",
@@ -57,6 +58,7 @@ __all__ = [
     "as_api_error",
     "read_claim",
     "signing_key",
+    "unserved_refusal",
     "verify",
 ]
 

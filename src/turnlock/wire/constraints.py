@@ -15,6 +15,9 @@ from botocore.model import Shape, StringShape
 from turnlock.errors import ValidationException
 from turnlock.wire.patterns import compile_pattern
 
+MATCHED = 256
+"""Characters up to which a text is matched against its pattern although it is too long: both violations are told."""
+
 _SIZED = frozenset({"string", "blob", "list", "map"})
 
 
@@ -111,8 +114,9 @@ def _pattern(shape: Shape) -> list[Constraint]:
     matches, longest = compile_pattern(pattern).fullmatch, shape.metadata.get("max")
 
     def holds(value: str) -> bool:
-        # A text that is too long is refused anyway: no time is spent matching it.
-        return (longest is not None and len(value) > longest) or matches(value) is not None
+        # A text that is far too long is refused anyway: no time is spent matching it.
+        too_long = longest is not None and len(value) > max(longest, MATCHED)
+        return too_long or matches(value) is not None
 
     return [
         Constraint(holds=holds, sentence=f"Member must satisfy regular expression pattern: {pattern}"),

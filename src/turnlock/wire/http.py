@@ -77,6 +77,10 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path} from {self.source_ip})"
 
+    def first(self, name: str) -> str | None:
+        """Return the first header of this lower-case name, however often it was sent: for the form of a refusal."""
+        return next((value for known, value in self.headers if known == name), None)
+
     @_Once
     def fields(self) -> Mapping[str, str]:
         """Every header once; repetitions of a header that may repeat are joined by commas (RFC 9110, 5.2).

@@ -73,6 +73,10 @@ class JsonProtocol:
         body = msgspec.json.encode(operation.serialise(answer))
         return HttpResponse(status=200, headers=self._headers(request_id), body=body)
 
+    def for_request(self, _request: HttpRequest) -> JsonProtocol:
+        """Return this: there is one form."""
+        return self
+
     def fault(self, error: ApiError, request_id: str) -> HttpResponse:
         """Return the response that carries `error`, with the model's status where the model knows the code."""
         return json_fault(

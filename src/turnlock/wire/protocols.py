@@ -25,6 +25,10 @@ class WireProtocol(Protocol):
         """Return the response that carries `answer`; AnswerMismatch when it does not fit the model."""
         ...
 
+    def for_request(self, request: HttpRequest) -> WireProtocol:
+        """Return what writes the responses to `request`: this, or the same service in the form that the request accepts."""
+        ...
+
     def fault(self, error: ApiError, request_id: str) -> HttpResponse:
         """Return the response that carries `error`."""
         ...

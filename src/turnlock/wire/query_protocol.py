@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from turnlock import errors
 from turnlock.errors import ApiError, SerializationException, UnknownOperationException
@@ -29,6 +32,9 @@ class Spelling:
     code: str
     status: int
 
+
+WHOLE_SECONDS = frozenset({"iam", "sts"})
+"""Services, by signing name, whose times are whole seconds: `2018-05-03T17:51:02Z`."""
 
 SHARED: Mapping[type[ApiError], Spelling] = MappingProxyType(
     {
@@ -49,11 +55,17 @@ SHARED: Mapping[type[ApiError], Spelling] = MappingProxyType(
 """Codes and statuses of the query services' "Common Errors" pages (IAM and STS API references; BEHAVIOUR 9.3)."""
 
 
+def spelled(error: ApiError) -> Spelling:
+    """Return how an error looks where no model says anything of it."""
+    return SHARED.get(type(error)) or Spelling(code=error.code, status=error.status)
+
+
 class QueryProtocol:
     """A service's requests in flat parameters and its responses in XML; a WireProtocol."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, *, in_json: bool = False) -> None:
         self._contract = contract
+        self._in_json = in_json
         self._modelled: Mapping[str, Spelling] = MappingProxyType(
             {
                 known: Spelling(code=error.code, status=error.status)
@@ -61,6 +73,16 @@ class QueryProtocol:
                 for known in (error.name, error.code)
             }
         )
+
+    def for_request(self, request: HttpRequest) -> QueryProtocol:
+        """Return the protocol in the form that a request accepts: JSON where it asks for that alone, else XML.
+
+        Query services answer `Accept: application/json` in JSON: aws-iam-authenticator reads nothing else.
+        """
+        asked = (request.first("accept") or "").partition(";")[0].strip().lower()
+        if asked != "application/json":
+            return self
+        return QueryProtocol(self._contract, in_json=True)
 
     def operation(self, request: HttpRequest) -> Operation:
         """Return the operation that Action names, if Version is the model's and the method is GET or POST.
@@ -87,7 +109,11 @@ class QueryProtocol:
 
     def respond(self, operation: Operation, answer: Mapping[str, Any], request_id: str) -> HttpResponse:
         """Return the response (200) that carries `answer`; AnswerMismatch when it does not fit the model."""
-        operation.serialise(answer)
+        if self._contract.signing_name in WHOLE_SECONDS:
+            answer = _in_whole_seconds(answer)
+        document = operation.serialise(answer)
+        if self._in_json:
+            return self._json_response(operation, document, request_id)
         shape = operation.model.output_shape
         result = "" if shape is None else xml.members(shape, answer)
         wrapper = None if shape is None else shape.serialization.get("resultWrapper")
@@ -104,14 +130,14 @@ class QueryProtocol:
 
     def fault(self, error: ApiError, request_id: str) -> HttpResponse:
         """Return the response that carries `error`, with this protocol's code and status for it."""
-        spelling = (
-            SHARED.get(type(error))
-            or self._modelled.get(error.code)
-            or Spelling(code=error.code, status=error.status)
-        )
+        spelling = SHARED.get(type(error)) or self._modelled.get(error.code) or spelled(error)
+        kind = "Receiver" if spelling.status >= 500 else "Sender"
+        if self._in_json:
+            told = {"Type": kind, "Code": spelling.code, "Message": error.message}
+            return _json(spelling.status, request_id, {"Error": told, "RequestId": request_id})
         described = xml.element(
             "Error",
-            xml.element("Type", "Receiver" if spelling.status >= 500 else "Sender"),
+            xml.element("Type", kind),
             xml.element("Code", xml.text(spelling.code)),
             xml.element("Message", xml.text(error.message)),
         )
@@ -124,9 +150,32 @@ class QueryProtocol:
         )
 
     @staticmethod
+    def _json_response(operation: Operation, document: dict[str, Any], request_id: str) -> HttpResponse:
+        shape = operation.model.output_shape
+        wrapper = None if shape is None else shape.serialization.get("resultWrapper")
+        result = document if wrapper is None else {wrapper: document}
+        answer = {**result, "ResponseMetadata": {"RequestId": request_id}}
+        return _json(200, request_id, {f"{operation.name}Response": answer})
+
+    @staticmethod
     def _response(status: int, request_id: str, document: str) -> HttpResponse:
         headers = (("content-type", "text/xml"), ("x-amzn-RequestId", request_id))
         return HttpResponse(status=status, headers=headers, body=document.encode())
+
+
+def _json(status: int, request_id: str, document: dict[str, Any]) -> HttpResponse:
+    headers = (("content-type", "application/json"), ("x-amzn-RequestId", request_id))
+    return HttpResponse(status=status, headers=headers, body=msgspec.json.encode(document))
+
+
+def _in_whole_seconds(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(microsecond=0)
+    if isinstance(value, Mapping):
+        return {name: _in_whole_seconds(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_whole_seconds(each) for each in value]
+    return value
 
 
 def _parameters(request: HttpRequest) -> dict[str, str]:

@@ -122,6 +122,10 @@ class RestJsonProtocol:
         body = b"" if status == 204 else msgspec.json.encode(document)
         return HttpResponse(status=status, headers=(*headers, *_json_type(body)), body=body)
 
+    def for_request(self, _request: HttpRequest) -> RestJsonProtocol:
+        """Return this: there is one form."""
+        return self
+
     def fault(self, error: ApiError, request_id: str) -> HttpResponse:
         """Return the response that carries `error`, with the model's status where the model knows the code."""
         return json_fault(

@@ -154,8 +154,9 @@ def to_epoch(moment: datetime) -> float:
 
 
 def to_iso8601(moment: datetime) -> str:
-    """Return `moment` in UTC as `2018-05-03T17:51:02.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return `moment` in UTC as `2018-05-03T17:51:02.123Z`, a whole second as `2018-05-03T17:51:02Z`."""
+    precision = "milliseconds" if moment.microsecond else "seconds"
+    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def to_rfc822(moment: datetime) -> str:

@@ -49,7 +49,9 @@ from turnlock.wire.signed_paths import canonical_paths
 ALGORITHM = "AWS4-HMAC-SHA256"
 _MINUTE = timedelta(minutes=1)
 MAX_SKEW = 5 * _MINUTE
-MAX_PRESIGNED_SECONDS = 900
+MAX_PRESIGNED_SECONDS = 604_800
+PRESIGNED_LIFETIME = 15 * _MINUTE
+"""How long STS takes a signature in the query string, whatever X-Amz-Expires says."""
 
 _TERMINATOR = "aws4_request"
 _HEADER_PARTS = frozenset({"Credential", "SignedHeaders", "Signature"})
@@ -362,7 +364,9 @@ def _pairs(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_clock(claim: Claim, now: datetime) -> None:
-    lifetime = MAX_SKEW if claim.expires is None else claim.expires
+    # STS is the one service here that takes a signature in the query: tokens of EKS are signed with 60 seconds and used for 14
+    # minutes, and botocore signs with an hour.
+    lifetime = MAX_SKEW if claim.expires is None else PRESIGNED_LIFETIME
     if claim.timestamp < now - lifetime:
         raise InvalidSignatureException(
             f"Signature expired: {claim.stamp} is now earlier than {_stamp(now - lifetime)} "

@@ -20,6 +20,7 @@ from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Principal, PrincipalKind
 from turnlock.errors import AccessDeniedException, InternalServiceError, ResourceNotFoundException
+from turnlock.functions import HOSTED
 from turnlock.functions.own import creating
 from turnlock.functions.own.scope import BY_NAME, reasons
 from turnlock.functions.own.tables import function_code, function_versions
@@ -63,7 +64,7 @@ def test_a_function_is_shown_as_it_was_made(create: Create, root: Caller) -> Non
         assert found["Configuration"] == made
         assert found["Tags"] == {"team": "db"}
     assert root("GetFunctionConfiguration", FunctionName="echo") == made
-    assert root("ListFunctions")["Functions"] == [made]
+    assert root("ListFunctions")["Functions"][0] == made
     assert (
         root("GetFunction", FunctionName=f"{ARN}:$LATEST")["Configuration"]["FunctionArn"] == f"{ARN}:$LATEST"
     )
@@ -373,7 +374,7 @@ def test_lists_come_in_pages(create: Create, root: Caller) -> None:
         if "NextMarker" not in page:
             break
         marker = {"Marker": page["NextMarker"]}
-    assert Counter(names) == Counter(f"f{number}" for number in range(5))
+    assert Counter(names) == Counter([*(f"f{number}" for number in range(5)), *HOSTED])
     assert refusal(lambda: root("ListFunctions", Marker="x"))[0] == "InvalidParameterValueException"
 
 
@@ -392,3 +393,43 @@ def test_there_is_a_bound_to_how_many(create: Create, monkeypatch: pytest.Monkey
     monkeypatch.setattr(creating, "MOST_FUNCTIONS", 1)
     create("one")
     assert refusal(lambda: create("two"))[0] == "InvalidParameterValueException"
+
+
+HOSTED_ARN = "arn:aws:lambda:eu-central-1:123456789012:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
+
+
+def test_hosted_functions_are_shown_where_tools_look_them_up(create: Create, root: Caller) -> None:
+    create()
+    for named in (HOSTED_ARN, HOSTED_ARN.rpartition(":")[2]):
+        shown = root("GetFunction", FunctionName=named)["Configuration"]
+        assert shown["FunctionArn"] == HOSTED_ARN
+        assert root("GetFunctionConfiguration", FunctionName=named) == shown
+        assert (shown["State"], shown["Version"]) == ("Active", "$LATEST")
+    qualified = root("GetFunction", FunctionName=HOSTED_ARN, Qualifier="$LATEST")["Configuration"]
+    assert qualified["FunctionArn"] == f"{HOSTED_ARN}:$LATEST"
+    listed = [one["FunctionName"] for one in root("ListFunctions")["Functions"]]
+    assert listed == ["echo", *sorted(HOSTED)]
+    for absent in (f"{HOSTED_ARN}:1", HOSTED_ARN.replace("eu-central-1", "us-east-1"), f"{HOSTED_ARN}x"):
+        assert refusal(partial(root, "GetFunction", FunctionName=absent))[0] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "member"),
+    [("ListEventSourceMappings", "EventSourceMappings"), ("ListLayers", "Layers")],
+)
+def test_what_no_function_has_is_an_empty_list(root: Caller, operation: str, member: str) -> None:
+    assert root(operation) == {member: []}
+    assert root("ListLayerVersions", LayerName="absent") == {"LayerVersions": []}
+
+
+def test_source_that_is_interpreted_may_say_any_architecture(create: Create, root: Caller) -> None:
+    shown = create(Architectures=["arm64"])
+    assert shown["Architectures"] == ["arm64"]
+    assert root("GetFunctionConfiguration", FunctionName="echo")["Architectures"] == ["arm64"]
+    again = root(
+        "UpdateFunctionCode",
+        FunctionName="echo",
+        ZipFile=package({"main.py": "x = 1"}),
+        Architectures=["x86_64"],
+    )
+    assert again["Architectures"] == ["x86_64"]

@@ -22,6 +22,7 @@ WITHOUT_RESOURCE = {
     "GetAccountSummary",
     "ListAccountAliases",
     "ListGroups",
+    "ListInstanceProfiles",
     "ListOpenIDConnectProviders",
     "ListPolicies",
     "ListRoles",

@@ -1,18 +1,23 @@
-"""DescribeLogGroups, DescribeLogStreams, GetLogEvents, FilterLogEvents."""
+"""What was written, as it is read: DescribeLogGroups, DescribeLogStreams, GetLogEvents, FilterLogEvents."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
 from turnlock.core.action import Action, Answer, Request, Subject
-from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, ResourceNotFoundException
-from turnlock.functions.cloudwatch import store
+from turnlock.functions.cloudwatch import groups, store
+from turnlock.functions.cloudwatch.groups import (
+    group_arn,
+    group_of,
+    group_subject,
+    groups_of,
+    milliseconds,
+    require_group,
+)
 from turnlock.functions.cloudwatch.patterns import matcher
 from turnlock.functions.cloudwatch.store import Line, function_logs
 from turnlock.storage import Unit
@@ -21,31 +26,25 @@ PAGE: Final = 10_000
 SCANNED: Final = 10_000
 """Lines that one FilterLogEvents looks at; there may be more where it returns a token, also with no event."""
 
-_GROUP_ARN = re.compile(r"arn:aws[a-z-]*:logs:[a-z0-9-]+:[0-9]{12}:log-group:([^:*]+)(:\*)?")
-
 
 def describe_log_groups(call: Call, request: Request, unit: Unit) -> Answer:
-    """DescribeLogGroups: the groups of functions that wrote something."""
+    """DescribeLogGroups: the groups that were made, and those of functions that wrote something."""
     prefix, pattern = request.get("logGroupNamePrefix", ""), request.get("logGroupNamePattern", "")
-    found = [
-        one
-        for one in store.groups(unit, call.account_id, call.region, prefix)
-        if pattern.lower() in one[0].lower()
-    ]
+    found = [one for one in groups_of(unit, call, prefix) if pattern.lower() in one[0].name.lower()]
     start, size = _offset(request), request.get("limit", 50)
     return {
         "logGroups": [
             {
-                "logGroupName": name,
-                "creationTime": _milliseconds(since),
-                "retentionInDays": store.KEPT_DAYS,
+                "logGroupName": group.name,
+                "creationTime": milliseconds(group.created_at),
+                "retentionInDays": group.retention,
                 "metricFilterCount": 0,
-                "arn": f"{_arn(call, name)}:*",
-                "logGroupArn": _arn(call, name),
-                "storedBytes": size_in_store,
-                "logGroupClass": "STANDARD",
+                "arn": f"{group_arn(call, group.name)}:*",
+                "logGroupArn": group_arn(call, group.name),
+                "storedBytes": characters,
+                "logGroupClass": group.log_class,
             }
-            for name, since, size_in_store in found[start : start + size]
+            for group, characters in found[start : start + size]
         ],
         "nextToken": str(start + size) if len(found) > start + size else None,
     }
@@ -53,10 +52,8 @@ def describe_log_groups(call: Call, request: Request, unit: Unit) -> Answer:
 
 def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeLogStreams: one stream for each process that served the function."""
-    group = _group(request)
+    group = require_group(unit, call, group_of(call, request)).name
     found = store.streams(unit, call.account_id, call.region, group)
-    if not found:
-        raise _no_group()
     prefix = request.get("logStreamNamePrefix", "")
     found = [one for one in found if one[0].startswith(prefix)]
     if request.get("orderBy") == "LastEventTime":
@@ -68,11 +65,11 @@ def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
         "logStreams": [
             {
                 "logStreamName": name,
-                "creationTime": _milliseconds(first),
-                "firstEventTimestamp": _milliseconds(first),
-                "lastEventTimestamp": _milliseconds(last),
-                "lastIngestionTime": _milliseconds(last),
-                "arn": f"{_arn(call, group)}:log-stream:{name}",
+                "creationTime": milliseconds(first),
+                "firstEventTimestamp": milliseconds(first),
+                "lastEventTimestamp": milliseconds(last),
+                "lastIngestionTime": milliseconds(last),
+                "arn": f"{group_arn(call, group)}:log-stream:{name}",
                 "storedBytes": 0,
             }
             for name, first, last in found[start : start + size]
@@ -83,7 +80,7 @@ def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
 
 def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     """GetLogEvents: the lines of one stream, the newest where nothing else is said. A token is `f/` or `b/` and a position."""
-    group, limit = _group(request), request.get("limit", PAGE)
+    group, limit = group_of(call, request), request.get("limit", PAGE)
     where = [function_logs.c.stream == request["logStreamName"], *_span(request)]
     known = store.lines(unit, call.account_id, call.region, group, where=where[:1], limit=1)
     if not known:
@@ -108,9 +105,9 @@ def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     return {
         "events": [
             {
-                "timestamp": _milliseconds(one.at),
+                "timestamp": milliseconds(one.at),
                 "message": one.message,
-                "ingestionTime": _milliseconds(one.at),
+                "ingestionTime": milliseconds(one.at),
             }
             for one in found
         ],
@@ -121,7 +118,7 @@ def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
 
 def filter_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     """FilterLogEvents: the lines of a group, oldest first, that match; a token is the position of the last one looked at."""
-    group, limit = _group(request), request.get("limit", PAGE)
+    group, limit = group_of(call, request), request.get("limit", PAGE)
     matches = matcher(request.get("filterPattern", ""))
     where = _span(request)
     if "logStreamNames" in request:
@@ -132,8 +129,8 @@ def filter_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     looked_at = store.lines(
         unit, call.account_id, call.region, group, where=where, after=after, limit=SCANNED
     )
-    if not looked_at and not store.lines(unit, call.account_id, call.region, group, limit=1):
-        raise _no_group()
+    if not looked_at:
+        require_group(unit, call, group)
     found: list[Line] = []
     end: int | None = None
     for one in looked_at:
@@ -151,20 +148,14 @@ def filter_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     }
 
 
-def group_subject(call: Call, request: Request, _unit: Unit) -> Subject:
-    """Return the log group that a call is about."""
-    arn = f"{_arn(call, _group(request, strict=False))}:*"
-    return Subject(arn=arn, named=arn)
-
-
 def every_group(call: Call, _request: Request, _unit: Unit) -> Subject:
     """Return what DescribeLogGroups is about: all groups of the account (Service Authorization Reference)."""
-    arn = _arn(call, "*")
+    arn = group_arn(call, "*")
     return Subject(arn=arn, named=arn)
 
 
 def _event(line: Line) -> dict[str, Any]:
-    moment = _milliseconds(line.at)
+    moment = milliseconds(line.at)
     return {
         "logStreamName": line.stream,
         "timestamp": moment,
@@ -172,17 +163,6 @@ def _event(line: Line) -> dict[str, Any]:
         "ingestionTime": moment,
         "eventId": f"{line.position}-{line.stream[-8:]}",
     }
-
-
-def _group(request: Request, *, strict: bool = True) -> str:
-    """Return the name of the group that a request names, by name or ARN. Raises InvalidParameterException."""
-    if "logGroupName" in request:
-        return str(request["logGroupName"])
-    identifier = request.get("logGroupIdentifier", "")
-    found = _GROUP_ARN.fullmatch(identifier)
-    if strict and not identifier:
-        raise InvalidParameterException("Exactly one of logGroupName and logGroupIdentifier is required.")
-    return identifier if found is None else found[1]
 
 
 def _span(request: Request) -> list[ColumnElement[bool]]:
@@ -205,25 +185,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp() * 1000)
-
-
-def _arn(call: Call, group: str) -> str:
-    return f"arn:{partition_of(call.region)}:logs:{call.region}:{call.account_id}:log-group:{group}"
-
-
-def _no_group() -> ResourceNotFoundException:
-    return ResourceNotFoundException("The specified log group does not exist.")
-
-
 ACTIONS = (
+    *groups.ACTIONS,
     Action(name="DescribeLogGroups", handler=describe_log_groups, subject=every_group, mutates=False),
     Action(name="DescribeLogStreams", handler=describe_log_streams, subject=group_subject, mutates=False),
     Action(name="FilterLogEvents", handler=filter_log_events, subject=group_subject, mutates=False),
     Action(name="GetLogEvents", handler=get_log_events, subject=group_subject, mutates=False),
 )
-REASON: Final = (
-    "only what functions wrote is kept here, and it is read by the four actions that aws logs tail needs"
-)
+REASON: Final = "what functions wrote is kept here: groups have a retention and tags, and are read by what aws logs tail needs"
 """Why the other operations of the model have no handler."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from turnlock.functions.cloudwatch import store
+from turnlock.functions.cloudwatch import groups, store
 from turnlock.functions.model import LogBatch
 from turnlock.storage import Database
 
@@ -39,5 +39,5 @@ class LogShipper:
             database.write(partial(store.append, batches=batches))
         if time.monotonic() - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = time.monotonic()
-            database.write(store.prune)
+            database.write(groups.prune)
         return FLUSH_SECONDS

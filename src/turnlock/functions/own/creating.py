@@ -23,7 +23,7 @@ from turnlock.functions.own.names import (
     require_function,
 )
 from turnlock.functions.own.packages import BadPackage, check_package
-from turnlock.functions.own.settings import changed, refuse_not_served
+from turnlock.functions.own.settings import changed, check_architectures
 from turnlock.functions.own.versions import publish
 from turnlock.storage import Unit
 
@@ -77,13 +77,14 @@ def create_function(call: Call, request: Request, unit: Unit) -> Answer:
 def update_function_code(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateFunctionCode: the package of `$LATEST`; with DryRun only checked."""
     function, version = _latest(call, request, unit)
-    refuse_not_served({name: request[name] for name in ("Architectures",) if name in request})
+    check_architectures(request, version.runtime)
     content: bytes = unit.prepared()
     if request.get("DryRun"):
         return configuration(unit, version)
     after = version.evolve(
         code_id=store.keep_code(unit, function.account_id, function.region, content),
         code_size=len(content),
+        shown={**version.shown, **{name: request[name] for name in ("Architectures",) if name in request}},
     )
     after = _save(unit, version, after)
     store.forget_unused_code(unit, function.account_id, function.region, version.code_id)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
+from turnlock.functions.model import HOSTED
 from turnlock.functions.own import store
 from turnlock.functions.own.answers import configuration
-from turnlock.functions.own.model import LATEST, OwnFunction
+from turnlock.functions.own.hosted import hosted_configuration, hosted_named
+from turnlock.functions.own.model import LATEST, FunctionVersion, OwnFunction
 from turnlock.functions.own.names import (
     function_subject,
     named,
@@ -24,6 +29,9 @@ CONCURRENCY = 1000
 
 def get_function(call: Call, request: Request, unit: Unit) -> Answer:
     """GetFunction; a package can be fetched from nowhere, so Code has no Location."""
+    hosted = hosted_named(call, request, unit)
+    if hosted is not None:
+        return {"Configuration": hosted, "Code": {"RepositoryType": "S3"}}
     function, version = require_version(call, request, unit)
     reserved = function.concurrency
     return {
@@ -36,18 +44,33 @@ def get_function(call: Call, request: Request, unit: Unit) -> Answer:
 
 def get_function_configuration(call: Call, request: Request, unit: Unit) -> Answer:
     """GetFunctionConfiguration."""
+    hosted = hosted_named(call, request, unit)
+    if hosted is not None:
+        return hosted
     _, version = require_version(call, request, unit)
     return configuration(unit, version, qualified=_by_version(call, request))
 
 
 def list_functions(call: Call, request: Request, unit: Unit) -> Answer:
-    """ListFunctions: `$LATEST` of each, or with FunctionVersion=ALL every version."""
-    found = []
+    """ListFunctions: `$LATEST` of each, or with FunctionVersion=ALL every version; the hosted functions come last."""
+    found: list[FunctionVersion | str] = []
     for function in store.functions_of(unit, call.account_id, call.region):
         versions = store.versions_of(unit, function)
         found += versions if request.get("FunctionVersion") == "ALL" else versions[:1]
+    found += sorted(HOSTED)
     whole = request.get("FunctionVersion") == "ALL"
-    return page(request, "Functions", found, lambda one: configuration(unit, one, qualified=whole))
+
+    def shown(one: FunctionVersion | str) -> dict[str, Any]:
+        if isinstance(one, str):
+            return hosted_configuration(call.account_id, call.region, HOSTED[one], qualified=whole)
+        return configuration(unit, one, qualified=whole)
+
+    return page(request, "Functions", found, shown)
+
+
+def list_nothing(member: str, _call: Call, _request: Request, _unit: Unit) -> Answer:
+    """Return an empty list of what no function has here: tools ask for it before they go on."""
+    return {member: []}
 
 
 def list_tags(call: Call, request: Request, unit: Unit) -> Answer:
@@ -135,6 +158,19 @@ def _save(unit: Unit, before: OwnFunction, after: OwnFunction) -> None:
 
 
 ACTIONS = (
+    Action(
+        name="ListEventSourceMappings",
+        handler=partial(list_nothing, "EventSourceMappings"),
+        subject=no_resource,
+        mutates=False,
+    ),
+    Action(
+        name="ListLayerVersions",
+        handler=partial(list_nothing, "LayerVersions"),
+        subject=no_resource,
+        mutates=False,
+    ),
+    Action(name="ListLayers", handler=partial(list_nothing, "Layers"), subject=no_resource, mutates=False),
     Action(name="GetFunction", handler=get_function, subject=function_subject, mutates=False),
     Action(
         name="GetFunctionConfiguration",

@@ -23,6 +23,11 @@ def is_python(runtime: str) -> bool:
     return _PYTHON.fullmatch(runtime) is not None
 
 
+def is_interpreted(runtime: str) -> bool:
+    """Tell whether a function of this runtime is source that an interpreter of this machine reads."""
+    return is_python(runtime) or _NODE.fullmatch(runtime) is not None
+
+
 def command(runtime: str, task_root: Path) -> tuple[str, ...]:
     """Return the program that takes the events; empty for Python's. Raises NoRuntime."""
     if is_python(runtime):

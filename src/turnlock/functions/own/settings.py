@@ -19,7 +19,7 @@ from turnlock.storage import Unit
 LONGEST_TIMEOUT: Final = 900
 LARGEST_ENVIRONMENT: Final = 4096
 """Bytes of all names and values (Lambda quotas)."""
-SHOWN: Final = ("VpcConfig", "DeadLetterConfig", "TracingConfig")
+SHOWN: Final = ("VpcConfig", "DeadLetterConfig", "TracingConfig", "Architectures")
 """Kept and shown, without effect: functions run on the server's own machine and in its network."""
 NOT_SERVED: Final[Mapping[str, str]] = {
     "Layers": "put what a layer holds into the package",
@@ -37,7 +37,7 @@ NOT_SERVED: Final[Mapping[str, str]] = {
 LONGEST_LOG_GROUP: Final = 128
 """Characters; CloudWatch Logs itself would allow 512."""
 _LAMBDA: Final = "lambda.amazonaws.com"
-_MACHINE: Final = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+MACHINE: Final = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 def changed(
@@ -45,6 +45,7 @@ def changed(
 ) -> FunctionVersion:
     """Return the version with what the request sets. Raises InvalidParameterValueException, AccessDeniedException."""
     refuse_not_served(request)
+    check_architectures(request, request.get("Runtime", version.runtime))
     if "Runtime" in request:
         try:
             runtimes.check(request["Runtime"])
@@ -104,9 +105,16 @@ def refuse_not_served(request: Request) -> None:
         raise InvalidParameterValueException("PackageType must be Zip: container images are not run.")
     if request.get("SnapStart", {}).get("ApplyOn", "None") != "None":
         raise InvalidParameterValueException("SnapStart is not supported.")
-    here = _MACHINE.get(platform.machine())
+
+
+def check_architectures(request: Request, runtime: str) -> None:
+    """Raise InvalidParameterValueException for an architecture that this machine is not, unless the runtime is interpreted.
+
+    What Python and JavaScript mean is the same on both, and x86_64 is what a request means that says nothing.
+    """
+    here = MACHINE.get(platform.machine())
     wanted = request.get("Architectures", [])
-    if any(one != here for one in wanted) and wanted != ["x86_64"]:
+    if any(one != here for one in wanted) and wanted != ["x86_64"] and not runtimes.is_interpreted(runtime):
         raise InvalidParameterValueException(f"Architectures: this machine is {here}.")
 
 

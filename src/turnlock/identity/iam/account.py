@@ -10,6 +10,7 @@ from turnlock.core.call import Call
 from turnlock.identity import store
 from turnlock.identity.iam.devices_store import devices_of
 from turnlock.identity.iam.documents import shown
+from turnlock.identity.iam.instance_profiles import profile_members, profiles_of
 from turnlock.identity.iam.lookup import identity_subject, named_identity
 from turnlock.identity.iam.managed_policies import policy_members
 from turnlock.identity.iam.model import (
@@ -90,6 +91,10 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     return {**answer, **{name: [one for listed, one in shown_now if listed == name] for name in lists}}
 
 
+def _profiles(unit: Unit, role: Identity) -> list[dict[str, Any]]:
+    return [profile_members(unit, one, whole=False) for one in profiles_of(unit, role)]
+
+
 def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]:
     found = identity_members(unit, one)
     for beside in ("Description", "MaxSessionDuration"):
@@ -103,7 +108,7 @@ def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]
     if one.kind is Kind.USER:
         found["GroupList"] = [groups[group] for group in one.groups]
     if one.kind is Kind.ROLE:
-        found |= {"InstanceProfileList": [], "PermissionsBoundary": boundary_members(one)}
+        found |= {"InstanceProfileList": _profiles(unit, one), "PermissionsBoundary": boundary_members(one)}
         found["Tags"] = tag_members(one.tags)
     return found
 

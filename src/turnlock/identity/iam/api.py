@@ -11,6 +11,7 @@ from turnlock.identity.iam import (
     attachments,
     groups,
     inline_policies,
+    instance_profiles,
     login_profiles,
     managed_policies,
     mfa,
@@ -31,6 +32,7 @@ IAM_ACTIONS: Final[tuple[Action, ...]] = (
     *tagging.ACTIONS,
     *login_profiles.ACTIONS,
     *mfa.ACTIONS,
+    *instance_profiles.ACTIONS,
     *oidc_providers.ACTIONS,
     *account.ACTIONS,
 )

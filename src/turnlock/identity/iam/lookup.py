@@ -87,7 +87,10 @@ def require_policy(unit: Unit, account_id: AccountId, arn: str) -> ManagedPolicy
 def check_policy(unit: Unit, account_id: AccountId, arn: str) -> None:
     """Raise NoSuchEntityException unless the account can use this managed policy: its own, or one of AWS's."""
     if arn not in AWS_MANAGED and find_policy(unit, account_id, arn) is None:
-        raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
+        beside = ""
+        if arn.startswith("arn:aws:iam::aws:policy/"):
+            beside = " This server has the policies of AWS that ListPolicies shows with Scope=AWS."
+        raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.{beside}")
 
 
 def identity_subject(kind: Kind) -> Subjects:

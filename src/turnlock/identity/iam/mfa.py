@@ -79,7 +79,7 @@ def _address(device: MfaDevice, seed: str) -> str:
 def enable_mfa_device(call: Call, request: Request, unit: Unit) -> Answer | ApiError:
     """EnableMFADevice: with two codes in a row; returns InvalidAuthenticationCodeException for others, which are counted."""
     user = named_identity(call, request, unit, Kind.USER)
-    device = _device(call, request, unit)
+    device = require_device(call, request, unit)
     if device.user_id is not None:
         raise EntityAlreadyExistsException("MFA Device is already in use.")
     if len(devices_of(unit, call.account_id, user.id)) >= MOST_DEVICES:
@@ -106,7 +106,7 @@ def deactivate_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
 
 def delete_virtual_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
     """DeleteVirtualMFADevice. Raises DeleteConflictException while it is somebody's."""
-    device = _device(call, request, unit)
+    device = require_device(call, request, unit)
     if device.user_id is not None:
         raise DeleteConflictException("MFA VirtualDevice in use. Must deactivate first.")
     DEVICES.delete(unit, device)
@@ -160,7 +160,8 @@ def get_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:
     }
 
 
-def _device(call: Call, request: Request, unit: Unit) -> MfaDevice:
+def require_device(call: Call, request: Request, unit: Unit) -> MfaDevice:
+    """Return the device that a SerialNumber names. Raises NoSuchEntityException."""
     device = find_device(unit, call.account_id, request["SerialNumber"])
     if device is None:
         raise NoSuchEntityException(
@@ -171,7 +172,7 @@ def _device(call: Call, request: Request, unit: Unit) -> MfaDevice:
 
 def _enabled(call: Call, request: Request, unit: Unit) -> MfaDevice:
     """Return a device of the user that is named, or of the caller. Raises NoSuchEntityException."""
-    device = _device(call, request, unit)
+    device = require_device(call, request, unit)
     owner = _owner_id(call.account_id, call, request, unit)
     if device.user_id is None or device.user_id != owner:
         raise NoSuchEntityException("MFA Device is not associated with this user.")
@@ -184,7 +185,7 @@ def _owner_id(account_id: AccountId, call: Call, request: Request, unit: Unit) -
     return named_identity(call, request, unit, Kind.USER).id
 
 
-def _device_subject(call: Call, request: Request, unit: Unit) -> Subject:
+def device_subject(call: Call, request: Request, unit: Unit) -> Subject:
     """Return what a call about a SerialNumber is about."""
     serial = request["SerialNumber"]
     device = find_device(unit, call.account_id, serial)
@@ -211,7 +212,7 @@ ACTIONS: Final = (
     Action(
         name="DeleteVirtualMFADevice",
         handler=delete_virtual_mfa_device,
-        subject=_device_subject,
+        subject=device_subject,
         mutates=True,
     ),
     Action(name="EnableMFADevice", handler=enable_mfa_device, subject=_OF_USER, mutates=True),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.errors import DeleteConflictException, MalformedPolicyDocumentException
 from turnlock.identity.drawn import draw_unique_id
 from turnlock.identity.iam.documents import check_trust_policy
+from turnlock.identity.iam.instance_profiles import profiles_of
 from turnlock.identity.iam.lookup import (
     check_policy,
     identity_subject,
@@ -62,11 +63,13 @@ def list_roles(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def update_role(call: Call, request: Request, unit: Unit) -> Answer:
-    """UpdateRole: another description, another longest session; what is not given is as in a new role (API reference)."""
+    """UpdateRole: another description, another longest session; what is not given stays.
+
+    The API reference says that the longest session falls to its default; AWS keeps it (Ansible's tests of `iam_role`).
+    """
     role = named_identity(call, request, unit, Kind.ROLE)
-    changed: dict[str, Any] = {"max_session_seconds": request.get("MaxSessionDuration", _HOUR)}
-    if "Description" in request:
-        changed["description"] = request["Description"]
+    fields = {"MaxSessionDuration": "max_session_seconds", "Description": "description"}
+    changed = {field: request[member] for member, field in fields.items() if member in request}
     save_identity(unit, role, role.evolve(**changed))
     return {}
 
@@ -88,20 +91,16 @@ def update_assume_role_policy(call: Call, request: Request, unit: Unit) -> Answe
 
 
 def delete_role(call: Call, request: Request, unit: Unit) -> Answer:
-    """DeleteRole; its sessions can do nothing any more. Raises DeleteConflictException while it has policies."""
+    """DeleteRole; its sessions can do nothing any more. Raises DeleteConflictException while it has policies or is in an instance profile."""
     role = named_identity(call, request, unit, Kind.ROLE)
     if role.inline:
         raise DeleteConflictException("Cannot delete entity, must delete policies first.")
     if role.attached:
         raise DeleteConflictException("Cannot delete entity, must detach all policies first.")
+    if profiles_of(unit, role):
+        raise DeleteConflictException("Cannot delete entity, must remove roles from instance profile first.")
     delete_identity(unit, role)
     return {}
-
-
-def list_instance_profiles_for_role(call: Call, request: Request, unit: Unit) -> Answer:
-    """ListInstanceProfilesForRole: none, because there are no instances here; tools ask before they delete a role."""
-    named_identity(call, request, unit, Kind.ROLE)
-    return {"InstanceProfiles": [], "IsTruncated": False}
 
 
 def _saved(unit: Unit, text: str) -> str:
@@ -119,12 +118,6 @@ ACTIONS: Final = (
     Action(name="CreateRole", handler=create_role, subject=new_identity_subject(Kind.ROLE), mutates=True),
     Action(name="DeleteRole", handler=delete_role, subject=_NAMED, mutates=True),
     Action(name="GetRole", handler=get_role, subject=_NAMED, mutates=False),
-    Action(
-        name="ListInstanceProfilesForRole",
-        handler=list_instance_profiles_for_role,
-        subject=_NAMED,
-        mutates=False,
-    ),
     Action(name="ListRoles", handler=list_roles, subject=no_resource, mutates=False),
     Action(name="UpdateAssumeRolePolicy", handler=update_assume_role_policy, subject=_NAMED, mutates=True),
     Action(name="UpdateRole", handler=update_role, subject=_NAMED, mutates=True),

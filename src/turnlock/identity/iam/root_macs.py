@@ -18,6 +18,7 @@ MACS: Final = (
             tables.managed_policy_versions,
             tables.login_profiles,
             tables.mfa_devices,
+            tables.instance_profiles,
             tables.oidc_providers,
         )
     ),

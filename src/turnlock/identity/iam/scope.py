@@ -15,18 +15,6 @@ IAM_NOT_SERVED: Final[Mapping[str, str]] = MappingProxyType(
     dict(
         [
             *_because(
-                "there are no EC2 instances here, so nothing could have an instance profile",
-                "AddRoleToInstanceProfile",
-                "CreateInstanceProfile",
-                "DeleteInstanceProfile",
-                "GetInstanceProfile",
-                "ListInstanceProfileTags",
-                "ListInstanceProfiles",
-                "RemoveRoleFromInstanceProfile",
-                "TagInstanceProfile",
-                "UntagInstanceProfile",
-            ),
-            *_because(
                 "SAML providers are not served; OpenID Connect does the same for workloads",
                 "CreateSAMLProvider",
                 "DeleteSAMLProvider",
@@ -125,12 +113,6 @@ IAM_NOT_SERVED: Final[Mapping[str, str]] = MappingProxyType(
                 "GetAccountAuthorizationDetails and GetAccessKeyLastUsed tell the same",
                 "GenerateCredentialReport",
                 "GetCredentialReport",
-            ),
-            *_because(
-                "tags of a device decide nothing and are set when it is made",
-                "ListMFADeviceTags",
-                "TagMFADevice",
-                "UntagMFADevice",
             ),
         ]
     )

@@ -89,6 +89,16 @@ mfa_devices = Table(
     Index("ix_mfa_devices_user", "account_id", "user_id"),
 )
 
+instance_profiles = Table(
+    "instance_profiles",
+    metadata,
+    _account(),
+    Column("name_key", String(128), primary_key=True),
+    Column("role_id", String(32)),
+    *_kept(),
+    Index("ix_instance_profiles_role", "account_id", "role_id"),
+)
+
 oidc_providers = Table(
     "oidc_providers",
     metadata,

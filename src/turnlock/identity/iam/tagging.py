@@ -1,64 +1,89 @@
-"""Tags of users, roles and managed policies."""
+"""Tags of users, roles, managed policies, MFA devices and instance profiles."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
+from turnlock.identity.iam.devices_store import DEVICES
+from turnlock.identity.iam.instance_profiles import PROFILES, profile_subject, require_profile
 from turnlock.identity.iam.lookup import (
+    Subjects,
     identity_subject,
     named_identity,
     policy_subject,
     require_policy,
     tags_in,
 )
-from turnlock.identity.iam.model import Identity, Kind, ManagedPolicy
+from turnlock.identity.iam.mfa import device_subject, require_device
+from turnlock.identity.iam.model import Kind
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.shown import tag_members
 from turnlock.identity.iam.store import POLICIES, save_identity
 from turnlock.storage import Unit
 
-Noun = Kind | None
-"""What is tagged: a user, a role, or (None) a managed policy."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noun:
+    """What can have tags: a value with a mapping `tags` and a method `evolve`."""
+
+    name: str
+    """As in the operations' names."""
+    require: Callable[[Call, Request, Unit], Any]
+    """Returns what a request names, or raises NoSuchEntityException."""
+    save: Callable[[Unit, Any, Any], None]
+    """Writes the second over the first."""
+    subject: Subjects
+
+
+_NOUNS: Final = (
+    *(
+        Noun(
+            name=kind.value,
+            require=partial(named_identity, kind=kind),
+            save=save_identity,
+            subject=identity_subject(kind),
+        )
+        for kind in (Kind.USER, Kind.ROLE)
+    ),
+    Noun(
+        name="Policy",
+        require=lambda call, request, unit: require_policy(unit, call.account_id, request["PolicyArn"]),
+        save=POLICIES.replace,
+        subject=policy_subject,
+    ),
+    Noun(name="MFADevice", require=require_device, save=DEVICES.replace, subject=device_subject),
+    Noun(name="InstanceProfile", require=require_profile, save=PROFILES.replace, subject=profile_subject),
+)
 
 
 def tag(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
-    """Tag{User,Role,Policy}: add tags, or give those that are there another value."""
-    one = _tagged(noun, call, request, unit)
-    _save(unit, one, tags_in(request, one.tags))
+    """Tag{User,…}: add tags, or give those that are there another value."""
+    one = noun.require(call, request, unit)
+    noun.save(unit, one, one.evolve(tags=tags_in(request, one.tags)))
     return {}
 
 
 def untag(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
-    """Untag{User,Role,Policy}: a key that is not there is no error."""
-    one, gone = _tagged(noun, call, request, unit), {key.lower() for key in request["TagKeys"]}
-    _save(unit, one, {key: value for key, value in one.tags.items() if key.lower() not in gone})
+    """Untag{User,…}: a key that is not there is no error."""
+    one, gone = noun.require(call, request, unit), {key.lower() for key in request["TagKeys"]}
+    kept = {key: value for key, value in one.tags.items() if key.lower() not in gone}
+    noun.save(unit, one, one.evolve(tags=kept))
     return {}
 
 
 def list_tags(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
-    """List{User,Role,Policy}Tags."""
-    tags = tag_members(_tagged(noun, call, request, unit).tags)
+    """List{User,…}Tags."""
+    tags = tag_members(noun.require(call, request, unit).tags)
     return page(request, tags, lambda one: one["Key"], "Tags", dict)
 
 
-def _tagged(noun: Noun, call: Call, request: Request, unit: Unit) -> Identity | ManagedPolicy:
-    if noun is None:
-        return require_policy(unit, call.account_id, request["PolicyArn"])
-    return named_identity(call, request, unit, noun)
-
-
-def _save(unit: Unit, one: Identity | ManagedPolicy, tags: dict[str, str]) -> None:
-    if isinstance(one, Identity):
-        save_identity(unit, one, one.evolve(tags=tags))
-    else:
-        POLICIES.replace(unit, one, one.evolve(tags=tags))
-
-
 def _actions(noun: Noun) -> tuple[Action, ...]:
-    name, subject = ("Policy", policy_subject) if noun is None else (noun.value, identity_subject(noun))
+    name, subject = noun.name, noun.subject
     return (
         Action(name=f"Tag{name}", handler=partial(tag, noun), subject=subject, mutates=True),
         Action(name=f"Untag{name}", handler=partial(untag, noun), subject=subject, mutates=True),
@@ -66,4 +91,4 @@ def _actions(noun: Noun) -> tuple[Action, ...]:
     )
 
 
-ACTIONS: Final = tuple(action for noun in (Kind.USER, Kind.ROLE, None) for action in _actions(noun))
+ACTIONS: Final = tuple(action for noun in _NOUNS for action in _actions(noun))
