@@ -190,6 +190,9 @@ def _fill_iam(estate: Estate, facts: dict[str, Any]) -> None:
     role = ask_iam("CreateRole", RoleName="reader", AssumeRolePolicyDocument=trusts)["Role"]["Arn"]
     ask_iam("PutRolePolicy", RoleName="reader", PolicyName="all", PolicyDocument=document)
     ask_iam("CreateRole", RoleName="rotation", AssumeRolePolicyDocument=json.dumps(TRUST))
+    ask_iam("CreateInstanceProfile", InstanceProfileName="web")
+    ask_iam("AddRoleToInstanceProfile", InstanceProfileName="web", RoleName="rotation")
+    ask(estate.unit(), "logs", "CreateLogGroup", logGroupName="/made/before")
     ask_iam(
         "PutUserPolicy",
         UserName="ann",
@@ -383,6 +386,7 @@ def exercises(facts: Mapping[str, Any]) -> dict[str, Exercise]:
     add("rds", "DescribeDBInstances")
     add("rds", "ListTagsForResource", ResourceName=facts["instance"])
     add("logs", "GetLogEvents", logGroupName="/aws/lambda/echo", logStreamName="s")
+    add("logs", "DescribeLogStreams", logGroupName="/made/before")
     found.update(_work(facts))
     return found
 
@@ -396,6 +400,7 @@ def _add_iam(add: Callable[..., None], found: dict[str, Exercise], facts: Mappin
         add("iam", "GetRole", RoleName=name)
     add("iam", "GetGroup", GroupName="readers")
     add("iam", "ListVirtualMFADevices")
+    add("iam", "GetInstanceProfile", InstanceProfileName="web")
     add("iam", "GetPolicy", PolicyArn=facts["managed"])
     for version in ("v1", "v2"):
         add("iam", "GetPolicyVersion", PolicyArn=facts["managed"], VersionId=version)

@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 from tests.every_row import Estate, Exercise, exercises
 from turnlock.core.ports import SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
+from turnlock.functions.cloudwatch import groups
 from turnlock.functions.own import store as functions
-from turnlock.identity.iam import devices_store, login_profiles, providers_store
+from turnlock.identity.iam import devices_store, instance_profiles, login_profiles, providers_store
 from turnlock.identity.iam import store as identities
 from turnlock.keys.records import Records
 from turnlock.root_keys import MACS
@@ -95,7 +96,15 @@ def read_every_row(unit: Unit) -> None:
         if one.rows is None:
             for row in unit.connection.execute(select(one.table)).mappings():
                 assert hmac.compare_digest(one.mac_of(unit, dict(row)), bytes(row["mac"])), one.table.name
-    for module in (functions, identities, login_profiles, providers_store, devices_store):
+    for module in (
+        functions,
+        identities,
+        login_profiles,
+        providers_store,
+        devices_store,
+        instance_profiles,
+        groups,
+    ):
         for value in vars(module).values():
             if isinstance(value, Records):
                 value.all(unit)

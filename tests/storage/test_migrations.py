@@ -133,6 +133,7 @@ def test_every_key_begins_with_the_account_and_where_it_is_regional_the_region()
         "access_keys",
         "group_memberships",
         "identities",
+        "instance_profiles",
         "login_profiles",
         "managed_policies",
         "managed_policy_versions",

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, func, select
 
-from turnlock.core.action import Action, Answer, Request, Subject
+from turnlock.core.action import Action, Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Region, partition_of
 from turnlock.core.call import Call
+from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.errors import (
     InvalidParameterException,
     LimitExceededException,
@@ -24,7 +25,6 @@ from turnlock.errors import (
 )
 from turnlock.functions.cloudwatch import store
 from turnlock.functions.cloudwatch.store import function_logs
-from turnlock.identity import tag_keys
 from turnlock.keys.records import Records, root_macs_of
 from turnlock.storage import Unit, metadata, micros
 
@@ -218,15 +218,14 @@ def group_subject(call: Call, request: Request, unit: Unit) -> Subject:
     name = group_of(call, request, strict=False)
     arn = f"{group_arn(call, name)}:*"
 
-    def conditions() -> dict[str, list[str]]:
+    def conditions() -> ConditionValues:
         found = GROUPS.find(unit, account_id=call.account_id, region=call.region, log_group=name)
+        tags = {} if found is None else found.tags
         given = request.get("tags", {})
-        named = [*given, *request.get("tagKeys", ())]
-        return {
-            **tag_keys("aws:resourcetag/", {} if found is None else found.tags),
-            **(tag_keys("aws:requesttag/", given) if isinstance(given, dict) else {}),
-            **({"aws:tagkeys": named} if named else {}),
-        }
+        # UntagLogGroup calls the keys that go `tags`.
+        gone = given if isinstance(given, list) else request.get("tagKeys", ())
+        asked = request_tag_keys({} if isinstance(given, list) else given, gone)
+        return {**tag_keys("aws:resourcetag/", tags), **asked}
 
     return Subject(arn=arn, named=arn, conditions=conditions)
 
