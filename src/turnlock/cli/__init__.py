@@ -17,6 +17,7 @@ from turnlock.cli.explain import explain
 from turnlock.cli.functions import functions
 from turnlock.cli.keys import keys
 from turnlock.cli.rotation import rotation
+from turnlock.cli.secrets import secrets
 from turnlock.cli.serve import serve
 from turnlock.errors import ConfigurationError
 
@@ -34,6 +35,7 @@ cli.add_command(keys)
 cli.add_command(explain)
 cli.add_command(functions)
 cli.add_command(rotation)
+cli.add_command(secrets)
 cli.add_command(demo.demo)
 
 

@@ -55,6 +55,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """True where an identity's policies count only as far as `policy` hands over to its account: KMS keys, roles to assume."""
     granted: Callable[[Principal], bool] | None = None
     """Tells whether a grant on the resource (KMS) lets this principal do what the call asks; None where there are no grants."""
+    absent: Callable[[], Subject] | None = None
+    """Returns what the call would be about were there no such resource. Where it is given, a denial to who may not describe the
+    resource is the one that an absent resource gets; None where the two need not be told alike."""
     conditions: Callable[[], ConditionValues] = no_conditions
     """The condition keys that the service adds for this call. Asked only where a policy has a condition or a variable."""
 

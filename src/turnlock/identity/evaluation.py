@@ -130,7 +130,7 @@ def decide_by_name(
         )
     if isinstance(weighed, Allowed):
         return weighed
-    shown = _shown(call, subject, holdings, work)
+    shown, weighed = _shown(call, name, subject, holdings, weighed, work=work)
     start = f"User: {call.principal.arn} is not authorized to perform: {named} on resource: {shown}"
     if isinstance(weighed, PolicyKind):
         return Denied(f"{start} because no {weighed.value[0]} allows the {named} action", lacking=weighed)
@@ -322,13 +322,28 @@ def _weighed_plainly(call: Call, action: str, subject: Subject, holdings: Holdin
     return ruling.allowed
 
 
-def _shown(call: Call, subject: Subject, holdings: Holdings, work: Work) -> str:
-    """Return what a denial may show: the ARN to who may describe the resource, else the caller's own words."""
+def _shown(
+    call: Call, name: str, subject: Subject, holdings: Holdings, denied: Cited | PolicyKind, *, work: Work
+) -> tuple[str, Cited | PolicyKind]:
+    """Return what a denial may show: the resource and what denied it.
+
+    To who may describe the resource it is the ARN and what did deny. To others it is their own words, and what would deny an
+    absent resource, so that neither the reason nor what it took tells the two apart. Where an absent one would not be denied,
+    the caller's own policies let it look: it is told what denied, as on AWS.
+    """
     describe = DESCRIBES.get(call.service)
-    if subject.arn is None or describe is None:
-        return subject.named
+    if describe is None:
+        return subject.named, denied
     try:
         may_describe = isinstance(_weighed(call, describe, subject, holdings, work), Allowed)
+        if may_describe and subject.arn is not None:
+            return subject.arn, denied
+        if subject.absent is not None:
+            as_absent = _weighed(call, name, subject.absent(), holdings, work)
+        elif subject.arn is None:
+            as_absent = _weighed(call, name, subject, holdings, work)
+        else:
+            return subject.named, denied
     except WorkSpent:
-        may_describe = False
-    return subject.arn if may_describe else subject.named
+        return subject.named, denied
+    return subject.named, denied if isinstance(as_absent, Allowed) else as_absent

@@ -37,6 +37,7 @@ from turnlock.secrets.model import (
 )
 from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
+from turnlock.secrets.policies import REMOVE_POLICY
 from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
 from turnlock.secrets.root_macs import MACS
 from turnlock.secrets.store import (
@@ -56,6 +57,7 @@ __all__ = [
     "AWSPREVIOUS",
     "MACS",
     "PURGE",
+    "REMOVE_POLICY",
     "REPLICATE",
     "SUBSCRIBERS",
     "AccessNotes",

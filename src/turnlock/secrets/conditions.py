@@ -33,6 +33,7 @@ def subject_of(call: Call, request: Request, unit: Unit, secret: Secret) -> Subj
         arn=secret.arn,
         named=request["SecretId"],
         policy=find_policy(unit, secret),
+        absent=partial(subject_of_absent, call, request, unit),
         conditions=partial(_of_secret, call, request, unit, secret),
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from turnlock import identity
 from turnlock.core.action import Action, Answer, Request, Subject
 from turnlock.core.call import Call
@@ -104,6 +106,16 @@ ACTIONS = (
         mutates=False,
     ),
 )
+
+
+def _regardless_of_policy(call: Call, request: Request, unit: Unit) -> Subject:
+    return replace(secret_subject(call, request, unit), policy=None)
+
+
+REMOVE_POLICY: Final = Action(
+    name="DeleteResourcePolicy", handler=delete_resource_policy, subject=_regardless_of_policy, mutates=True
+)
+"""DeleteResourcePolicy by the operator of the store, whom no policy in it binds."""
 
 
 def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, str]]:
