@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -114,11 +115,12 @@ def read_theirs(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return file.read(_LARGEST_READ).decode(errors="replace")
-        except OSError:
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
+        return os.read(descriptor, _LARGEST_READ).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def read_since(path: Path, start: int) -> str:
