@@ -35,7 +35,8 @@ check: $(STAMP)
 proof: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
-	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/rotation/test_delivered_functions.py tests/secrets/test_large_lists.py \
+	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/databases/test_walls.py \
+	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600
 
 bench: $(STAMP)

@@ -277,3 +277,10 @@ def test_an_ordinary_user_meets_the_same(tmp_path: Path, engine_name: str) -> No
             f"{engine_name} ordinary user {case.removeprefix(engine_name)[1:]}",
             refused=1,
         )
+
+
+def test_the_table_of_the_documents_is_of_these_tries() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "proofs.md").read_text()
+    table = document.partition("<!-- database tries -->")[2].partition("<!-- database tries end -->")[0]
+    named = re.findall(r"^\| ([^|]+?) \| held \| held \| not made \| held \|$", table, re.MULTILINE)
+    assert named == [one.name for one in TRIES]

@@ -46,6 +46,10 @@ def _connects(family: str, address: str, where: str) -> str:
     )
 
 
+def _opens(socket: str) -> str:
+    return f"perl -MSocket -e 'socket(S, {socket}) or exit 1'"
+
+
 _TO_PORT = ("AF_INET", 'pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"))')
 _TO_PATH = ("AF_UNIX", "pack_sockaddr_un($ARGV[0])")
 _TO_NAME = ("AF_UNIX", 'pack("Sa*", AF_UNIX, "\\0$ARGV[0]")')
@@ -135,6 +139,9 @@ TRIES = (
         outside="/dev/shm/{marker}",
         as_root=True,
     ),
+    Try(name="make a user namespace", command="unshare -U true", as_root=True),
+    Try(name="list all sockets by sock_diag", command=_opens("16, 2, 4"), as_root=True),
+    Try(name="hear the kernel's events", command=_opens("16, 2, 15"), as_root=True),
     Try(name="see the machine's devices", command="ls /dev/tty /dev/ptmx", as_root=True, of_the_machine=True),
 )
 

@@ -142,7 +142,8 @@ class Provider:
         try:
             self._bring_about(instance, kept)
             kept.failures = 0
-        except (ConfigurationError, OSError) as error:
+        # The last is what directories give that are nested without end: a stranger's server may make them.
+        except (ConfigurationError, OSError, RecursionError) as error:
             self._note_failure(instance, kept, str(error))
 
     def _take(self, instance: DbResource) -> _Kept | None:

@@ -13,6 +13,7 @@ from turnlock.cli.demo.screen import Figures, Screen, open_screen, summary
 from turnlock.cli.demo.server import ChildServer, default_port, starting_server
 from turnlock.cli.demo.shop import FUNCTION, SECRET, open_shop
 from turnlock.cli.demo.steps import next_steps
+from turnlock.confinement import assess
 from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
 
@@ -40,7 +41,12 @@ def _start(place: Place, screen: Screen, started: float, every: float, ending: E
     show: _Show | None = None
     try:
         screen.say(f"Starting a server and a PostgreSQL in {place.root} …")
-        with starting_server(place) as server, EmbeddedPostgres(place.postgresql) as database:
+        # Confined where that can be: then, as root, no directory above has to be opened to the database's user.
+        confined = assess.missing() is None
+        with (
+            starting_server(place) as server,
+            EmbeddedPostgres(place.postgresql, confined=confined) as database,
+        ):
             server.await_ready()
             screen.say(_where(server, database))
             client = server.client()
