@@ -20,11 +20,12 @@ class WorkSpent(Exception):
 class Work:
     """What one request may still spend."""
 
-    __slots__ = ("_left", "_paid", "kept")
+    __slots__ = ("_left", "kept", "paid")
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._left = limit
-        self._paid: set[Hashable] = set()
+        self.paid: set[Hashable] = set()
+        """What was charged once, and does not cost again."""
         self.kept: dict[Hashable, Any] = {}
         """What was made for the request's work and serves again in it."""
 
@@ -42,6 +43,6 @@ class Work:
 
     def charge_once(self, what: Hashable, units: int) -> None:
         """Count what is done once in a request, however often it is needed. Raises WorkSpent."""
-        if what not in self._paid:
+        if what not in self.paid:
             self.charge(units)
-            self._paid.add(what)
+            self.paid.add(what)

@@ -154,8 +154,10 @@ class Concerning(NamedTuple):
 def _those_that_concern(policies: Group, asked: Asked) -> Concerning:
     """Return the statements that can decide. They cost the same whether they are remembered or not. Raises WorkSpent."""
     work = asked.work
-    for attached in policies:
-        work.charge_once(attached, attached.reading)
+    if policies not in work.paid:
+        for attached in policies:
+            work.charge_once(attached, attached.reading)
+        work.paid.add(policies)
     if not asked.remembered:
         return _found(policies, asked.action, asked.resource, work)
     found = _concerning(policies, asked.action, asked.resource)

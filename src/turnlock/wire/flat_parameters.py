@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 import re
+from binascii import a2b_qp
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
@@ -26,16 +26,14 @@ from turnlock.wire.scalars import read_iso8601
 MAX_PARAMETERS = 4_096
 """How many parameters a body or a query string may hold: the largest input of AWS's query services has some hundreds."""
 
-MAX_ESCAPES = 65_536
-"""How many characters of one text may be percent-encoded: half a microsecond each, and more than a policy of 128 KiB has."""
-
 MAX_NAMES = 32
 """How many names, joined by dots, one parameter may have."""
 
 Tree: TypeAlias = Mapping[str, Any]
 """By name: the text of a parameter, or the tree of those that go on after a dot."""
 
-_NOT_ENCODED = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})")
+_ENCODED = bytes(range(ord("!"), ord("~") + 1))
+"""What encoded text is made of."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
 
@@ -57,21 +55,34 @@ def read_pairs(text: str) -> list[tuple[str, str]]:
     """Return the parameters of one form-encoded text in order, decoded, repetitions kept; raises as `read_parameters`."""
     if not text:
         return []
-    if text.count("%") > MAX_ESCAPES:
-        raise SerializationException(f"More than {MAX_ESCAPES} characters are percent-encoded.")
-    if _NOT_ENCODED.search(text) is None:
-        # Its errors quote what was sent: they must not become a context of ours.
-        with suppress(ValueError):
-            return parse_qsl(
-                text,
-                keep_blank_values=True,
-                strict_parsing=True,
-                errors="strict",
-                max_num_fields=MAX_PARAMETERS,
-            )
+    # Errors quote what was sent: they must not become a context of ours.
+    with suppress(ValueError):
+        encoded = text.encode("ascii")
+        if encoded.count(b"&") < MAX_PARAMETERS and not encoded.translate(None, _ENCODED):
+            return [_pair(pair) for pair in encoded.split(b"&")]
     raise SerializationException(
         f"Parameters must be at most {MAX_PARAMETERS} pairs name=value joined by &, in percent-encoded UTF-8."
     )
+
+
+def _pair(encoded: bytes) -> tuple[str, str]:
+    name, equals, value = encoded.partition(b"=")
+    if not equals:
+        raise ValueError("A parameter has no value.")
+    return _decoded(name), _decoded(value)
+
+
+def _decoded(encoded: bytes) -> str:
+    """Return form-encoded text without spaces and line ends, decoded. Raises ValueError.
+
+    Quoted-printable is percent-encoding with another mark, and has a decoder in C: what urllib has takes 0.3 s for a body of
+    1 MiB. It leaves a mark alone that no two digits follow, which the length tells.
+    """
+    marked = encoded.replace(b"=", b"%3D").replace(b"+", b"%20").replace(b"%", b"=")
+    decoded = a2b_qp(marked)
+    if len(decoded) != len(marked) - 2 * marked.count(b"="):
+        raise ValueError("A percent sign is followed by other than two digits.")
+    return decoded.decode("utf-8")
 
 
 def as_tree(parameters: Mapping[str, str]) -> Tree:
