@@ -89,6 +89,14 @@ def test_a_role_that_only_reads_by_default_is_no_problem_and_a_server_that_does_
         time.sleep(0.3)
 
 
+def test_before_postgresql_16_a_replication_role_cannot_change_its_own_password(
+    admin: psycopg.Connection, role: str, secret: InMemorySecretsManager
+) -> None:
+    admin.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(sql.Identifier(role)))
+    expected = "only a superuser" if admin.info.server_version < 160000 else ""
+    assert expected in words(rehearse(secret), "problem")
+
+
 def test_a_refused_password_is_a_problem_and_is_not_shown(
     admin: psycopg.Connection, role: str, secret: InMemorySecretsManager
 ) -> None:

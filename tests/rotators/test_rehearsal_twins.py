@@ -116,6 +116,17 @@ def test_a_twin_that_is_somebody_elses_is_a_problem(postgres: Postgres) -> None:
     assert again["twin", "ok"] == f"{postgres.name}_clone is there and belongs to the pair"
 
 
+def test_what_a_twin_would_not_get_is_found(postgres: Postgres) -> None:
+    secret = boss(postgres, "CREATEROLE")
+    postgres.run(f"ALTER ROLE {postgres.name} SET role TO {postgres.name}")
+    postgres.run(f"ALTER ROLE {postgres.name} SET log_statement TO 'all'")
+    found = postgres.found(secret)
+    assert found["settings", "warning"] == f"the setting role of {postgres.name} is not carried over"
+    assert "may not give" in found["settings", "problem"]
+    postgres.run(f"ALTER ROLE {postgres.name}_boss SUPERUSER")
+    assert ("settings", "problem") not in postgres.found(secret)
+
+
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[EmbeddedMariaDB]:
     with EmbeddedMariaDB(

@@ -26,7 +26,7 @@ SELECT pg_catalog.isfinite(r.rolvaliduntil), r.rolvaliduntil::pg_catalog.text, r
 FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
 """
 _RIGHTS: LiteralString = """
-SELECT r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user
+SELECT r.rolsuper, r.rolcreaterole, r.rolreplication FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) session_user
 """
 _ADMIN: LiteralString = """
 SELECT pg_catalog.pg_has_role(session_user, %s::pg_catalog.name, 'MEMBER WITH ADMIN OPTION')
@@ -54,7 +54,7 @@ def look(connection: Connection, change: Change, *, by_master: bool) -> Iterator
         if by_master:
             yield from _master(connection, change, found.version)
         else:
-            yield Finding("privileges", Outcome.OK, "a role may change its own password")
+            yield _itself(connection, found.version)
 
 
 def _server(connection: Connection, found: Defaults) -> Iterator[Finding]:
@@ -108,8 +108,18 @@ def _user(connection: Connection, username: str) -> Iterator[Finding]:
         )
 
 
+def _itself(connection: Connection, version: int) -> Finding:
+    superuser, _, replicates = _row(connection, _RIGHTS)
+    if replicates and not superuser and version < OWN_GRANTS_SINCE:
+        words = (
+            "it has REPLICATION: before PostgreSQL 16 only a superuser changes the password of such a role"
+        )
+        return Finding("privileges", Outcome.PROBLEM, words)
+    return Finding("privileges", Outcome.OK, "a role may change its own password")
+
+
 def _master(connection: Connection, change: Change, version: int) -> Iterator[Finding]:
-    superuser, may_create = _row(connection, _RIGHTS)
+    superuser, may_create, _ = _row(connection, _RIGHTS)
     there = exists(connection, change.username)
     if not (superuser or may_create):
         yield Finding("privileges", Outcome.PROBLEM, "the master user has no CREATEROLE")

@@ -68,7 +68,8 @@ def require_ours(connection: Connection, twin: Twin, version: int) -> None:
 
     A role is ours when it does not exist yet, when AWSPREVIOUS logs in as it, or when its membership says so: whoever makes it
     beforehand grants that. That the model may act as it is enough; that it is a member of the model, or of the group, only where
-    somebody granted that who could have changed its password as well. Roles of the system, and superusers beside ordinary users, are nobody's twins.
+    somebody granted that who could have changed its password as well. Roles of the system, and superusers beside ordinary users, are
+    nobody's twins.
     """
     model, name, group = twin.model.user, twin.username, twin.group
     for role in (model, name, group):
@@ -76,9 +77,8 @@ def require_ours(connection: Connection, twin: Twin, version: int) -> None:
             raise DatabaseFailed(f"A role's name would be longer than {LONGEST_NAME} bytes.")
         if role.startswith("pg_"):
             raise DatabaseFailed("A role of the system can be neither a twin nor an owner role.")
-    superuser = memberships.is_superuser(connection, model)
-    if not superuser and any(memberships.is_superuser(connection, role) for role in (name, group)):
-        raise DatabaseFailed("A superuser can be neither the twin nor the owner role of an ordinary user.")
+    if _is_above(connection, twin, version):
+        raise DatabaseFailed("A superuser can be neither an ordinary user's twin nor one of an owner role.")
     if (
         twin.acts_as_group
         and exists(connection, group)
@@ -90,6 +90,15 @@ def require_ours(connection: Connection, twin: Twin, version: int) -> None:
             "The twin is somebody else's: make one of the two users a member of the other first,"
             " as the master user or a superuser."
         )
+
+
+def _is_above(connection: Connection, twin: Twin, version: int) -> bool:
+    """Tell whether the twin is a superuser that its model may not become, or anyone of an owner role's is one."""
+    model, name = twin.model.user, twin.username
+    if twin.acts_as_group:
+        return any(memberships.is_superuser(connection, role) for role in (model, name, twin.group))
+    may_become = memberships.acts_as(connection, model, name, version)
+    return memberships.is_superuser(connection, name) and not may_become
 
 
 def _belongs(connection: Connection, twin: Twin, version: int) -> bool:
