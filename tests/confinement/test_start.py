@@ -169,6 +169,12 @@ def test_a_signal_to_the_launcher_reaches_the_child_and_its_status_comes_back(
     assert (output, process.returncode) == (b"told\n", 7)
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel schedules no groups")
+def test_a_child_gives_way_with_its_whole_session(run: Run) -> None:
+    """It has been lost once: its own /proc cannot be written to."""
+    assert run("cat /proc/self/autogroup; nice", nice=10).stdout.split()[-2:] == [b"10", b"10"]
+
+
 def test_a_child_that_a_signal_ends_is_reported_so(run: Run) -> None:
     assert run("kill -SEGV $$").returncode == -signal.SIGSEGV
 

@@ -32,6 +32,7 @@ def confine(wanted: Confinement, keep_owner: Callable[[], None]) -> str:
     """
     os.umask(0o022)
     user, apart, home = namespaces.user_of(wanted), False, wanted["home"]
+    give_way(wanted["nice"])
     if wanted["demand"] != "none":
         apart = _separate(wanted, user)
         if apart:
@@ -113,10 +114,14 @@ def apply_limits(wanted: Confinement, *, apart: bool) -> None:
     limit(resource.RLIMIT_MSGQUEUE, 0)
     if wanted["demand"] != "none" and (apart or os.geteuid() == 0):
         limit(resource.RLIMIT_NPROC, wanted["processes"])
+
+
+def give_way(nice: int) -> None:
+    """Lower the priority of this process and of all that it starts; while /proc can still be written to."""
     with suppress(OSError):
-        os.nice(wanted["nice"])
+        os.nice(nice)
         # Where sessions are scheduled as groups (autogroup), niceness within one counts for nothing outside it.
-        Path("/proc/self/autogroup").write_text(str(wanted["nice"]), encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def limit(kind: int, wanted: int | None) -> None:
