@@ -67,7 +67,14 @@ class Client:
         return replace(self, **changes)
 
     def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation with parameters in the model's names; blobs are bytes."""
+        """Call an operation with parameters in the model's names, as an SDK does; blobs are bytes."""
+        shape = self.service.contract.operations[operation].model.input_shape
+        tokens = (
+            ()
+            if shape is None
+            else (n for n, m in shape.members.items() if m.metadata.get("idempotencyToken"))
+        )
+        parameters = {**{name: str(uuid.uuid4()) for name in tokens}, **parameters}
         return self.body(operation, json.dumps(parameters, default=as_json).encode())
 
     def body(self, operation: str, body: bytes) -> dict[str, Any]:

@@ -17,7 +17,6 @@ MODELLED = set(Contract.load("secretsmanager").operations)
 DOCUMENTED_ONLY = {
     "AssociateCrossAccountReplica",
     "DisassociateCrossAccountReplica",
-    "ListResourcePolicies",
 }
 """Operations that AWS documents and that botocore's model may not know yet."""
 ACTIONS = (*secrets.ACTIONS, *rotation.ACTIONS)

@@ -97,7 +97,7 @@ def insert(unit: Unit, name: str) -> None:
 
 
 def test_a_change_and_its_record_are_kept_together(client: Client) -> None:
-    client("CreateSecret", Name="db")
+    client.body("CreateSecret", b'{"Name": "db"}')
     assert names(client.database) == ["db"]
     assert events(client.database) == ["CreateSecret"]
     (record,) = client.records

@@ -149,7 +149,7 @@ def build(
         root_key=config.root_key,
         subscribers=joined(
             bells.subscribers(),
-            {secrets.VersionRead: (accesses.note,), rotation.EventRecorded: (metrics_of_rotations,)},
+            {**accesses.subscribers(), rotation.EventRecorded: (metrics_of_rotations,)},
             {identity.KeyUsed: (key_uses.note,), identity.KeysWanted: (provider_keys.note,)},
         ),
         regions=config.regions,

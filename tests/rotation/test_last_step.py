@@ -45,7 +45,7 @@ class Breaking:
             self.seen.append(stages(self.client, invocation.secret_arn))
             if self.left:
                 self.left -= 1
-                self.client("DescribeSecret", SecretId="the keytab")  # which is not there
+                self.client("DescribeSecret", SecretId="the-keytab")  # which is not there
 
 
 def test_awspending_is_there_until_the_function_has_ended_and_then_the_service_takes_it_away(

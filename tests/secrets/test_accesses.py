@@ -30,7 +30,7 @@ def client(store_place: StorePlace, clock: SettableClock, notes: AccessNotes) ->
     chains = count(1)
     database = store_place.open(
         clock=clock,
-        subscribers={VersionRead: (notes.note,)},
+        subscribers=notes.subscribers(),
         sink=lambda: TrailTable(f"w{next(chains)}"),
     )
     client = Client(database=database, clock=clock)
@@ -51,13 +51,39 @@ def versions_read(client: Client) -> dict[str, Any]:
     return {one["VersionId"]: one["LastAccessedDate"] for one in listed}
 
 
-def test_a_read_shows_as_its_day_once_it_is_written(client: Client, notes: AccessNotes) -> None:
-    get(client)
+def test_a_read_shows_as_its_day_in_the_very_next_answer_and_once_it_is_written_to_other_processes(
+    client: Client, notes: AccessNotes, store_place: StorePlace
+) -> None:
+    other = client.elsewhere(database=store_place.open(clock=client.clock))
     assert secret_read(client) is None
-    assert notes.flush(client.database) == accesses.FLUSH_SECONDS
-    assert secret_read(client) == MIDNIGHT
-    assert versions_read(client) == {token(0): MIDNIGHT}
-    assert client("ListSecrets")["SecretList"][0]["LastAccessedDate"] == MIDNIGHT
+    get(client)
+    for _ in range(4):  # noted, being written, remembered, forgotten
+        assert secret_read(client) == MIDNIGHT
+        assert versions_read(client) == {token(0): MIDNIGHT}
+        assert client("ListSecrets")["SecretList"][0]["LastAccessedDate"] == MIDNIGHT
+        assert notes.flush(client.database) == accesses.FLUSH_SECONDS
+        assert secret_read(other) == MIDNIGHT
+    assert not notes._days
+
+
+def test_a_unit_that_began_before_the_write_sees_what_was_written_meanwhile(
+    client: Client, notes: AccessNotes
+) -> None:
+    get(client)
+    notes.flush(client.database)
+    asked = accesses.ReadsAsked(secrets=tuple(notes._days))
+    notes.tell(client.database.read(lambda unit: unit), asked)
+    assert [*asked.found.values()] == [{token(0): MIDNIGHT}]
+
+
+def test_only_the_versions_that_were_read_have_a_day(client: Client) -> None:
+    client("PutSecretValue", SecretId="db", SecretString="v1", ClientRequestToken=token(1))
+    get(client)
+    listed = client("ListSecretVersionIds", SecretId="db")["Versions"]
+    assert {one["VersionId"]: one.get("LastAccessedDate") for one in listed} == {
+        token(0): None,
+        token(1): MIDNIGHT,
+    }
 
 
 def test_each_version_has_its_own_day_and_the_secret_the_last(client: Client, notes: AccessNotes) -> None:
@@ -101,7 +127,7 @@ def test_an_older_note_never_sets_the_day_back(client: Client, notes: AccessNote
     get(client)
     (early,) = notes._noted
     late = VersionRead(**{**{name: getattr(early, name) for name in early.__slots__}, "day": MIDNIGHT + DAY})
-    other._noted.add(late)
+    other._noted[late] = None
     other.flush(client.database)
     notes.flush(client.database)
     assert secret_read(client) == MIDNIGHT + DAY
@@ -139,7 +165,7 @@ def test_notes_are_bounded_and_a_store_that_fails_loses_some(
     client.database.close()
     with pytest.raises(StoreError):
         notes.flush(client.database)
-    assert notes._noted == set()
+    assert not notes._noted
 
 
 @pytest.mark.parametrize("shift", [timedelta(0), timedelta(hours=11, minutes=59), timedelta(hours=12)])

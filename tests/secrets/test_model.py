@@ -15,6 +15,7 @@ from turnlock.errors import (
     InvalidParameterException,
     InvalidRequestException,
     LimitExceededException,
+    ValidationException,
 )
 from turnlock.secrets import AWSCURRENT, AWSPENDING, AWSPREVIOUS, SecretReference, parse_secret_id, stages_of
 from turnlock.secrets.model import (
@@ -210,12 +211,11 @@ PREFIX = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
         (f"{PREFIX}db-abcdef", reference("db", "abcdef")),
         (f"{PREFIX}db", reference("db")),
         (f"{PREFIX}prod/db-x-A1b2C3", reference("prod/db-x", "A1b2C3")),
-        # AWS's own warning: such a name, given as a partial ARN, is read as a full one.
+        # Read as a full one first; `partial` is what it is else.
         (f"{PREFIX}my-secret", reference("my", "secret")),
         (f"{PREFIX}-secret", reference("-secret")),
         (f"{PREFIX}db-abcde", reference("db-abcde")),
         (f"{PREFIX}db-abcde!", reference("db-abcde!")),
-        (f"{PREFIX}a:b", reference("a:b")),
         (
             f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:db-abcdef",
             reference("db", "abcdef", "us-east-1"),
@@ -228,6 +228,20 @@ PREFIX = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
 )
 def test_a_secret_id_is_read_as_aws_reads_it(secret_id: str, expected: SecretReference) -> None:
     assert parse_secret_id(secret_id, ACCOUNT, REGION) == expected
+
+
+def test_a_full_arn_may_be_a_partial_one_of_a_name_that_ends_like_a_suffix() -> None:
+    assert parse_secret_id(f"{PREFIX}my-secret", ACCOUNT, REGION).partial == reference("my-secret")
+    assert parse_secret_id(f"{PREFIX}my-secrets", ACCOUNT, REGION).partial is None
+    assert parse_secret_id("my-secret", ACCOUNT, REGION).partial is None
+
+
+@pytest.mark.parametrize(
+    "secret_id", ["a:b", f"{PREFIX}a:b", "§", "", " db", "db\n", "a" * 600 + "*", "db\0"]
+)
+def test_a_name_that_no_secret_can_have_is_a_validation_exception(secret_id: str) -> None:
+    with pytest.raises(ValidationException, match=r"^Invalid name\. Must be a valid name containing"):
+        parse_secret_id(secret_id, ACCOUNT, REGION)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +271,8 @@ def test_no_text_breaks_the_reading_of_a_secret_id(secret_id: str) -> None:
         parse_secret_id(secret_id, ACCOUNT, REGION)
     except InvalidParameterException:
         assert secret_id.startswith("arn:")
+    except ValidationException:
+        assert secret_id.startswith("arn:") or not is_name(secret_id)
 
 
 NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_+=.@-!"
@@ -267,7 +283,7 @@ def test_a_name_has_only_the_characters_that_aws_allows(name: str) -> None:
     allowed = 1 <= len(name) <= 512 and all(character in NAME_CHARACTERS for character in name)
     assert is_name(name) == allowed
     if not allowed:
-        with pytest.raises(InvalidParameterException):
+        with pytest.raises(ValidationException):
             check_name(name)
 
 

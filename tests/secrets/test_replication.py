@@ -192,9 +192,9 @@ def test_a_repeated_create_secret_tells_the_replicas(arn: str, home: Client) -> 
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ([{"Region": "ap-south-1"}], "Invalid replica Region: ap-south-1."),
-        ([{"KmsKeyId": "alias/a"}], "Invalid replica Region: none was given."),
-        ([{"Region": HOME}], f"{HOME} is the secret's own Region: it can't have a replica there."),
+        ([{"Region": "ap-south-1"}], "Invalid replica region."),
+        ([{"KmsKeyId": "alias/a"}], "Invalid replica region."),
+        ([{"Region": HOME}], "Invalid replica region."),
         (replicas(AWAY, AWAY), "A Region can be named only once in AddReplicaRegions."),
         ([{"Region": AWAY, "KmsKeyId": "a\0b"}], "KmsKeyId must not contain the null character."),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -123,7 +124,10 @@ def test_a_new_secret_of_the_name_takes_the_place_of_its_predecessors_replica(
 def test_a_primary_with_replicas_is_not_deleted(arn: str, home: Client, parameters: dict[str, Any]) -> None:
     code, sentence = refusal(lambda: home("DeleteSecret", SecretId=arn, **parameters))
     assert code == "InvalidParameterException"
-    assert sentence.startswith(f"You can't delete the secret db: it has replicas in {AWAY}.")
+    assert re.fullmatch(
+        rf"You can't delete secret arn:\S+:secret:db-\w{{6}} that still has replica regions \[{AWAY}\]",
+        sentence,
+    )
     assert "DeletedDate" not in home("DescribeSecret", SecretId=arn)
 
 

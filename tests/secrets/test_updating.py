@@ -138,7 +138,6 @@ def test_a_rotations_placeholder_is_not_filled(client: Client) -> None:
         ({"SecretString": "a", "SecretBinary": b"b"}, "InvalidParameterException"),
         ({"Description": "a\0b"}, "InvalidParameterException"),
         ({"Type": "a\0b"}, "InvalidParameterException"),
-        ({"SecretString": "a"}, "InvalidRequestException"),
         ({"KmsKeyId": "alias/absent"}, "ResourceNotFoundException"),
         ({"SecretId": "absent"}, "ResourceNotFoundException"),
         ({"Type": "x" * 257}, "ValidationException"),

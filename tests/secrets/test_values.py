@@ -192,7 +192,7 @@ def test_no_value_no_token_or_both_values_are_refused(client: Client) -> None:
         "You must provide either SecretString or SecretBinary.",
     )
     assert (
-        refusal(lambda: client("PutSecretValue", SecretId="db", SecretString="v"))[0]
+        refusal(lambda: client.body("PutSecretValue", b'{"SecretId": "db", "SecretString": "v"}'))[0]
         == "InvalidRequestException"
     )
     assert refusal(lambda: put(client, 1, SecretBinary=b"v"))[0] == "InvalidParameterException"

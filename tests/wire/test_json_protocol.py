@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tests.sampling import examples
 from turnlock.errors import (
+    AccessDeniedException,
     ApiError,
     InternalServiceError,
+    NotFoundException,
     RequestEntityTooLargeException,
     ResourceNotFoundException,
     SerializationException,
@@ -226,13 +228,17 @@ def test_an_answer_goes_out_with_its_request_id() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "spelt"),
     [
-        (ResourceNotFoundException("gone"), 400, {"message", "Message"}),
-        (InternalServiceError(), 500, {"message", "Message"}),
-        (SerializationException("bad"), 400, {"message"}),
-        (RequestEntityTooLargeException(), 413, {"message"}),
+        (ResourceNotFoundException("gone"), 400, "Message"),
+        (InternalServiceError(), 500, "Message"),
+        (AccessDeniedException("no"), 400, "Message"),
+        (SerializationException("bad"), 400, "Message"),
+        (ValidationException("bad"), 400, "message"),
+        (RequestEntityTooLargeException(), 413, "message"),
     ],
 )
-def test_a_fault_carries_code_status_and_message(error: ApiError, status: int, spelt: set[str]) -> None:
+def test_a_fault_carries_code_status_and_message_as_the_model_or_aws_spells_it(
+    error: ApiError, status: int, spelt: str
+) -> None:
     response = PROTOCOL.fault(error, "id-2")
     assert response.status == status
     assert dict(response.headers) == {
@@ -240,7 +246,22 @@ def test_a_fault_carries_code_status_and_message(error: ApiError, status: int, s
         "x-amzn-RequestId": "id-2",
         "x-amzn-ErrorType": error.code,
     }
-    assert json.loads(response.body) == {"__type": error.code, **dict.fromkeys(spelt, error.message)}
+    assert json.loads(response.body) == {"__type": error.code, spelt: error.message}
+
+
+@pytest.mark.parametrize(
+    ("service", "error", "spelt"),
+    [
+        ("kms", ApiError("x"), "message"),
+        ("kms", NotFoundException("no key"), "message"),
+        ("kms", AccessDeniedException("no"), "Message"),
+        ("logs", ResourceNotFoundException("no group"), "message"),
+        ("logs", AccessDeniedException("no"), "Message"),
+    ],
+)
+def test_other_services_spell_it_as_their_models_do(service: str, error: ApiError, spelt: str) -> None:
+    body = json.loads(JsonProtocol(Contract.load(service)).fault(error, "id").body)
+    assert {name for name in body if name.lower() == "message"} == {spelt}
 
 
 @given(

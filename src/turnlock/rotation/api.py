@@ -39,8 +39,8 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
     Answers at once; the scheduler of any node carries the rotation out. A repeated ClientRequestToken begins nothing.
     """
+    token = require_token(request, InvalidParameterException)
     secret = require_writable(call, request, unit)
-    token = require_token(request)
     refuse_external_rotation(secret, request)
     if "RotationLambdaARN" in request:
         refuse_managed(call, secret)

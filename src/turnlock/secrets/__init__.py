@@ -6,7 +6,7 @@ plaintext value longer than the request that carries it, answer with a value who
 let a replica be changed but by its primary, or rotate anything (the `rotation` room subscribes to what is announced here).
 """
 
-from turnlock.secrets.accesses import AccessNotes, VersionRead
+from turnlock.secrets.accesses import AccessNotes, ReadsAsked, VersionRead
 from turnlock.secrets.adoption import adopt, lacks_macs
 from turnlock.secrets.api import ACTIONS
 from turnlock.secrets.changes import (
@@ -62,6 +62,7 @@ __all__ = [
     "SUBSCRIBERS",
     "AccessNotes",
     "LabelsChanged",
+    "ReadsAsked",
     "Rotation",
     "RotationTokenPresented",
     "Secret",

@@ -1,14 +1,18 @@
 """When a secret was last read, to the day, without a write for each read.
 
-A read that is the first of its day announces it; the process keeps that in memory, and a loop writes what was kept every
-few seconds. What a process did not come to write is lost, and that is harmless: the trail has every read, and the next
-one of the day is announced again.
+A read that is the first of its day announces it; the process keeps that in memory, and a loop writes what was kept a few times
+a second. Whoever shows when something was read asks for what is kept too, so that a read shows in the very next answer of the same
+process, and in those of others a moment later. What a process did not come to write is lost, and that is harmless: the trail has
+every read, and the next one of the day is announced again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import bindparam, or_, update
@@ -17,8 +21,9 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.model import Secret, Version
 from turnlock.secrets.tables import OWNER, secret_versions, secrets
 from turnlock.storage import Database, Unit
+from turnlock.storage.unit import Subscribers
 
-FLUSH_SECONDS: Final = 2.0
+FLUSH_SECONDS: Final = 0.2
 BATCH: Final = 500
 """Accesses written in one transaction: short enough that nobody waits for it."""
 
@@ -55,23 +60,98 @@ def note_access(unit: Unit, secret: Secret, version: Version) -> None:
         )
 
 
+OwnerKey = tuple[AccountId, Region, str, str]
+"""Account, Region, name and suffix of a secret."""
+
+NotedReads = Mapping[OwnerKey, Mapping[str, datetime]]
+"""By secret and version id: the newest day on which a read was noted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadsAsked:
+    """A question to whoever keeps notes: what is noted of these secrets, also what may not be written yet."""
+
+    secrets: tuple[OwnerKey, ...]
+    found: dict[OwnerKey, dict[str, datetime]] = field(default_factory=dict)
+    """Filled by who hears the question."""
+
+
+def owner_key(secret: Secret) -> OwnerKey:
+    """Return what notes know a secret by."""
+    return secret.account_id, secret.region, secret.name, secret.suffix
+
+
+def noted_reads(unit: Unit, secrets_: Sequence[Secret]) -> NotedReads:
+    """Return the reads of secrets that this process has noted and others may not see yet."""
+    asked = ReadsAsked(secrets=tuple(map(owner_key, secrets_)))
+    unit.announce(asked)
+    return asked.found
+
+
+def last_read(secret: Secret, noted: NotedReads) -> datetime | None:
+    """Return the day on which a secret was last read, by the store and by what is noted."""
+    found = secret.last_accessed_at
+    for day in noted.get(owner_key(secret), {}).values():
+        found = later(found, day)
+    return found
+
+
+def later(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of two moments, None being before all."""
+    return max((at for at in (one, other) if at is not None), default=None)
+
+
 class AccessNotes:
-    """The accesses that one process has seen and not written yet. Any thread may note; one flushes."""
+    """The accesses that one process has seen and not written yet. Any thread may note and ask; one flushes.
+
+    What was written is remembered until the flush after the next: a unit of work that began before may not see it in the store.
+    """
 
     def __init__(self) -> None:
-        self._noted: set[VersionRead] = set()
+        self._lock = threading.Lock()
+        self._noted: dict[VersionRead, None] = {}
+        self._written: tuple[list[VersionRead], list[VersionRead]] = ([], [])
+        """The batches of the last two flushes, the newer one first."""
+        self._days: dict[OwnerKey, dict[str, datetime]] = {}
+        """What stands in the two above, as it is asked for."""
+
+    def subscribers(self) -> Subscribers:
+        """Return what the notes want to hear of."""
+        return {VersionRead: (self.note,), ReadsAsked: (self.tell,)}
 
     def note(self, _unit: Unit, access: VersionRead) -> None:
         """Keep an access; a subscriber's form."""
-        if len(self._noted) < MOST_KEPT:
-            self._noted.add(access)
+        with self._lock:
+            if access in self._noted or len(self._noted) >= MOST_KEPT:
+                return
+            self._noted[access] = None
+            self._remember(access)
+
+    def tell(self, _unit: Unit, asked: ReadsAsked) -> None:
+        """Answer a question; a subscriber's form."""
+        with self._lock:
+            for key in asked.secrets:
+                if key in self._days:
+                    asked.found[key] = dict(self._days[key])
 
     def flush(self, database: Database) -> float:
-        """Write what was noted; return how many seconds to wait before the next time."""
-        batch = [self._noted.pop() for _ in range(min(BATCH, len(self._noted)))]
+        """Write what was noted; return how many seconds to wait before the next time. What cannot be written is dropped."""
+        with self._lock:
+            batch = list(islice(self._noted, BATCH))
+            for access in batch:
+                del self._noted[access]
+            gone, self._written = self._written[1], (batch, self._written[0])
+            if gone:
+                self._days = {}
+                for access in (*self._written[1], *batch, *self._noted):
+                    self._remember(access)
         if batch:
             database.write(lambda unit: _write(unit, batch))
         return FLUSH_SECONDS if len(batch) < BATCH else 0.0
+
+    def _remember(self, access: VersionRead) -> None:
+        days = self._days.setdefault((access.account_id, access.region, access.name, access.suffix), {})
+        days[access.version_id] = max(access.day, days.get(access.version_id, access.day))
 
 
 _OWNED: Final = {f"_{name}": name for name in OWNER}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.core.drawing import ALPHANUMERICS, draw_text
@@ -11,7 +13,7 @@ from turnlock.errors import (
     ResourceNotFoundException,
 )
 from turnlock.secrets import batch, model, policies, tagging, updating, versions_listing
-from turnlock.secrets.accesses import note_access
+from turnlock.secrets.accesses import note_access, noted_reads
 from turnlock.secrets.changes import RotationTokenPresented, move_labels
 from turnlock.secrets.clean_up import require_room
 from turnlock.secrets.conditions import new_arn, subject_of_new
@@ -38,7 +40,7 @@ from turnlock.secrets.replicas_api import (
 )
 from turnlock.secrets.scope import refuse_members
 from turnlock.secrets.store import fill_version, find_secret, find_version, insert_secret, insert_version
-from turnlock.secrets.tag_store import find_tags
+from turnlock.secrets.tag_store import find_tags, were_emptied
 from turnlock.secrets.values import (
     answer_member,
     require_value,
@@ -53,9 +55,9 @@ _FURTHER_RIGHTS = {"Tags": "TagResource", "AddReplicaRegions": "ReplicateSecretT
 def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     """CreateSecret: a new secret, with a first version under AWSCURRENT when a value is given."""
     refuse_members(request)
-    model.check_name(request["Name"])
     check_text("Description", request.get("Description", ""))
     value = value_in(request)
+    version_id = None if value is None else require_token(request)
     tags = tags_in(request)
     for member, operation in _FURTHER_RIGHTS.items():
         if member in request:
@@ -82,9 +84,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
         raise _name_taken(secret.name)
     if secret.kms_key_id is not None:
         try_key(unit, secret)
-    version_id = None
-    if value is not None:
-        version_id = require_token(request)
+    if value is not None and version_id is not None:
         insert_version(unit, secret, seal_for(call, unit, secret, version_id, value))
         secret = move_labels(unit, secret, {AWSCURRENT: version_id})
     return {
@@ -126,11 +126,11 @@ def get_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
 
 def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
     """PutSecretValue: a new version, or the value of a rotation's placeholder; repeating it changes nothing."""
+    token = require_token(request)
     secret = require_writable(call, request, unit)
     refuse_managed(call, secret)
     refuse_default_key(call, secret)
     value = require_value(request)
-    token = require_token(request)
     stages = request.get("VersionStages")
     for stage in stages or ():
         check_text("VersionStages", stage)
@@ -156,8 +156,11 @@ def put_secret_value(call: Call, request: Request, unit: Unit) -> Answer:
 def describe_secret(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeSecret: everything but the value; also of a secret that is scheduled for deletion."""
     secret = require_secret(call, request, unit)
+    tags = find_tags(unit, secret)
+    gone: dict[str, Any] = {"Tags": []} if not tags and were_emptied(unit, secret) else {}
     return {
-        **describe(secret, find_tags(unit, secret)),
+        **describe(secret, tags, noted_reads(unit, [secret])),
+        **gone,
         "VersionIdsToStages": model.versions_to_stages(secret.labels) or None,
         "ReplicationStatus": replication_status(unit, secret) if secret.has_replicas else None,
     }

@@ -15,7 +15,7 @@ from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.core.tags import Pairs, request_tag_keys, tag_keys
 from turnlock.errors import ApiError
-from turnlock.secrets.model import Secret
+from turnlock.secrets.model import Secret, check_name
 from turnlock.secrets.policy_store import find_policy
 from turnlock.secrets.tag_store import find_tags
 from turnlock.storage import Unit
@@ -44,12 +44,16 @@ def subject_of_absent(call: Call, request: Request, unit: Unit) -> Subject:
     That may be the ARN of one that is being made, with its tags.
     """
     named = request["SecretId"]
-    conditions = _of_new if named.endswith(_UNDRAWN) else _of_request
+    conditions = _of_new if is_undrawn(named) else _of_request
     return Subject(arn=None, named=named, conditions=partial(conditions, call, request, unit))
 
 
 def subject_of_new(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what CreateSecret is about: a secret whose ARN ends in six characters that are not drawn yet."""
+    """Return what CreateSecret is about: a secret whose ARN ends in six characters that are not drawn yet.
+
+    Raises ValidationException for a name that no secret can have.
+    """
+    check_name(request["Name"])
     return Subject(
         arn=new_arn(call, request["Name"]),
         named=request["Name"],
@@ -61,6 +65,16 @@ def new_arn(call: Call, name: str) -> str:
     """Return the ARN of a secret to be made, as policies match it: `?` for each character of the suffix."""
     partition = partition_of(call.region)
     return f"arn:{partition}:secretsmanager:{call.region}:{call.account_id}:secret:{name}{_UNDRAWN}"
+
+
+def is_undrawn(secret_id: str) -> bool:
+    """Tell whether this is what `new_arn` returns for a secret that is being made."""
+    return secret_id.endswith(_UNDRAWN)
+
+
+def stands_for_none(secret_id: str) -> bool:
+    """Tell whether an action asks itself about no secret that is there: about a new one, or none in particular (`*`)."""
+    return secret_id == "*" or is_undrawn(secret_id)  # noqa: S105 (no password)
 
 
 def _of_secret(call: Call, request: Request, unit: Unit, secret: Secret) -> ConditionValues:

@@ -108,8 +108,7 @@ def _refuse_linked(unit: Unit, secret: Secret) -> None:
     if secret.has_replicas:
         regions = ", ".join(replica.region for replica in replicas_of(unit, secret))
         raise InvalidParameterException(
-            f"You can't delete the secret {secret.name}: it has replicas in {regions}. Call RemoveRegionsFromReplication"
-            " first."
+            f"You can't delete secret {secret.arn} that still has replica regions [{regions}]"
         )
 
 

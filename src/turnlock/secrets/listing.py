@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from turnlock.core.action import Answer, Request
 from turnlock.core.call import Call
+from turnlock.secrets.accesses import NotedReads, last_read, noted_reads
 from turnlock.secrets.filters import compile_filters
 from turnlock.secrets.labels import labels_of
 from turnlock.secrets.model import Secret, versions_to_stages
@@ -41,11 +42,11 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
     found, end = find_page(unit, search, position, size)
     tags = tags_of(unit, call.account_id, call.region, [secret.name for secret in found])
     page = [secret for secret in found if matches(secret, tags.get(secret.name, {}))]
-    labels = labels_of(unit, page)
+    labels, noted = labels_of(unit, page), noted_reads(unit, page)
     return {
         "SecretList": [
             {
-                **describe(secret, tags.get(secret.name, {})),
+                **describe(secret, tags.get(secret.name, {}), noted),
                 "SecretVersionsToStages": versions_to_stages(labels.get(secret.name, {})) or None,
             }
             for secret in page
@@ -54,7 +55,7 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
     }
 
 
-def describe(secret: Secret, tags: Mapping[str, str]) -> dict[str, Any]:
+def describe(secret: Secret, tags: Mapping[str, str], noted: NotedReads) -> dict[str, Any]:
     """Return what DescribeSecret and ListSecrets both say of a secret; None where there is nothing to say."""
     rotation = secret.rotation
     return {
@@ -70,7 +71,7 @@ def describe(secret: Secret, tags: Mapping[str, str]) -> dict[str, Any]:
         "ExternalSecretRotationRoleArn": secret.external_role_arn,
         "LastRotatedDate": rotation.last_rotated_at,
         "LastChangedDate": secret.last_changed_at,
-        "LastAccessedDate": day(secret.last_accessed_at),
+        "LastAccessedDate": day(last_read(secret, noted)),
         "DeletedDate": secret.deleted_at,
         "NextRotationDate": rotation.next_rotation_at if rotation.enabled else None,
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()] or None,

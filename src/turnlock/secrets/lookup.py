@@ -5,14 +5,19 @@ from __future__ import annotations
 from turnlock.core.action import Request, Subject
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
-from turnlock.secrets.conditions import subject_of, subject_of_absent
+from turnlock.secrets.conditions import stands_for_none, subject_of, subject_of_absent
 from turnlock.secrets.model import Secret, SecretReference, parse_secret_id
 from turnlock.secrets.store import find_secret
 from turnlock.storage import Unit
 
 
 def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote."""
+    """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote.
+
+    Raises ValidationException for a name that no secret can have, whatever the operation would say of an absent one.
+    """
+    if stands_for_none(request["SecretId"]):
+        return subject_of_absent(call, request, unit)
     try:
         secret = _find_named(call, request["SecretId"], unit)
     except InvalidParameterException:
@@ -23,12 +28,22 @@ def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
 
 
 def _find_named(call: Call, secret_id: str, unit: Unit) -> Secret | None:
-    """Return the secret that a SecretId names in the caller's account and Region. Raises InvalidParameterException."""
+    """Return the secret that a SecretId names in the caller's account and Region.
+
+    Raises InvalidParameterException and ValidationException as `parse_secret_id` does.
+    """
     account_id, region = call.account_id, call.region
     return unit.derived(
         ("secret id", account_id, region, secret_id),
-        lambda: find_secret(unit, parse_secret_id(secret_id, account_id, region)),
+        lambda: _find(unit, parse_secret_id(secret_id, account_id, region)),
     )
+
+
+def _find(unit: Unit, reference: SecretReference) -> Secret | None:
+    """Return the secret that a caller's reference names: by its full ARN, else by a partial one of a name that ends like a suffix."""
+    found = find_secret(unit, reference)
+    partial = reference.partial if found is None else None
+    return found if partial is None else find_secret(unit, partial)
 
 
 def require_secret(call: Call, request: Request, unit: Unit) -> Secret:

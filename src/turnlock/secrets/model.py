@@ -12,7 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from turnlock.core.arn import AccountId, Arn, Region, partition_of
-from turnlock.errors import InvalidParameterException, InvalidRequestException, LimitExceededException
+from turnlock.errors import (
+    InvalidParameterException,
+    InvalidRequestException,
+    LimitExceededException,
+    ValidationException,
+)
 
 AWSCURRENT: Final = "AWSCURRENT"
 AWSPENDING: Final = "AWSPENDING"
@@ -33,7 +38,8 @@ MOST_VERSIONS: Final = 100
 SHED_AFTER: Final = timedelta(hours=24)
 """No version is shed that is younger (API reference, PutSecretValue)."""
 
-_NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
+_NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]+")
+_LONGEST_NAME: Final = 512
 _SUFFIX = re.compile(r"[A-Za-z0-9]{6}")
 
 Labels = Mapping[str, str]
@@ -50,14 +56,23 @@ class SecretReference:
     suffix: str | None
     """The six characters that end a full ARN; None for a name or a partial ARN."""
 
+    @property
+    def partial(self) -> SecretReference | None:
+        """What a full ARN names if it is no full one, but a partial ARN of a name that ends like a suffix (`…-secret`)."""
+        if self.suffix is None:
+            return None
+        return replace(self, name=f"{self.name}-{self.suffix}", suffix=None)
+
 
 def parse_secret_id(secret_id: str, account_id: AccountId, region: Region) -> SecretReference:
     """Read a name, a full ARN or a partial ARN; a bare name is one of the caller's account and Region.
 
-    An ARN that ends in a hyphen and six alphanumerics is a full one, even where a secret's name happens to end so: AWS
-    reads it that way and advises against such names (API reference, "SecretId").
+    An ARN that ends in a hyphen and six alphanumerics is read as a full one; where it names nothing, it may be a partial ARN of a
+    name that ends so (`SecretReference.partial`). Raises ValidationException for a name with a character that none has,
+    InvalidParameterException for an ARN that is not a secret's.
     """
     if not secret_id.startswith("arn:"):
+        check_name(secret_id)
         return SecretReference(account_id=account_id, region=region, name=secret_id, suffix=None)
     try:
         arn = Arn.parse(secret_id)
@@ -70,6 +85,7 @@ def parse_secret_id(secret_id: str, account_id: AccountId, region: Region) -> Se
         "secret",
     ) or not rest:
         raise InvalidParameterException("Invalid ARN.")
+    check_name(rest)
     owner, home = AccountId(arn.account_id), Region(arn.region)
     if len(rest) > 7 and rest[-7] == "-" and _SUFFIX.fullmatch(rest[-6:]):
         return SecretReference(account_id=owner, region=home, name=rest[:-7], suffix=rest[-6:])
@@ -78,13 +94,13 @@ def parse_secret_id(secret_id: str, account_id: AccountId, region: Region) -> Se
 
 def is_name(name: str) -> bool:
     """Tell whether a secret can have this name at all."""
-    return _NAME.fullmatch(name) is not None
+    return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidParameterException unless the name has only the characters AWS allows."""
-    if not is_name(name):
-        raise InvalidParameterException(
+    """Raise ValidationException unless the name has only the characters AWS allows; its length the service model bounds."""
+    if _NAME.fullmatch(name) is None:
+        raise ValidationException(
             "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
         )
 

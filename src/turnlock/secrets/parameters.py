@@ -10,13 +10,17 @@ from turnlock.secrets.model import MOST_TAGS, check_text
 from turnlock.storage import Unit
 
 
-def require_token(request: Request) -> str:
-    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none."""
+def require_token(
+    request: Request,
+    refusal: type[InvalidRequestException | InvalidParameterException] = InvalidRequestException,
+) -> str:
+    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none.
+
+    Raises `refusal` where it is absent: RotateSecret has another one than the rest. Asked before the secret is looked for.
+    """
     token = request.get("ClientRequestToken")
     if token is None:
-        raise InvalidRequestException(
-            "You must provide a ClientRequestToken value. We recommend a UUID-type value."
-        )
+        raise refusal("You must provide a ClientRequestToken value. We recommend a UUID-type value.")
     check_text("ClientRequestToken", token)
     return str(token)
 

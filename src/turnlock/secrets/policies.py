@@ -14,6 +14,7 @@ from turnlock import identity
 from turnlock.core.action import Action, Answer, Request, Subject
 from turnlock.core.call import Call
 from turnlock.errors import (
+    InvalidNextTokenException,
     InvalidParameterException,
     MalformedPolicyDocumentException,
     PublicPolicyException,
@@ -69,6 +70,18 @@ def get_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
     return {**_answer(secret, request), "ResourcePolicy": shown}
 
 
+def list_resource_policies(call: Call, request: Request, unit: Unit) -> Answer:
+    """ListResourcePolicies: the names of a secret's policies, which is `default` or none: there is never a second page.
+
+    Raises InvalidNextTokenException for any NextToken, because none is ever given out.
+    """
+    secret = require_living(call, request, unit)
+    if "NextToken" in request:
+        raise InvalidNextTokenException
+    there = find_policy(unit, secret) is not None
+    return {"ResourcePolicies": [{"PolicyName": _DEFAULT}] if there else []}
+
+
 def delete_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
     """DeleteResourcePolicy: take the policy away; a secret without one stays as it is."""
     secret = require_writable(call, request, unit)
@@ -98,6 +111,9 @@ def _policy_subject(call: Call, request: Request, unit: Unit) -> Subject:
 ACTIONS = (
     Action(name="DeleteResourcePolicy", handler=delete_resource_policy, subject=secret_subject, mutates=True),
     Action(name="GetResourcePolicy", handler=get_resource_policy, subject=secret_subject, mutates=False),
+    Action(
+        name="ListResourcePolicies", handler=list_resource_policies, subject=secret_subject, mutates=False
+    ),
     Action(name="PutResourcePolicy", handler=put_resource_policy, subject=secret_subject, mutates=True),
     Action(
         name="ValidateResourcePolicy",

@@ -13,6 +13,7 @@ from turnlock.core.arn import Region
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.keys import MANAGED_ALIAS
+from turnlock.secrets.accesses import last_read, noted_reads
 from turnlock.secrets.changes import move_labels, update_secret
 from turnlock.secrets.customer_keys import require_readable
 from turnlock.secrets.listing import day
@@ -100,12 +101,8 @@ def replication_status(unit: Unit, primary: Secret) -> list[dict[str, Any]]:
 
 def _region(unit: Unit, secret: Secret, asked: Mapping[str, Any]) -> Region:
     region = Region(asked.get("Region", ""))
-    if region == secret.region:
-        raise InvalidParameterException(
-            f"{region} is the secret's own Region: it can't have a replica there."
-        )
-    if region not in unit.regions:
-        raise InvalidParameterException(f"Invalid replica Region: {region or 'none was given'}.")
+    if region == secret.region or region not in unit.regions:
+        raise InvalidParameterException("Invalid replica region.")
     return region
 
 
@@ -146,4 +143,7 @@ def _accessed(unit: Unit, primary: Secret) -> dict[str, datetime | None]:
             secrets.c.primary_region == primary.region,
         )
     )
-    return {region: day(at) for region, at in rows if region != primary.region}
+    stored = {region: at for region, at in rows if region != primary.region}
+    copies = [primary.evolve(region=region, last_accessed_at=at) for region, at in stored.items()]
+    noted = noted_reads(unit, copies)
+    return {copy.region: day(last_read(copy, noted)) for copy in copies}

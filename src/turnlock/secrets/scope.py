@@ -9,13 +9,12 @@ from typing import Final
 from turnlock.core.action import Request
 from turnlock.errors import InvalidParameterException
 
-_CROSS_ACCOUNT = "newer than the oldest botocore that is supported, and needs replication between accounts"
+_CROSS_ACCOUNT = "needs replication between accounts"
 
 NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
     {
         "AssociateCrossAccountReplica": _CROSS_ACCOUNT,
         "DisassociateCrossAccountReplica": _CROSS_ACCOUNT,
-        "ListResourcePolicies": _CROSS_ACCOUNT,
     }
 )
 """Operations that have no handler, and why; with the handlers they are the whole model and what AWS documents beyond it."""

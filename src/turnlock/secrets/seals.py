@@ -35,11 +35,16 @@ _covered = itemgetter(*(n for n, column in enumerate(SECRET_COLUMNS) if column.n
 _ROW: Final = HotQuery(select(*SEALED_COLUMNS).where(*(secrets.c[name] == bindparam(name) for name in OWNER)))
 
 
+EMPTIED: Final = ""
+"""Stands for the digest of tags that were there and are gone."""
+
+
 class Holds(msgspec.Struct, frozen=True, omit_defaults=True):
     """Digests of what a secret has; None for what it has none of."""
 
     labels: str | None = None
     tags: str | None = None
+    """None where there never were any; EMPTIED once the last is gone: DescribeSecret tells the two apart, as AWS does."""
     policy: str | None = None
 
 

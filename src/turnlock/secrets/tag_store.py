@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, select
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.indexing import reindex
 from turnlock.secrets.model import Secret
-from turnlock.secrets.seals import digest, hold, holds_of
+from turnlock.secrets.seals import EMPTIED, digest, hold, holds_of
 from turnlock.secrets.tables import OWNER, named, naming, owned_by, owner_of, secret_tags
 from turnlock.storage import HotQuery, Unit
 from turnlock.storage.alarms import broken
@@ -42,10 +42,17 @@ def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
     """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
+    none = None if holds_of(unit, secret).tags is None else EMPTIED
     unit.connection.execute(delete(secret_tags).where(*owned_by(secret_tags, secret)))
     insert_tags(unit, secret, tags)
-    hold(unit, secret, tags=digest(dict(tags)))
+    hold(unit, secret, tags=digest(dict(tags)) or none)
     reindex(unit, secret, tags)
+
+
+def were_emptied(unit: Unit, secret: Secret) -> bool:
+    """Tell whether a secret had tags and has none any more."""
+    key = ("emptied", *owner_of(secret).values())
+    return unit.derived(key, lambda: holds_of(unit, secret).tags == EMPTIED)
 
 
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
@@ -64,7 +71,7 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     expected = tags_mac(unit, secret.arn, tags) if rows else b""
     if not all(mac is not None and hmac.compare_digest(expected, bytes(mac)) for _, _, mac in rows):
         broken(f"A tag of {secret.arn}", owner=secret.arn)
-    if digest(tags) != holds_of(unit, secret).tags:
+    if digest(tags) != (holds_of(unit, secret).tags or None):
         broken(f"The tags of {secret.arn}", "are not those that it has", owner=secret.arn)
     return tags
 

@@ -38,6 +38,7 @@ _KEY_ONLY: Final = frozenset({"SecretId", "KmsKeyId", "ClientRequestToken"})
 
 def update(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateSecret: what is given is changed, what is absent stays; with a value, a new version becomes AWSCURRENT."""
+    given_token = require_token(request)
     secret = require_living(call, request, unit)
     if secret.is_replica and not request.keys() <= _KEY_ONLY:
         raise replica_refusal()
@@ -45,7 +46,7 @@ def update(call: Call, request: Request, unit: Unit) -> Answer:
     value = value_in(request)
     if value is not None or "KmsKeyId" in request:
         refuse_default_key(call, secret)
-    token = require_token(request) if value is not None else None
+    token = given_token if value is not None else None
     repeated = value is not None and _repeated(call, unit, secret, str(token), value)
     changed = _with_metadata(call, request, unit, secret)
     if value is not None and token is not None and not repeated:

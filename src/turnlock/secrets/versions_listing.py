@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +11,7 @@ from sqlalchemy import BigInteger, select, tuple_, type_coerce
 
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
+from turnlock.secrets.accesses import later, noted_reads, owner_key
 from turnlock.secrets.listing import day
 from turnlock.secrets.lookup import require_secret, secret_subject
 from turnlock.secrets.model import Secret, stages_of
@@ -39,9 +42,10 @@ def list_secret_version_ids(call: Call, request: Request, unit: Unit) -> Answer:
     position = None if token is None else read_token(unit, asked, token, _Position)
     rows = _rows(unit, secret, position, size + 1, deprecated=deprecated)
     page = rows[:size]
+    noted = noted_reads(unit, [secret]).get(owner_key(secret), {})
     last = _Position(page[-1][1], page[-1][0]) if len(rows) > size else None
     return {
-        "Versions": [_entry(secret, row) for row in page],
+        "Versions": [_entry(secret, row, noted) for row in page],
         "NextToken": None if last is None else write_token(unit, asked, last),
         "ARN": secret.arn,
         "Name": secret.name,
@@ -58,12 +62,13 @@ ACTIONS = (
 )
 
 
-def _entry(secret: Secret, row: Any) -> dict[str, Any]:
+def _entry(secret: Secret, row: Any, noted: Mapping[str, datetime]) -> dict[str, Any]:
     version_id, made, key, accessed = row
+    read = later(None if accessed is None else moment(accessed), noted.get(version_id))
     return {
         "VersionId": version_id,
         "VersionStages": stages_of(secret.labels, version_id) or None,
-        "LastAccessedDate": None if accessed is None else day(moment(accessed)),
+        "LastAccessedDate": day(read),
         "CreatedDate": moment(made),
         "KmsKeyIds": [key or _MANAGED_KEY],
     }

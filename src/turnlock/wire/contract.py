@@ -55,8 +55,8 @@ class ErrorShape:
     code: str
     status: int
     """The HTTP status: the model's own, else 500 for faults and 400 for the rest (BEHAVIOUR 0)."""
-    message_member: str
-    """How the model spells the member that carries the message: `Message` or `message`."""
+    message_member: str | None
+    """How the model spells the member that carries the message, `Message` or `message`; None where it names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def _error(shape: StructureShape, *, fault: bool) -> ErrorShape:
         name=shape.name,
         code=declared.get("code", shape.name),
         status=declared.get("httpStatusCode", 500 if fault else 400),
-        message_member=next((name for name in shape.members if name.lower() == "message"), "message"),
+        message_member=next((name for name in shape.members if name.lower() == "message"), None),
     )
 
 

@@ -34,6 +34,9 @@ SHORT = 512
 
 MOST_READINGS = 4096
 
+_CAPITALISED = frozenset({"AccessDeniedException", "SerializationException"})
+"""Errors that no model of a JSON service spells, and that AWS sends with `Message`."""
+
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
 
@@ -92,12 +95,14 @@ def json_fault(
 ) -> HttpResponse:
     """Return the response that carries `error`: with the model's status, or `otherwise` where the model has not this code.
 
-    The message is always in `message`, where every client looks, and in the member that the model names for it.
+    The message is in the member that the model names for it. Where the model names none, it is spelt as AWS's services are seen to:
+    `Message` for what stands before every service, `message` else. Every SDK reads both.
     """
     shape = contract.errors.get(error.code)
-    members = {"__type": error.code, "message": error.message}
-    if shape is not None:
-        members[shape.message_member] = error.message
+    member = None if shape is None else shape.message_member
+    if member is None:
+        member = "Message" if error.code in _CAPITALISED else "message"
+    members = {"__type": error.code, member: error.message}
     return HttpResponse(
         status=otherwise if shape is None else shape.status,
         headers=(
