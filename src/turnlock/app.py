@@ -28,7 +28,7 @@ from turnlock.core.call import Call
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
-from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, refuse_in_sight
+from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, PoolLimits, refuse_in_sight
 from turnlock.gate import Passage, pass_through
 from turnlock.metrics import Metrics, forget_ended
 from turnlock.readers import InlineReaders, PooledReaders, Readers
@@ -213,6 +213,7 @@ def _functions(
         endpoint=endpoint or config.endpoint,
         database_ca_file=database_ca_file,
         allow_unconfined=config.allow_unconfined_functions,
+        rotation_limits=PoolLimits(processes=_limits(config).processes),
     )
 
 

@@ -59,7 +59,7 @@ class Config:
     lease_seconds: float = 15.0
     """How long a node may be silent before another takes up its rotations; the database's clock counts."""
     rotations_at_once: int = 4
-    """Rotations that one worker process runs at the same time."""
+    """Rotations that one worker process works on at the same time; twice as many more may wait for slow functions."""
     metrics_from: tuple[Network, ...] = LOOPBACK
     """The addresses to which `/metrics` is shown."""
     metrics_token_file: Path | None = None

@@ -130,6 +130,7 @@ class Node(Functions):
             self.warm[arn] = invocation.credentials()
         world, places = self.world, (arn, f"node {self.name}", f"host {self._host(arn)}")
         world.begin(arn, step, places)
+        invocation.started()
         try:
             world.before(step, invocation, abort)
             if (message := world.scripted(step)) is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import delete, update
@@ -31,10 +33,10 @@ from tests.rotation.hosted import (
     wait_until,
 )
 from tests.support import NOON, SettableClock
-from turnlock.errors import CommitFailed
+from turnlock.errors import ApiError, CommitFailed
 from turnlock.functions import Invocation
 from turnlock.identity.store import sessions
-from turnlock.rotation import Limits
+from turnlock.rotation import Limits, places
 from turnlock.rotation.due import BATCH, POSTPONED
 from turnlock.secrets.tables import staging_labels
 from turnlock.storage import Database
@@ -271,3 +273,92 @@ def test_a_warm_process_whose_session_is_gone_is_replaced(
     settle(node)
     assert node.warm[arn] != held
     assert stages(client, arn)["AWSCURRENT"] == token(3)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step be slow after 0.2 seconds, and be sent back after 0.4: nobody can wait for more in a test."""
+    monkeypatch.setattr(places, "SLOW_AFTER", 0.2)
+    monkeypatch.setattr(places, "SENT_BACK_AFTER", 0.4)
+
+
+class Hanging:
+    """Steps of secrets whose host begins with `hangs`, which end when they are let go or aborted."""
+
+    def __init__(self, step: str = "createSecret") -> None:
+        self.step, self.go_on, self.aborted = step, threading.Event(), Counter[str]()
+
+    def __call__(self, step: str, invocation: Invocation, abort: threading.Event) -> None:
+        if "hangs" not in invocation.secret_arn or step != self.step:
+            return
+        while not self.go_on.is_set():
+            if abort.wait(0.01):
+                self.aborted[invocation.secret_arn] += 1
+                raise ApiError("The invocation was aborted.")
+
+
+def rotated(client: Client, arn: str) -> bool:
+    return "AWSPREVIOUS" in stages(client, arn)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_twenty_functions_that_hang_do_not_keep_a_quick_rotation_waiting(
+    client: Client, make_node: MakeNode, world: World
+) -> None:
+    node = make_node(Limits(at_once=2, per_host=2, lease_seconds=2.0))
+    world.before = hanging = Hanging()
+    for number in range(20):
+        rotate(client, create(client, f"hangs-{number}/app"))
+    tick_until(lambda: node.scheduler.busy, node)
+    began = time.monotonic()
+    for number in range(4):
+        arn = create(client, f"quick-{number}/app")
+        rotate(client, arn)
+        tick_until(partial(rotated, client, arn), node, seconds=8)
+    print(f"4 quick rotations beside 20 that hang: {time.monotonic() - began:.2f} s")
+    assert world.most["node node-0"] <= 6
+    assert set(hanging.aborted.values()) <= {1}, "what is known to be slow is not sent back again"
+    hanging.go_on.set()
+    tick_until(lambda: events(client.database).count("RotationSucceeded") == 24, node, seconds=60)
+    assert set(events(client.database)) == {"RotationStarted", "RotationSucceeded"}
+    assert all(row.state == "succeeded" for row in plan_rows(client.database))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_step_that_may_have_locked_applications_out_runs_to_its_end(
+    client: Client, make_node: MakeNode, world: World
+) -> None:
+    node = make_node(Limits(at_once=1, per_host=2, lease_seconds=2.0))
+    world.before = hanging = Hanging("setSecret")
+    for number in range(3):
+        rotate(client, create(client, f"hangs-{number}/app"))
+    tick_until(lambda: node.scheduler.busy == 3, node)
+    arn = create(client, "quick/app")
+    rotate(client, arn)
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        node.scheduler.tick()
+    assert not hanging.aborted
+    hanging.go_on.set()
+    settle(node)
+    assert events(client.database).count("RotationSucceeded") == 4
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_lease_is_kept_while_its_function_is_slow(
+    client: Client, make_node: MakeNode, world: World
+) -> None:
+    first, second = (make_node(Limits(at_once=1, lease_seconds=1.0)) for _ in range(2))
+    world.before = hanging = Hanging()
+    arn = create(client, "hangs/app")
+    rotate(client, arn)
+    tick_until(lambda: first.scheduler.busy, first)
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        first.scheduler.tick()
+        second.scheduler.tick()
+        assert not second.scheduler.busy
+    hanging.go_on.set()
+    settle(first, second)
+    assert world.most[arn] == 1
+    assert events(client.database) == ["RotationStarted", "RotationSucceeded"]

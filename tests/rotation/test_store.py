@@ -21,6 +21,7 @@ from turnlock.rotation.model import begin
 from turnlock.rotation.states import Plan, PlanState, Purpose, Step
 from turnlock.rotation.store import (
     KEPT,
+    Among,
     PlanRow,
     busy_hosts,
     find_row,
@@ -246,8 +247,34 @@ def test_thousands_that_wait_for_one_host_do_not_hide_another(client: Client) ->
         add(client, f"busy-{number}", host=b"busy", due=-5)
     add(client, "quiet", host=b"quiet", due=-1)
     add(client, "nowhere", due=0)
-    found = client.database.read(lambda unit: runnable(unit, NOON, 5, passing_over=[b"busy"]))
+    found = client.database.read(lambda unit: runnable(unit, NOON, 5, Among(passing_over=[b"busy"])))
     assert names(found) == ["quiet", "nowhere"]
+
+
+def test_what_is_slow_against_one_host_is_left_out_or_asked_for_alone_also_without_a_host(
+    client: Client,
+) -> None:
+    for number, (name, host) in enumerate((("one", b"one"), ("two", b"two"), ("nowhere", None))):
+        add(client, name, host=host, due=number - 5)
+    rows = {row.name: row for row in client.database.read(lambda unit: runnable(unit, NOON, 9))}
+    asked = {
+        "but": Among(but=[rows["one"].target]),
+        "but none": Among(but=[rows["nowhere"].target]),
+        "only": Among(only=[rows["two"].target, rows["nowhere"].target]),
+        "only nothing": Among(only=[]),
+        "newest": Among(newest_first=True),
+    }
+    found = {
+        name: names(client.database.read(lambda unit, among=among: runnable(unit, NOON, 9, among)))  # type: ignore[misc]
+        for name, among in asked.items()
+    }
+    assert found == {
+        "but": ["two", "nowhere"],
+        "but none": ["one", "two"],
+        "only": ["two", "nowhere"],
+        "only nothing": [],
+        "newest": ["nowhere", "two", "one"],
+    }
 
 
 def test_a_host_is_kept_as_a_keyed_hash_and_not_as_text(client: Client) -> None:

@@ -69,6 +69,13 @@ from turnlock.core.arn import AccountId
     type=click.FloatRange(1, 3600),
     help="How long a server that died or hangs keeps its rotations from the others, and from itself restarted.",
 )
+@click.option(
+    "--rotations-at-once",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Rotations that each worker works on at the same time; twice as many more may wait for functions that are slow.",
+)
 def serve(
     data_dir: Path,
     listen: str,
@@ -87,6 +94,7 @@ def serve(
     allow_unconfined_databases: bool,
     egress_allow: str | None,
     lease_seconds: float,
+    rotations_at_once: int,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
     from turnlock import app, server  # noqa: PLC0415 (heavy; other verbs start without it)
@@ -112,6 +120,7 @@ def serve(
         allow_unconfined_databases=allow_unconfined_databases,
         egress_allow=parse_networks("--egress-allow", egress_allow, ()),
         lease_seconds=lease_seconds,
+        rotations_at_once=rotations_at_once,
     )
     app.initialise(config)
     server.serve(config)

@@ -154,6 +154,10 @@ def find_hosted(arn: str, hosted: Mapping[str, HostedFunction] = HOSTED) -> Host
     return hosted.get(parsed.name) if parsed.qualifier in (None, "$LATEST") else None
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """One event for one function, on behalf of one secret."""
@@ -173,6 +177,8 @@ class Invocation:
     """Asked once the function has ended: the values that no log line and no fault may show, those it made included."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The function's own variables; Lambda's reserved names win over them."""
+    started: Callable[[], None] = field(default=_nothing, repr=False)
+    """Called when a process is there and gets the event."""
 
 
 class FaultKind(Enum):

@@ -262,6 +262,7 @@ class Functions:
             failed = self._await_start(job, process, abort)
             if failed is not None:
                 return failed
+        job.invocation.started()
         began = time.monotonic()
         wait = process.run(self._delivery(job), job.timeout_seconds, abort)
         seconds = time.monotonic() - began

@@ -33,6 +33,7 @@ class LambdaService:
         endpoint: str,
         database_ca_file: Path | None = None,
         allow_unconfined: bool = False,
+        rotation_limits: PoolLimits | None = None,
     ) -> None:
         self._database = database
         self._catalogue = Catalogue(database, allow_unconfined=allow_unconfined)
@@ -45,7 +46,7 @@ class LambdaService:
             find=self._catalogue.find,
             publish=self._logs.publish,
         )
-        self.rotating = make()
+        self.rotating = make(limits=rotation_limits)
         """Runs the steps of rotations."""
         self._invoked = make(limits=PoolLimits(processes=INVOKED_AT_ONCE))
         self._invoking = Invoking(self._invoked, database)

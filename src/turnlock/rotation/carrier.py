@@ -20,6 +20,7 @@ from turnlock.rotation.keeper import Hold
 from turnlock.rotation.managed import databases_of
 from turnlock.rotation.masters import allowed_master
 from turnlock.rotation.model import cancel, decide, read_probe
+from turnlock.rotation.places import Work
 from turnlock.rotation.plans import apply_decision, facts_of, record_late_error
 from turnlock.rotation.redaction import known_values
 from turnlock.rotation.states import Decision, Outcome, Run, Step, StepFailed, StepSucceeded, Stop, Woken
@@ -71,6 +72,7 @@ class Claimed:
     row: PlanRow
     hold: Hold
     rotation_token: str = field(repr=False)
+    work: Work
 
     @property
     def names(self) -> dict[str, str]:
@@ -101,7 +103,9 @@ class Carrier:
             if not isinstance(decision, Run):
                 return
             self._observe("decided", claimed.row, decision.step)
+            claimed.work.begin(time.monotonic(), exposed=decision.plan.exposed)
             outcome = self._invoke(claimed, decision.step)
+            claimed.work.step_began = None
             if not claimed.hold.lost.is_set():
                 self._observe("returned", claimed.row, decision.step)
 
@@ -146,6 +150,7 @@ class Carrier:
             secret_arn=row.secret_arn,
             credentials=partial(self._credentials, claimed),
             redact=partial(self._known_values, row),
+            started=claimed.work.started,
         )
         began = time.monotonic()
         try:

@@ -11,9 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 
 import structlog
@@ -25,7 +24,8 @@ from turnlock.rotation.carrier import Carrier, Claimed, Observer, RunFunction, W
 from turnlock.rotation.due import begin_due, begin_soon
 from turnlock.rotation.keeper import LeaseKeeper
 from turnlock.rotation.overdue import close_overdue
-from turnlock.rotation.store import PlanRow, any_overdue, any_runnable, busy_hosts, runnable
+from turnlock.rotation.places import Places, Work
+from turnlock.rotation.store import Among, PlanRow, any_overdue, any_runnable, busy_hosts, runnable
 from turnlock.rotation.token import rotation_token
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import claim
@@ -43,8 +43,14 @@ class Limits:
 
     lease_seconds: float = 10.0
     at_once: int = 4
+    """Rotations that are worked on at the same time; those that only wait for a slow function come on top (`places`)."""
     per_host: int = 2
     """Rotations against one database host, over all nodes."""
+
+    @property
+    def processes(self) -> int:
+        """How many function processes a node may need at the same time, with some for rehearsals."""
+        return Places(at_once=self.at_once).most + self.at_once
 
 
 class Scheduler:
@@ -66,7 +72,10 @@ class Scheduler:
         self._limits = limits
         self._carrier = Carrier(database, run or pool.invoke, pool, observe)
         self._keeper = LeaseKeeper(database, seconds=limits.lease_seconds)
-        self._threads = ThreadPoolExecutor(limits.at_once, "rotation")
+        self._places = Places(at_once=limits.at_once)
+        self._newest = False
+        """Whether the next place goes to what became due last."""
+        self._threads = ThreadPoolExecutor(self._places.most, "rotation")
         self._active: dict[Fence, Claimed] = {}
         self._lock = threading.Lock()
         self._overdue_look = datetime.min.replace(tzinfo=UTC)
@@ -81,7 +90,9 @@ class Scheduler:
 
     def tick(self) -> float:
         """Begin and claim what there is; return the seconds until the next look."""
-        due, overdue, claimable, now = self._database.read(self._look)
+        with self._lock:
+            self._places.look(time.monotonic())
+        due, overdue, claimable, slow_waits, now = self._database.read(self._look)
         if now >= self._overdue_look:
             self._overdue_look = now + OVERDUE_LOOKS
         if overdue:
@@ -89,12 +100,14 @@ class Scheduler:
         begun = self._database.write(begin_due) if due else 0
         if begun:
             log.info("rotations begun", action="rotations_begun", count=begun)
-        free = self._limits.at_once - self.busy
-        if free > 0 and (claimable or begun):
+        if (claimable or begun) and (self._places.free() or self._places.free_for_slow()):
             asked_at = time.monotonic()
-            for row, fence, token in self._database.write(partial(self._claim, free)):
+            for row, fence, token in self._database.write(self._claim):
                 self._start(row, fence, token, asked_at)
-        return POLL_SECONDS
+        if (claimable and not self._places.free()) or slow_waits:
+            self._send_back(slow_waits=slow_waits)
+        with self._lock:
+            return min(POLL_SECONDS, max(0.05, self._places.next_look(time.monotonic())))
 
     def close(self) -> None:
         """Abort what runs: its steps are taken up by whoever claims the plans next."""
@@ -104,20 +117,55 @@ class Scheduler:
             self._keeper.let_go(claimed.hold)
         self._keeper.close()
 
-    def _look(self, unit: Unit) -> tuple[bool, bool, bool, datetime]:
-        """Tell whether a rotation can begin, a window is over unheard, a plan can be claimed (looks at indexes), and when."""
-        claimable = any_runnable(unit, unit.now)
-        if claimable:
-            claimable = any_runnable(unit, unit.now, passing_over=self._full(busy_hosts(unit)))
-        overdue = unit.now >= self._overdue_look and any_overdue(unit, unit.now)
-        return begin_soon(unit), overdue, claimable, unit.now
+    def _look(self, unit: Unit) -> tuple[bool, bool, bool, bool, datetime]:
+        """Tell whether a rotation can begin, a window is over unheard, a plan waits for a place, one for the slow's, and the time.
 
-    def _claim(self, free: int, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
-        """Claim up to `free` plans, no more than `per_host` against one host over all nodes."""
+        Looks at indexes alone as long as nothing is due.
+        """
+        claimable, slow_waits = any_runnable(unit, unit.now), False
+        if claimable:
+            full, slow = self._full(busy_hosts(unit)), self._places.known_slow()
+            claimable = any_runnable(unit, unit.now, Among(passing_over=full, but=slow))
+            if not claimable and (ready := self._places.claimable_slow()):
+                claimable = any_runnable(unit, unit.now, Among(passing_over=full, only=ready))
+            if slow and not self._places.free_for_slow():
+                slow_waits = any_runnable(unit, unit.now, Among(passing_over=full, only=slow))
+        overdue = unit.now >= self._overdue_look and any_overdue(unit, unit.now)
+        return begin_soon(unit), overdue, claimable, slow_waits, unit.now
+
+    def _claim(self, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
+        """Claim plans for the free places, no more than `per_host` against one host over all nodes.
+
+        While slow work holds places, every other place goes to what became due last: a rotation that is asked for now need not
+        wait until all that hang have been tried.
+        """
+        with self._lock:
+            free, for_slow = self._places.free(), self._places.free_for_slow()
+            known, ready, mixed = (
+                self._places.known_slow(),
+                self._places.claimable_slow(),
+                self._places.any_slow(),
+            )
         busy = Counter(busy_hosts(unit))
         mine: list[tuple[PlanRow, Fence, str]] = []
+        for _ in range(free if mixed else min(free, 1)):
+            self._newest = mixed and not self._newest
+            wanted = 1 if mixed else free
+            among = Among(but=known, newest_first=self._newest)
+            mine += self._claim_of(unit, wanted, busy, among)
+        for target, room in ready.items():
+            claimed = self._claim_of(unit, min(for_slow, room), busy, Among(only=[target]))
+            mine, for_slow = mine + claimed, for_slow - len(claimed)
+        return mine
+
+    def _claim_of(
+        self, unit: Unit, free: int, busy: Counter[bytes], among: Among
+    ) -> list[tuple[PlanRow, Fence, str]]:
+        """Claim up to `free` plans of those that are meant."""
+        mine: list[tuple[PlanRow, Fence, str]] = []
         for _ in range(free):  # each round fills at least one place, or nothing is left to claim
-            rows = runnable(unit, unit.now, free - len(mine), passing_over=self._full(busy))
+            meant = replace(among, passing_over=self._full(busy))
+            rows = runnable(unit, unit.now, free - len(mine), meant)
             for row in rows:
                 if row.host_key is not None and busy[row.host_key] >= self._limits.per_host:
                     continue
@@ -128,6 +176,20 @@ class Scheduler:
             if not rows or len(mine) == free:
                 break
         return mine
+
+    def _send_back(self, *, slow_waits: bool) -> None:
+        """End steps of functions that hang where others wait for their places: whoever claims their plans next goes on."""
+        with self._lock:
+            now = time.monotonic()
+            works = self._places.to_send_back(now)
+            if slow_waits and not works:
+                works = self._places.to_take_turns(now)
+            for claimed in self._active.values():
+                if any(claimed.work is work for work in works):
+                    log.info(
+                        "a slow rotation gives its place up", action="rotation_sent_back", **claimed.names
+                    )
+                    claimed.hold.lost.set()
 
     def _full(self, busy: dict[bytes, int]) -> list[bytes]:
         return [host for host, count in busy.items() if count >= self._limits.per_host]
@@ -155,9 +217,10 @@ class Scheduler:
 
     def _start(self, row: PlanRow, fence: Fence, token: str, asked_at: float) -> None:
         hold = self._keeper.keep(fence, asked_at=asked_at)
-        claimed = Claimed(row=row, hold=hold, rotation_token=token)
+        claimed = Claimed(row=row, hold=hold, rotation_token=token, work=Work(target=row.target))
         with self._lock:
             self._active[fence] = claimed
+            self._places.take(claimed.work)
         self._threads.submit(self._carry_out, claimed)
 
     def _carry_out(self, claimed: Claimed) -> None:
@@ -181,4 +244,5 @@ class Scheduler:
             finish(claimed.hold)
             with self._lock:
                 self._active.pop(claimed.hold.fence, None)
+                self._places.leave(claimed.work, time.monotonic())
             self.wake()

@@ -19,7 +19,10 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    false,
     func,
+    not_,
+    or_,
     select,
     text,
     update,
@@ -28,6 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
+from turnlock.rotation.places import Target
 from turnlock.rotation.states import Plan, PlanState, Purpose
 from turnlock.secrets import Secret, SecretReference
 from turnlock.storage import Moment, SealedRows, Unit, metadata
@@ -104,6 +108,11 @@ class PlanRow:
         return lease_name(self.name)
 
     @property
+    def target(self) -> Target:
+        """What works, and on what: what is slow, if this is."""
+        return self.function_arn, self.host_key
+
+    @property
     def reference(self) -> SecretReference:
         """The secret, by its full ARN: a new secret of the same name is another."""
         suffix = self.secret_arn[-6:]
@@ -178,18 +187,32 @@ def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
     return None if found is None else _row(unit, found)
 
 
-def any_runnable(unit: Unit, now: datetime, *, passing_over: Collection[bytes] = ()) -> bool:
-    """Tell whether `runnable` would look at a plan: one indexed row, unread."""
-    return unit.connection.execute(_runnable(now, 1, passing_over)).first() is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Among:
+    """Which of the plans that are due are meant.
 
-
-def runnable(unit: Unit, now: datetime, limit: int, *, passing_over: Collection[bytes] = ()) -> list[PlanRow]:
-    """Return unfinished plans that are due and whose lease nobody holds, the longest due first; in a unit that writes.
-
-    Those against the hosts `passing_over` are left out here and not by the caller: thousands that wait for one host must
-    not hide the one behind them that waits for another.
+    The rest is left out by the query and not by the caller: thousands that wait for one host must not hide the one behind them that
+    waits for another.
     """
-    return _whole(unit, _runnable(now, limit, passing_over))
+
+    passing_over: Collection[bytes] = ()
+    """Hosts whose plans are not."""
+    but: Collection[Target] = ()
+    """Functions against hosts whose plans are not."""
+    only: Collection[Target] | None = None
+    """The same, whose plans alone are; None for all."""
+    newest_first: bool = False
+    """Whether what became due last comes first, and not what did first."""
+
+
+def any_runnable(unit: Unit, now: datetime, among: Among = Among()) -> bool:
+    """Tell whether `runnable` would look at a plan: one indexed row, unread."""
+    return unit.connection.execute(_runnable(now, 1, among)).first() is not None
+
+
+def runnable(unit: Unit, now: datetime, limit: int, among: Among = Among()) -> list[PlanRow]:
+    """Return unfinished plans that are due and whose lease nobody holds, the longest due first; in a unit that writes."""
+    return _whole(unit, _runnable(now, limit, among))
 
 
 def any_overdue(unit: Unit, now: datetime) -> bool:
@@ -202,7 +225,8 @@ def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
     return _whole(unit, _overdue(now, limit))
 
 
-def _runnable(now: datetime, limit: int, passing_over: Collection[bytes]) -> Select[Any]:
+def _runnable(now: datetime, limit: int, among: Among) -> Select[Any]:
+    due = rotations.c.next_attempt_at
     return (
         select(rotations)
         .select_from(rotations.outerjoin(leases, _leased()))
@@ -210,9 +234,11 @@ def _runnable(now: datetime, limit: int, passing_over: Collection[bytes]) -> Sel
             rotations.c.state == "running",
             rotations.c.next_attempt_at <= now,
             (leases.c.expires_at.is_(None)) | (leases.c.expires_at <= database_now()),
-            (rotations.c.host_key.is_(None)) | rotations.c.host_key.not_in(list(passing_over)),
+            (rotations.c.host_key.is_(None)) | rotations.c.host_key.not_in(list(among.passing_over)),
+            *(not_(_is_of(target)) for target in among.but),
+            *(() if among.only is None else (or_(false(), *map(_is_of, among.only)),)),
         )
-        .order_by(rotations.c.next_attempt_at)
+        .order_by(due.desc() if among.newest_first else due)
         .limit(limit)
     )
 
@@ -244,6 +270,13 @@ def busy_hosts(unit: Unit) -> dict[bytes, int]:
         .group_by(rotations.c.host_key)
     )
     return {bytes(host): count for host, count in unit.connection.execute(statement)}
+
+
+def _is_of(target: Target) -> ColumnElement[bool]:
+    function_arn, host_key = target
+    same_host = rotations.c.host_key.is_(None) if host_key is None else rotations.c.host_key == host_key
+    # A comparison with NULL is neither true nor false, and would keep a plan without a host out of both lists.
+    return and_(rotations.c.function_arn == function_arn, func.coalesce(same_host, false()))
 
 
 def _leased() -> ColumnElement[bool]:
