@@ -168,6 +168,17 @@ def exists(client: Client, name: str) -> bool:
     return True
 
 
+def test_a_secret_lists_its_policies_and_is_read_today(client: Client) -> None:
+    name = new_name()
+    client.create_secret(Name=name, SecretString="v")
+    assert client.list_resource_policies(SecretId=name)["ResourcePolicies"] == []
+    assert "LastAccessedDate" not in client.describe_secret(SecretId=name)
+    client.get_secret_value(SecretId=name)
+    assert "LastAccessedDate" in client.describe_secret(SecretId=name)
+    (version,) = client.list_secret_version_ids(SecretId=name)["Versions"]
+    assert "LastAccessedDate" in version
+
+
 def test_errors_have_the_codes_that_programs_look_for(client: Client) -> None:
     name = new_name()
     client.create_secret(Name=name, SecretString="v")
@@ -175,7 +186,7 @@ def test_errors_have_the_codes_that_programs_look_for(client: Client) -> None:
         (lambda: client.get_secret_value(SecretId=new_name()), "ResourceNotFoundException"),
         (lambda: client.get_secret_value(SecretId=name, VersionStage="NONE"), "ResourceNotFoundException"),
         (lambda: client.create_secret(Name=name, SecretString="v"), "ResourceExistsException"),
-        (lambda: client.create_secret(Name="not a name!", SecretString="v"), "InvalidParameterException"),
+        (lambda: client.create_secret(Name="not a name!", SecretString="v"), "ValidationException"),
         (
             lambda: client.put_secret_value(SecretId=name, SecretString="a", SecretBinary=b"b"),
             "InvalidParameterException",
