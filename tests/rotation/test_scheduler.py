@@ -305,7 +305,7 @@ def rotated(client: Client, arn: str) -> bool:
 def test_twenty_functions_that_hang_do_not_keep_a_quick_rotation_waiting(
     client: Client, make_node: MakeNode, world: World
 ) -> None:
-    node = make_node(Limits(at_once=2, per_host=2, lease_seconds=2.0))
+    node = make_node(Limits(at_once=2, per_host=2, lease_seconds=60.0))
     world.before = hanging = Hanging()
     for number in range(20):
         rotate(client, create(client, f"hangs-{number}/app"))
@@ -328,7 +328,7 @@ def test_twenty_functions_that_hang_do_not_keep_a_quick_rotation_waiting(
 def test_a_step_that_may_have_locked_applications_out_runs_to_its_end(
     client: Client, make_node: MakeNode, world: World
 ) -> None:
-    node = make_node(Limits(at_once=1, per_host=2, lease_seconds=2.0))
+    node = make_node(Limits(at_once=1, per_host=2, lease_seconds=60.0))
     world.before = hanging = Hanging("setSecret")
     for number in range(3):
         rotate(client, create(client, f"hangs-{number}/app"))
