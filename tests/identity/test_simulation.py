@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.calling import ACCOUNT, Client, refusal
 from tests.identity.iam import calling
 from tests.support import SettableClock, StorePlace
 from turnlock.admission import Service
+from turnlock.errors import InvalidInputException, PolicyEvaluationException
 from turnlock.identity import IAM_ACTIONS, SIMULATE_ACTIONS
 from turnlock.identity.iam.scope import SIMULATION
 from turnlock.trail import TrailTable
@@ -195,3 +197,72 @@ def test_an_sdk_reads_the_answers(client: Client, monkeypatch: pytest.MonkeyPatc
     assert result["MissingContextValues"] == []
     keys = iam("GetContextKeysForCustomPolicy", PolicyInputList=[document(allow())])
     assert keys["ContextKeyNames"] == []
+
+
+def heavy(count_: int) -> str:
+    """Return a policy of so many patterns that look at a key with many values."""
+    patterns = [f"*a?a*b{number:x}" for number in range(count_)]
+    denied = {**allow(), "Effect": "Deny", "Condition": {"StringLike": {"x:many": patterns}}}
+    return document(denied, allow())
+
+
+MANY = [{"ContextKeyName": "x:many", "ContextKeyType": "stringList", "ContextKeyValues": ["a" * 250] * 200}]
+
+
+def test_a_result_that_takes_more_work_than_a_request_may_cost_is_awss_error(client: Client) -> None:
+    assert simulate(client, heavy(500))["EvalDecision"] == "allowed"
+    with pytest.raises(PolicyEvaluationException, match="more work than one request may cost"):
+        simulate(client, heavy(500), ContextEntries=MANY)
+    client.clock.advance(timedelta(seconds=1))
+    make_user(client, heavy(500))
+    with pytest.raises(PolicyEvaluationException, match="more work than one request may cost"):
+        call(client, "SimulatePrincipalPolicy", PolicySourceArn=ANN, ActionNames=[GET], ContextEntries=MANY)
+
+
+def make_user(client: Client, policy: str) -> None:
+    call(client, "CreateUser", UserName="ann")
+    call(client, "PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document(allow()))
+    made = call(client, "CreatePolicy", PolicyName="heavy", PolicyDocument=policy)["Policy"]
+    call(client, "AttachUserPolicy", UserName="ann", PolicyArn=made["Arn"])
+
+
+def test_a_page_ends_before_the_work_is_spent_and_its_marker_leads_on(client: Client) -> None:
+    actions = [f"secretsmanager:A{number:04}" for number in range(1_000)]
+    request = {"PolicyInputList": [heavy(100)], "ActionNames": actions, "MaxItems": 1_000}
+    found: list[str] = []
+    pages, marker = 0, None
+    while marker is not None or not pages:
+        answer = call(
+            client, "SimulateCustomPolicy", **request, **({} if marker is None else {"Marker": marker})
+        )
+        found += [result["EvalActionName"] for result in answer["EvaluationResults"]]
+        pages, marker = pages + 1, answer["Marker"]
+        assert (marker is not None) == answer["IsTruncated"]
+    assert found == actions
+    assert pages > 1
+
+
+def test_more_pairs_of_actions_and_resources_than_can_be_told_apart_are_refused_before_they_are_made(
+    client: Client,
+) -> None:
+    names = [f"secretsmanager:A{number}" for number in range(3_000)]
+    with pytest.raises(PolicyEvaluationException):
+        call(client, "SimulateCustomPolicy", PolicyInputList=[], ActionNames=names, ResourceArns=names)
+
+
+def test_keys_are_not_looked_for_in_more_text_than_a_request_may_have_read(client: Client) -> None:
+    keys = call(client, "GetContextKeysForCustomPolicy", PolicyInputList=[heavy(500)])["ContextKeyNames"]
+    assert keys == ["x:many"]
+    with pytest.raises(InvalidInputException, match="more work than one request may cost"):
+        call(client, "GetContextKeysForCustomPolicy", PolicyInputList=[heavy(1_500)] * 9)
+
+
+def test_entries_of_one_key_are_joined(client: Client) -> None:
+    denied = {**allow(), "Effect": "Deny", "Condition": {"StringEquals": {"x:k": "a"}}}
+    entries = [
+        {"ContextKeyName": name, "ContextKeyType": "string", "ContextKeyValues": [value]}
+        for name, value in (("x:k", "a"), ("X:K", "b"))
+    ]
+    assert (
+        simulate(client, document(denied, allow()), ContextEntries=entries)["EvalDecision"] == "explicitDeny"
+    )
