@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test retest quick check bench proof lock clean
+.PHONY: run test retest quick check bench mutants proof lock clean
 
 run: $(STAMP)
 	$(BIN)/turnlock demo
@@ -38,6 +38,10 @@ proof: $(STAMP)
 	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/databases/test_walls.py \
 	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600
+
+# Small changes that some test must notice; resumable (.mutants.json), survivors in docs/mutants.md.
+mutants: $(STAMP)
+	$(BIN)/python tools/mutants.py
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

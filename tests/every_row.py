@@ -44,7 +44,7 @@ from turnlock.storage.database import NoRecords, Surroundings
 from turnlock.storage.leases import claim, renew, require_current
 from turnlock.storage.outbox import claim_due, outbox
 from turnlock.storage.unit import joined
-from turnlock.trail.store import TrailTable
+from turnlock.trail import TrailTable, verify
 
 AWAY = Region("us-east-1")
 HOSTED = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotation"
@@ -356,7 +356,8 @@ def _fill_work(estate: Estate, facts: dict[str, Any]) -> None:
     entries = [*unit.entries]
     secrets_unit = estate.unit()
     ask(secrets_unit, "secretsmanager", "TagResource", SecretId="plain", Tags=[{"Key": "a", "Value": "b"}])
-    TrailTable("tests").write(estate.connection, [*entries, *secrets_unit.entries])()
+    around = Surroundings(clock=estate.clock, entropy=SystemEntropy(), keyring=estate.keyring)
+    TrailTable("tests").write(estate.connection, [*entries, *secrets_unit.entries], around)()
 
 
 def exercises(facts: Mapping[str, Any]) -> dict[str, Exercise]:
@@ -453,6 +454,9 @@ def _work(facts: Mapping[str, Any]) -> dict[str, Exercise]:
         require_current(unit, facts["fence"])
         assert renew(unit, facts["fence"], seconds=1)
 
+    def trail(unit: Unit) -> None:
+        assert verify(unit, Path("there are no segments")) == []
+
     def events(unit: Unit) -> object:
         none: Any = None
         return Events(none, none, "tests")._claim(9, unit)
@@ -471,4 +475,5 @@ def _work(facts: Mapping[str, Any]) -> dict[str, Exercise]:
         "fence": fence,
         "lease": lambda unit: claim(later(unit), ACCOUNT, REGION, "held", holder="x", seconds=1),
         "events": events,
+        "trail": trail,
     }

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from tests.calling import Client, token
 from tests.secrets.test_seals import make_former
+from tests.segments import recorded_bodies
 from tests.support import SettableClock, StorePlace
-from tests.trail.test_journal import bodies, entry, segments
+from tests.trail.test_journal import bodies, entry
 from turnlock import app
 from turnlock.config import Config
 from turnlock.core.arn import Region
@@ -41,7 +42,7 @@ def test_records_are_kept_where_the_kernel_syncs_by_itself_and_where_it_does_not
 
     asyncio.run(main())
     application.close()
-    assert list(segments(tmp_path / "trail").values()) == [bodies("a")]
+    assert recorded_bodies(tmp_path) == bodies("a")
 
 
 def test_the_first_opening_seals_a_store_from_before(store_place: StorePlace) -> None:

@@ -34,6 +34,7 @@ from turnlock.gate import Passage, may_prepare, pass_through, record_refusal
 from turnlock.identity import rotation_policy
 from turnlock.secrets.tables import secrets
 from turnlock.storage import Database, Unit, leases
+from turnlock.storage.database import Surroundings
 from turnlock.trail import TrailTable
 from turnlock.trail.store import trail_records
 
@@ -121,7 +122,9 @@ def test_no_record_no_change_and_no_answer(
     store_place: StorePlace, client: Client, clock: SettableClock
 ) -> None:
     class BrokenTrail:
-        def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:
+        def write(
+            self, connection: Connection, entries: Sequence[TrailEntry], around: Surroundings
+        ) -> Callable[[], None]:
             if entries:
                 raise OSError("the trail takes no record")
             return lambda: None

@@ -42,9 +42,11 @@ from turnlock.trail import (
     GroupJournal,
     KernelSync,
     OverlappedJournal,
+    SegmentHeads,
     SegmentWriter,
     StoreWriter,
     TrailTable,
+    key_of_unit,
 )
 
 T = TypeVar("T")
@@ -93,6 +95,7 @@ class Application:
     functions: LambdaService = field(repr=False)
     metrics: Metrics = field(repr=False)
     provider: databases.Provider = field(repr=False)
+    heads: SegmentHeads = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
     def readers(self, loop: asyncio.AbstractEventLoop, arriving: Callable[[], int]) -> Readers:
@@ -101,7 +104,9 @@ class Application:
         `arriving` says how many requests are on their way to the loop.
         """
         if self.database.reads_inline:
-            segments = SegmentWriter(self.config.data_dir / "trail", self.writer)
+            key = self.database.write(key_of_unit)
+            segments = SegmentWriter(self.config.data_dir / "trail", self.writer, key)
+            self.heads.watch(key, segments.heads)
             return InlineReaders(self.database, self._journal(segments, loop), loop, arriving)
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 
@@ -124,6 +129,7 @@ class Application:
         self.scheduler.close()
         self.functions.close()
         self.provider.close()
+        self.heads.flush(self.database)
         self.database.close()
 
 
@@ -138,9 +144,8 @@ def build(
     """Join the rooms for one process, which functions reach at a URL of their own. The rest is for tests' own compositions."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
-    key_uses, metrics = identity.KeyUses(), _metrics(config, writer)
+    key_uses, metrics, heads = identity.KeyUses(), _metrics(config, writer), SegmentHeads()
     provider_keys = identity.ProviderKeys(Egress(config.egress_allow).get)
-    metrics_of_rotations = partial(_count_rotation, metrics)
     database = _open(
         config.data_dir,
         config.database,
@@ -149,8 +154,8 @@ def build(
         root_key=config.root_key,
         subscribers=joined(
             bells.subscribers(),
-            {**accesses.subscribers(), rotation.EventRecorded: (metrics_of_rotations,)},
-            {identity.KeyUsed: (key_uses.note,), identity.KeysWanted: (provider_keys.note,)},
+            _noted(accesses, key_uses, provider_keys),
+            {rotation.EventRecorded: (partial(_count_rotation, metrics),)},
         ),
         regions=config.regions,
     )
@@ -174,7 +179,7 @@ def build(
         Loop("rehearsals", rotation.Rehearser(database, pool, writer, run_function).tick),
         Loop("metrics", metrics.keep),
         *(Loop(name, tick) for name, tick in functions.loops().items()),
-        *_written_lazily(database, accesses, key_uses),
+        *_written_lazily(database, accesses, key_uses, heads),
     )
     return Application(
         config=config,
@@ -185,17 +190,30 @@ def build(
         functions=functions,
         metrics=metrics,
         provider=provider,
+        heads=heads,
         loops=loops,
     )
 
 
+def _noted(
+    accesses: secrets.AccessNotes, key_uses: identity.KeyUses, provider_keys: identity.ProviderKeys
+) -> Subscribers:
+    """Return what notes events that loops write down or look after later."""
+    return {
+        **accesses.subscribers(),
+        identity.KeyUsed: (key_uses.note,),
+        identity.KeysWanted: (provider_keys.note,),
+    }
+
+
 def _written_lazily(
-    database: Database, accesses: secrets.AccessNotes, key_uses: identity.KeyUses
+    database: Database, accesses: secrets.AccessNotes, key_uses: identity.KeyUses, heads: SegmentHeads
 ) -> tuple[Loop, ...]:
     return (
         Loop("sessions", partial(_purge_sessions, database)),
         Loop("accesses", partial(accesses.flush, database)),
         Loop("key uses", partial(key_uses.flush, database)),
+        Loop("trail heads", partial(heads.flush, database)),
     )
 
 

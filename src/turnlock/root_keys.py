@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from turnlock import databases, functions, identity, keys, rotation, secrets
+from turnlock import databases, functions, identity, keys, rotation, secrets, trail
 from turnlock.config import RootKeyChoice
 from turnlock.core.ports import RootKeyring, SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
@@ -30,6 +30,11 @@ MACS: Final = (
     *keys.row_macs(LEASE_ROWS),
 )
 """Every table whose rows have a MAC under the root key."""
+
+WRAPS: Final = (
+    keys.RootWraps(table=trail.trail_keys, context_of=lambda row: trail.key_context(row["key_id"])),
+)
+"""What the root key wraps beside KMS's materials."""
 
 _LOCK: Final = "serving.lock"
 
@@ -71,9 +76,9 @@ def rotate(
                     "Rows are there without a MAC. A store of a former release gets them when its server is started once; in"
                     " any other they were taken away."
                 )
-            keys.rewrap(database, old, new, MACS, report)
+            keys.rewrap(database, old, new, MACS, report, wraps=WRAPS)
         with _store(data_dir, database_url, new) as database:
-            proof = keys.prove(database, new, MACS)
+            proof = keys.prove(database, new, MACS, WRAPS)
         if wanted is None or wanted.spec == current.spec:
             provider.retire()
         return proof

@@ -127,8 +127,14 @@ def make_credentials(server: ServerProcess) -> Iterator[str]:
         server, "sts", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"]
     )
     session = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session")["Credentials"]
-    # Its token is in the record of AssumeRole, as CloudTrail has it; without the secret it signs nothing.
-    yield session["SecretAccessKey"]
+    yield from (session["SecretAccessKey"], session["SessionToken"])
+    own = sts.get_session_token()["Credentials"]
+    yield from (own["SecretAccessKey"], own["SessionToken"])
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone")["VirtualMFADevice"]
+    yield device["Base32StringSeed"].decode()
+    password = f"{PLANTED}-Login-1"
+    iam.create_login_profile(UserName=user, Password=password)
+    yield password
 
 
 def test_no_file_of_the_store_holds_what_is_sealed(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from turnlock.rotation.schedule import (
     next_window,
     parse,
     start_at,
+    windows_over,
 )
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -393,3 +395,25 @@ def test_day_schedules_agree_with_asking_each_day_of_the_calendar(
         day, count = day + DAY, count + 1
     window = next_window(EveryDays(days=days, duration=duration * HOUR), last=last, now=now)
     assert window == Window(opens_at=day, closes_at=day + duration * HOUR)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"automatically_after_days": 2},
+        {"schedule_expression": "rate(2 days)", "duration": "3h"},
+        {"schedule_expression": "rate(5 hours)", "duration": "2h"},
+        {"schedule_expression": "cron(0 8 * * ? *)", "duration": "4h"},
+    ],
+    ids=str,
+)
+def test_a_window_is_the_next_one_until_the_microsecond_in_which_it_ends(rules: dict[str, Any]) -> None:
+    schedule, last = parse(RotationRules(**rules)), at("2024-03-01T10:30:00")
+    window = next_window(schedule, last=last, now=last)
+    instant = timedelta(microseconds=1)
+    assert next_window(schedule, last=last, now=window.closes_at - instant) == window
+    following = next_window(schedule, last=last, now=window.closes_at)
+    assert following.opens_at > window.opens_at
+    assert list(windows_over(schedule, last=last, since=last, now=window.closes_at - instant)) == []
+    assert list(windows_over(schedule, last=last, since=last, now=window.closes_at)) == [window]
+    assert list(windows_over(schedule, last=last, since=window.closes_at, now=window.closes_at)) == []

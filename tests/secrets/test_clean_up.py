@@ -30,6 +30,15 @@ def test_the_oldest_that_may_go_do_go_and_no_more(ages: list[int], labelled: set
     assert outdated(versions, names, now=NOON) == naive(versions, names)
 
 
+def test_a_version_of_exactly_a_day_stays_and_one_a_microsecond_older_goes() -> None:
+    """API reference, PutSecretValue: none that was created less than 24 hours ago is removed; at 24 hours sharp it stays too."""
+    young = [(str(number), NOON) for number in range(MOST_VERSIONS)]
+    instant = timedelta(microseconds=1)
+    for age, gone in ((DAY, []), (DAY + instant, ["old"]), (DAY - instant, [])):
+        assert outdated([("old", NOON - age), *young], frozenset(), now=NOON) == gone
+    assert outdated([("old", NOON - 2 * DAY), *young[1:]], frozenset(), now=NOON) == []  # not too many
+
+
 def naive(versions: list[tuple[str, datetime]], labelled: set[str]) -> list[str]:
     """Take away one version at a time for as long as that is needed and possible."""
     left, gone = list(versions), []

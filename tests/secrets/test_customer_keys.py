@@ -289,6 +289,23 @@ def test_another_account_cannot_use_the_default_key(client: Client) -> None:
     assert refusal(lambda: stranger("PutSecretValue", **put)) == DEFAULT_ACROSS
 
 
+def test_another_account_does_not_read_a_version_that_was_left_under_the_default_key(
+    client: Client, kms: Client, key: str
+) -> None:
+    """The secret has a customer key by now, which lets the other account in; the version that nothing names any more has not."""
+    create(client, None, number=1)
+    for number in (2, 3):
+        put = {"SecretString": f"value {number}", "ClientRequestToken": token(number)}
+        client("PutSecretValue", SecretId="db", **put)
+    client("UpdateSecret", SecretId="db", KmsKeyId=key, ClientRequestToken=token(4))
+    put_policy(kms, key, allow("kms:*"), allow("kms:*", Principal={"AWS": OTHER}))
+    arn = let_in(client, "secretsmanager:GetSecretValue")
+    stranger = stranger_to(client)
+    assert stranger("GetSecretValue", SecretId=arn)["SecretString"] == "value 3"
+    assert refusal(lambda: stranger("GetSecretValue", SecretId=arn, VersionId=token(1))) == DEFAULT_ACROSS
+    assert client("GetSecretValue", SecretId=arn, VersionId=token(1))["SecretString"] == "first"
+
+
 def test_a_secret_can_lie_under_another_accounts_key(client: Client, kms: Client) -> None:
     theirs = kms.elsewhere(principal=identity.root_principal(OTHER), account_id=OTHER)
     key = new_key(theirs)

@@ -19,6 +19,7 @@ from tests.support import StorePlace
 from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed, ConfigurationError, StoreError
 from turnlock.storage import Database, Unit, sqlite
+from turnlock.storage.database import Surroundings
 from turnlock.storage.sqlite import LockFile, SqliteDatabase
 
 PATIENCE = 30
@@ -30,7 +31,9 @@ class CountingSink:
     def __init__(self) -> None:
         self.commits = 0
 
-    def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:
+    def write(
+        self, connection: Connection, entries: Sequence[TrailEntry], around: Surroundings
+    ) -> Callable[[], None]:
         def committed() -> None:
             self.commits += 1
 

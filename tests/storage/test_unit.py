@@ -16,6 +16,7 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed, ResourceNotFoundException
 from turnlock.storage import Database, Unit
+from turnlock.storage.database import Surroundings
 from turnlock.storage.unit import Subscribers
 
 PATIENCE = 30
@@ -40,7 +41,9 @@ class RecordingSink:
         self._log = log
         self._number = number
 
-    def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:
+    def write(
+        self, connection: Connection, entries: Sequence[TrailEntry], around: Surroundings
+    ) -> Callable[[], None]:
         ids = [one.event_id for one in entries]
         self._log.append((self._number, "written", ids))
         return lambda: self._log.append((self._number, "committed", ids))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections.abc import Sequence
 
 import pytest
@@ -13,32 +13,34 @@ from msgspec.structs import replace
 from turnlock.trail import Chain
 from turnlock.trail.chain import Link
 
+KEY = bytes(range(32))
 BODIES = st.lists(st.binary(max_size=20), min_size=1, max_size=12)
 
 
-def holds(writer: str, records: Sequence[tuple[Link, bytes]]) -> bool:
+def holds(writer: str, records: Sequence[tuple[Link, bytes]], key: bytes = KEY) -> bool:
     """Walk a chain from its start: the naive second implementation of the formula that the module states."""
-    digest = hashlib.sha256(b"turnlock-trail-1" + b"\0" + writer.encode()).digest()
+    digest = hmac.digest(key, b"turnlock-trail-2" + b"\0" + writer.encode(), "sha256")
     for place, (link, body) in enumerate(records, start=1):
-        digest = hashlib.sha256(digest + body).digest()
+        digest = hmac.digest(key, digest + body, "sha256")
         if (link.sequence, link.digest) != (place, digest):
             return False
     return True
 
 
 def chained(writer: str, bodies: Sequence[bytes]) -> list[tuple[Link, bytes]]:
-    return list(zip(Chain(writer).extend(bodies), bodies, strict=True))
+    return list(zip(Chain(writer, KEY).extend(bodies), bodies, strict=True))
 
 
 @given(bodies=BODIES)
 def test_a_chain_as_it_was_written_holds_under_its_writers_name_only(bodies: list[bytes]) -> None:
     assert holds("one", chained("one", bodies))
     assert not holds("other", chained("one", bodies))
+    assert not holds("one", chained("one", bodies), key=bytes(32))
 
 
 @given(groups=st.lists(BODIES, min_size=1, max_size=4))
 def test_groups_make_the_same_chain_as_one_long_write(groups: list[list[bytes]]) -> None:
-    chain = Chain("one")
+    chain = Chain("one", KEY)
     records: list[tuple[Link, bytes]] = []
     for group in groups:
         links = chain.extend(group)
@@ -91,7 +93,7 @@ def test_a_record_of_anothers_chain_is_found(bodies: list[bytes], data: st.DataO
 
 @given(bodies=BODIES)
 def test_the_head_stays_until_it_is_told_to_advance(bodies: list[bytes]) -> None:
-    chain = Chain("one")
+    chain = Chain("one", KEY)
     first = chain.extend(bodies)
     assert chain.extend(bodies) == first
     chain.advance(first)
@@ -99,12 +101,12 @@ def test_the_head_stays_until_it_is_told_to_advance(bodies: list[bytes]) -> None
 
 
 def test_advancing_by_nothing_changes_nothing() -> None:
-    chain = Chain("one")
+    chain = Chain("one", KEY)
     chain.advance([])
-    assert chain.extend([b"x"]) == Chain("one").extend([b"x"])
+    assert chain.extend([b"x"]) == Chain("one", KEY).extend([b"x"])
     assert chain.extend([]) == []
 
 
 @pytest.mark.parametrize(("one", "other"), [(b"ab", b"a"), (b"", b"\0")])
 def test_records_are_not_run_together(one: bytes, other: bytes) -> None:
-    assert Chain("w").extend([one, b"b"])[1] != Chain("w").extend([other, b"bb"])[1]
+    assert Chain("w", KEY).extend([one, b"b"])[1] != Chain("w", KEY).extend([other, b"bb"])[1]

@@ -16,12 +16,11 @@ from structlog.testing import capture_logs
 
 from tests.segments import read_segment
 from tests.support import NOON, StorePlace
-from tests.trail.test_chain import holds
+from tests.trail.test_chain import KEY, holds
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed
-from turnlock.trail import Journal, SegmentWriter, StoreWriter, TrailTable, journal
-from turnlock.trail.chain import Link
+from turnlock.trail import Journal, SegmentWriter, StoreWriter, TrailTable, journal, verify
 from turnlock.trail.store import trail_records
 
 PATIENCE = 20
@@ -53,7 +52,7 @@ def bodies(*names: str) -> list[bytes]:
 
 
 def test_a_segment_holds_the_records_chained_and_in_order(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path / "trail", "w")
+    writer = SegmentWriter(tmp_path / "trail", "w", KEY)
     writer.write([entry("a"), entry("b")])
     writer.write([entry("c")])
     writer.close()
@@ -61,7 +60,7 @@ def test_a_segment_holds_the_records_chained_and_in_order(tmp_path: Path) -> Non
 
 
 def test_segments_are_nobody_elses(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path / "trail", "w")
+    writer = SegmentWriter(tmp_path / "trail", "w", KEY)
     writer.close()
     assert (tmp_path / "trail").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "trail" / "w.1.segment").stat().st_mode & 0o777 == 0o600
@@ -72,7 +71,7 @@ def test_every_write_is_on_the_disk_before_it_returns(
 ) -> None:
     synced: list[dict[str, list[bytes]]] = []
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: synced.append(segments(tmp_path)))
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     writer.write([entry("b")])
     writer.close()
@@ -84,7 +83,7 @@ def test_a_write_does_not_make_its_segment_longer_until_the_zeros_ahead_are_used
 ) -> None:
     monkeypatch.setattr(journal, "AHEAD_BYTES", 1000)
     path = tmp_path / "w.1.segment"
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     sizes = []
     for name in "abcdefghijklmnopqrst":
         writer.write([entry(name)])
@@ -99,7 +98,7 @@ def test_records_longer_than_the_zeros_ahead_are_written_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "AHEAD_BYTES", 64)
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a" * 1000), entry("b")])
     writer.write([entry("c" * 300)])
     assert segments(tmp_path) == {"w.1": bodies("a" * 1000, "b", "c" * 300)}
@@ -107,7 +106,7 @@ def test_records_longer_than_the_zeros_ahead_are_written_whole(
 
 
 def test_a_segment_that_was_closed_ends_with_its_last_record(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a"), entry("b")])
     path = tmp_path / "w.1.segment"
     assert path.read_bytes().endswith(b"\0")
@@ -126,7 +125,7 @@ def test_where_there_is_no_room_for_zeros_the_records_are_written_all_the_same(
         return real(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", full)
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     writer.write([entry("b")])
     path = tmp_path / "w.1.segment"
@@ -136,7 +135,7 @@ def test_where_there_is_no_room_for_zeros_the_records_are_written_all_the_same(
 
 
 def test_of_a_group_that_a_crash_cut_short_only_whole_lines_at_its_beginning_are_read(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     kept = (tmp_path / "w.1.segment").read_bytes().index(b"\0")
     writer.write([entry("b"), entry("c")])
@@ -152,7 +151,7 @@ def test_of_a_group_that_a_crash_cut_short_only_whole_lines_at_its_beginning_are
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out_and_its_chain_still_holds(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a"), entry("b")])
     writer.close()
     path = tmp_path / "w.1.segment"
@@ -163,9 +162,9 @@ def test_a_line_cut_short_by_a_crash_is_left_out_and_its_chain_still_holds(tmp_p
 
 
 def test_a_process_never_writes_into_anothers_segment(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     with pytest.raises(FileExistsError):
-        SegmentWriter(tmp_path, "w")
+        SegmentWriter(tmp_path, "w", KEY)
     writer.close()
 
 
@@ -181,7 +180,7 @@ def fail_with(code: int) -> Callable[..., int]:
 def test_after_a_write_that_failed_a_new_chain_begins_in_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     with monkeypatch.context() as broken:
         broken.setattr(os, call, fail_with(code))
@@ -197,7 +196,7 @@ def test_after_a_write_that_failed_a_new_chain_begins_in_a_new_file(
 def test_after_a_write_that_went_half_through_a_new_chain_begins_in_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     real, calls = os.pwrite, []
 
     def half(descriptor: int, data: bytes, offset: int) -> int:
@@ -221,14 +220,14 @@ def test_short_writes_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(journal, "AHEAD_BYTES", 100)
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: real(descriptor, bytes(data)[:7], at))
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a"), entry("b")])
     writer.close()
     assert segments(tmp_path) == {"w.1": bodies("a", "b")}
 
 
 def test_a_descriptor_that_was_closed_under_it_costs_one_group_only(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     os.close(writer._descriptor)
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -242,7 +241,7 @@ def test_a_directory_that_takes_no_file_for_a_while_costs_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 1)
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.write([entry("a")])
     before = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as broken:
@@ -260,7 +259,7 @@ def test_a_segment_that_is_full_is_followed_by_another_chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     for name in "abcdefgh":
         writer.write([entry(name)])
     writer.close()
@@ -270,7 +269,7 @@ def test_a_segment_that_is_full_is_followed_by_another_chain(
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:
-    writer = SegmentWriter(tmp_path, "w")
+    writer = SegmentWriter(tmp_path, "w", KEY)
     writer.close()
     writer.close()
 
@@ -284,7 +283,7 @@ def test_the_store_writes_a_group_as_rows_of_one_transaction(store_place: StoreP
     statement = select(trail_records).order_by(trail_records.c.sequence)
     rows = database.read(lambda unit: unit.connection.execute(statement).all())
     assert [row.event_id for row in rows] == ["a", "b", "c"]
-    assert holds("w", [(Link(row.sequence, bytes(row.digest)), bytes(row.body)) for row in rows])
+    assert database.read(verify) == []
     first = rows[0]
     assert (first.account_id, first.region, first.event_name, first.at, first.writer) == (
         "123456789012",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.trail.test_chain import KEY
 from tests.trail.test_journal import bodies, entry, fail_with, segments
 from turnlock.trail import KernelSync, OverlappedJournal, SegmentWriter, journal
 from turnlock.trail.kernel_sync import Told
@@ -46,7 +47,9 @@ class Kept:
         self.told: list[tuple[str, bool]] = []
         self.reasons: list[str | None] = []
         self.journal = OverlappedJournal(
-            SegmentWriter(directory, "w"), self.sync, lambda records, _seconds: self.counted.append(records)
+            SegmentWriter(directory, "w", KEY),
+            self.sync,
+            lambda records, _seconds: self.counted.append(records),
         )
 
     def keep(self, *names: str) -> None:
@@ -140,7 +143,7 @@ def test_on_the_kernels_own_sync_every_record_is_kept_in_order(tmp_path: Path) -
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        kept = OverlappedJournal(SegmentWriter(tmp_path, "w"), KernelSync(loop), lambda *_: None)
+        kept = OverlappedJournal(SegmentWriter(tmp_path, "w", KEY), KernelSync(loop), lambda *_: None)
         told = [loop.create_future() for _ in names]
         for name, done in zip(names, told, strict=True):
             kept.durable([entry(name)], done.set_result)

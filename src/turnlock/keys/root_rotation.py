@@ -48,6 +48,15 @@ class RootMacs:
     """What makes and checks the MACs, where it is the one mechanism for whole rows."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootWraps:
+    """One table whose column `sealed` is wrapped by the root keyring."""
+
+    table: Table
+    context_of: Callable[[Mapping[str, Any]], bytes]
+    """Returns what a row's key is bound to."""
+
+
 def row_macs(*sealed: SealedRows) -> tuple[RootMacs, ...]:
     """Return what a rotation of the root key must know of tables with sealed rows."""
     return tuple(_row_macs(rows) for rows in sealed)
@@ -85,31 +94,36 @@ Report = Callable[[Progress], None]
 
 
 def rewrap(
-    database: Database, old: RootKeyring, new: RootKeyring, macs: Sequence[RootMacs], report: Report
+    database: Database,
+    old: RootKeyring,
+    new: RootKeyring,
+    macs: Sequence[RootMacs],
+    report: Report,
+    *,
+    wraps: Sequence[RootWraps] = (),
 ) -> None:
     """Put the whole store under `new`, in one transaction. Raises ConfigurationError for a row that fits neither key."""
 
     def work(unit: Unit) -> None:
         old.settle(lambda: _fits_some_row(_under(unit, old)))
-        _rewrap_materials(unit, old, new, report)
+        for wrapped in (_MATERIALS, *wraps):
+            _rewrap(unit, old, new, wrapped, report)
         for one in macs:
             _remake(unit, old, new, one, report)
 
     database.write(work)
 
 
-def prove(database: Database, new: RootKeyring, macs: Sequence[RootMacs]) -> Proof:
+def prove(
+    database: Database, new: RootKeyring, macs: Sequence[RootMacs], wraps: Sequence[RootWraps] = ()
+) -> Proof:
     """Read the whole store and return how much fits `new`. Raises ConfigurationError for a row that does not."""
 
     def work(unit: Unit) -> Proof:
-        materials = 0
-        for batch in _batches(unit, select(kms_key_materials)):
-            for row in batch:
-                _require_opened(new, row)
-            materials += len(batch)
+        counts = [_require_all_opened(unit, new, one) for one in (_MATERIALS, *wraps)]
         inside = _under(unit, new)
         checked = sum(_check(inside, one) for one in macs)
-        return Proof(materials=materials, macs=checked)
+        return Proof(materials=counts[0], macs=checked)
 
     return database.read(work)
 
@@ -172,17 +186,26 @@ def seal_former(unit: Unit, macs: Sequence[RootMacs]) -> int:
     return count
 
 
-def _rewrap_materials(unit: Unit, old: RootKeyring, new: RootKeyring, report: Report) -> None:
-    done, total = 0, _count(unit, kms_key_materials)
-    for batch in _batches(unit, select(kms_key_materials)):
+def _rewrap(unit: Unit, old: RootKeyring, new: RootKeyring, wraps: RootWraps, report: Report) -> None:
+    done, total = 0, _count(unit, wraps.table)
+    for batch in _batches(unit, select(wraps.table)):
         changed = []
         for row in batch:
-            if _opened(new, row) is None:
-                sealed = new.wrap(_require_opened(old, row), context=_context(row))
-                changed.append({**_key(kms_key_materials, row), "sealed": sealed})
-        _write(unit, kms_key_materials, changed)
+            if _opened(new, wraps, row) is None:
+                sealed = new.wrap(_require_opened(old, wraps, row), context=wraps.context_of(row))
+                changed.append({**_key(wraps.table, row), "sealed": sealed})
+        _write(unit, wraps.table, changed)
         done += len(batch)
-        report(Progress(table=kms_key_materials.name, done=done, total=total))
+        report(Progress(table=wraps.table.name, done=done, total=total))
+
+
+def _require_all_opened(unit: Unit, keyring: RootKeyring, wraps: RootWraps) -> int:
+    count = 0
+    for batch in _batches(unit, select(wraps.table)):
+        for row in batch:
+            _require_opened(keyring, wraps, row)
+        count += len(batch)
+    return count
 
 
 def _remake(unit: Unit, old: RootKeyring, new: RootKeyring, macs: RootMacs, report: Report) -> None:
@@ -231,22 +254,26 @@ def _count(unit: Unit, table: Table) -> int:
     return int(unit.connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def _opened(keyring: RootKeyring, row: Mapping[str, Any]) -> bytes | None:
+def _opened(keyring: RootKeyring, wraps: RootWraps, row: Mapping[str, Any]) -> bytes | None:
     try:
-        return keyring.unwrap(bytes(row["sealed"]), context=_context(row))
+        return keyring.unwrap(bytes(row["sealed"]), context=wraps.context_of(row))
     except SealBroken:
         return None
 
 
-def _require_opened(keyring: RootKeyring, row: Mapping[str, Any]) -> bytes:
-    material = _opened(keyring, row)
+def _require_opened(keyring: RootKeyring, wraps: RootWraps, row: Mapping[str, Any]) -> bytes:
+    material = _opened(keyring, wraps, row)
     if material is None:
-        raise _forged(kms_key_materials, row)
+        raise _forged(wraps.table, row)
     return material
 
 
-def _context(row: Mapping[str, Any]) -> bytes:
-    return material_context(row["account_id"], row["region"], row["key_id"], row["material_id"])
+_MATERIALS: Final = RootWraps(
+    table=kms_key_materials,
+    context_of=lambda row: material_context(
+        row["account_id"], row["region"], row["key_id"], row["material_id"]
+    ),
+)
 
 
 def _key(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,15 +22,22 @@ T = TypeVar("T")
 class RecordSink(Protocol):
     """Where a transaction's trail records go: rows of the same transaction."""
 
-    def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:
-        """Insert the entries in order; the store calls what is returned once they are committed, and only then."""
+    def write(
+        self, connection: Connection, entries: Sequence[TrailEntry], around: Surroundings
+    ) -> Callable[[], None]:
+        """Insert the entries in order, under the keyring of `around`; the store calls what is returned once they are committed, and only then."""
         ...
 
 
 class NoRecords:
     """A sink for stores that are used before or without a trail (migrations, tests of one room)."""
 
-    def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:  # noqa: ARG002
+    def write(
+        self,
+        connection: Connection,  # noqa: ARG002
+        entries: Sequence[TrailEntry],  # noqa: ARG002
+        around: Surroundings,  # noqa: ARG002
+    ) -> Callable[[], None]:
         """Drop the entries."""
         return lambda: None
 

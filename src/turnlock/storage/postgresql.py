@@ -155,7 +155,7 @@ class PostgresqlDatabase:
         with self._engine.connect() as connection, connection.begin() as transaction:
             unit = self._unit(connection, writes=True)
             value = work(unit)
-            committed = self._sink().write(connection, unit.entries)
+            committed = self._sink().write(connection, unit.entries, self._around)
             transaction.commit()
             committed()
         call_back(unit)

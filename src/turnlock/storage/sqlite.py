@@ -254,7 +254,7 @@ class SqliteDatabase:
                 # SQLite rolls back by itself when the disk is full or fails; what ran next would commit on its own.
                 raise StoreError("SQLite ended the transaction by itself.")
         entries = [entry for outcome in outcomes if outcome.failure is None for entry in outcome.unit.entries]
-        committed = self._sink.write(connection, entries)
+        committed = self._sink.write(connection, entries, self._around)
         driver.execute("COMMIT")
         committed()
         return outcomes

@@ -1,6 +1,6 @@
 """CloudTrail's part: one record for each call and each thing that Turnlock does by itself.
 
-What it does: makes records in CloudTrail's shape, chains them by hash, and makes them durable: as rows of the transaction
+What it does: makes records in CloudTrail's shape, chains them by keyed hashes, verifies the chains, and makes them durable: as rows of the transaction
 that made the change, or (reads on SQLite) in append-only segments. What it trusts: the gate, which redacts by the service
 model before anything comes here. What it must never do: hold a sensitive member, or let an answer out before its record
 is durable.
@@ -8,6 +8,7 @@ is durable.
 
 from turnlock.trail.budget import WriteBudget
 from turnlock.trail.chain import Chain
+from turnlock.trail.heads import SegmentHeads, key_context, key_of_unit, trail_keys
 from turnlock.trail.journal import (
     BlockingJournal,
     GroupJournal,
@@ -20,23 +21,30 @@ from turnlock.trail.journal import (
 from turnlock.trail.kernel_sync import FileSync, KernelSync
 from turnlock.trail.model import ApiEvent, api_event, cut_text, service_event
 from turnlock.trail.store import TrailTable, record_service_event
+from turnlock.trail.verifying import Finding, verify
 
 __all__ = [
     "ApiEvent",
     "BlockingJournal",
     "Chain",
     "FileSync",
+    "Finding",
     "GroupJournal",
     "GroupWriter",
     "Journal",
     "KernelSync",
     "OverlappedJournal",
+    "SegmentHeads",
     "SegmentWriter",
     "StoreWriter",
     "TrailTable",
     "WriteBudget",
     "api_event",
     "cut_text",
+    "key_context",
+    "key_of_unit",
     "record_service_event",
     "service_event",
+    "trail_keys",
+    "verify",
 ]

@@ -1,7 +1,7 @@
-"""The hash chain of one writer: each record's digest covers the record before it.
+"""The keyed chain of one writer: each record's digest covers the record before it, and nobody makes one without the trail's key.
 
-    digest(0)   = SHA-256("turnlock-trail-1" ‖ 0 ‖ writer)
-    digest(n)   = SHA-256(digest(n-1) ‖ record n)
+    digest(0)   = HMAC-SHA256(key, "turnlock-trail-2" ‖ 0 ‖ writer)
+    digest(n)   = HMAC-SHA256(key, digest(n-1) ‖ record n)
 
 A writer is one thread of one process for as long as it lives; it never takes up another's chain. The head advances only
 once the store or the file holds the records.
@@ -9,7 +9,7 @@ once the store or the file holds the records.
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections.abc import Sequence
 
 import msgspec
@@ -22,23 +22,30 @@ class Link(msgspec.Struct, frozen=True):
     digest: bytes
 
 
+def first_link(writer: str, key: bytes) -> Link:
+    """Return the link before a writer's first record."""
+    return Link(0, hmac.digest(key, b"turnlock-trail-2\0" + writer.encode(), "sha256"))
+
+
 class Chain:
     """One writer's chain. Not for two threads."""
 
-    def __init__(self, writer: str) -> None:
+    def __init__(self, writer: str, key: bytes) -> None:
         self.writer = writer
-        self._head = Link(0, hashlib.sha256(b"turnlock-trail-1\0" + writer.encode()).digest())
+        self._key = key
+        self.head = first_link(writer, key)
+        """The last record that is durable."""
 
     def extend(self, bodies: Sequence[bytes]) -> list[Link]:
         """Return the links that these records would have; the head stays where it is until `advance`."""
-        sequence, digest = self._head.sequence, self._head.digest
+        sequence, digest = self.head.sequence, self.head.digest
         links: list[Link] = []
         for body in bodies:
-            sequence, digest = sequence + 1, hashlib.sha256(digest + body).digest()
+            sequence, digest = sequence + 1, hmac.digest(self._key, digest + body, "sha256")
             links.append(Link(sequence, digest))
         return links
 
     def advance(self, links: Sequence[Link]) -> None:
         """Move the head behind records that are now durable."""
         if links:
-            self._head = links[-1]
+            self.head = links[-1]

@@ -55,11 +55,14 @@ class SegmentWriter:
     is before the first zero byte, and leave out a last line that has no line feed.
     """
 
-    def __init__(self, directory: Path, writer: str) -> None:
+    def __init__(self, directory: Path, writer: str, key: bytes) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._writer = writer
+        self._key = key
         self._chains = 0
+        self._ended: dict[str, Link] = {}
+        """Where chains ended that have a new one behind them; small: one for each SEGMENT_BYTES."""
         self._descriptor = -1
         self._size = self._ahead = 0
         """Where the records end, and the zeros behind them."""
@@ -109,8 +112,15 @@ class SegmentWriter:
         if not durable or self._size >= SEGMENT_BYTES:
             self.close()
 
+    def heads(self) -> dict[str, Link]:
+        """Return, by chain, the last record that is durable, of each that has one. Any thread may ask."""
+        chain = self._chain
+        heads = {**self._ended, chain.writer: chain.head}
+        return {writer: link for writer, link in heads.items() if link.sequence}
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
+        self._ended = {**self._ended, self._chain.writer: self._chain.head}
         if descriptor >= 0:
             with suppress(OSError):  # the records are on the disk already, or were told to be lost
                 try:
@@ -120,7 +130,7 @@ class SegmentWriter:
 
     def _begin(self) -> None:
         self._chains += 1
-        self._chain = Chain(f"{self._writer}.{self._chains}")
+        self._chain = Chain(f"{self._writer}.{self._chains}", self._key)
         self._descriptor, self._size, self._ahead = self._next_file(), 0, 0
 
     def _write_ahead(self, end: int) -> None:

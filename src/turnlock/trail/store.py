@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, String, Table, UniqueConstraint
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    RowMapping,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
-from turnlock.storage import Moment, Unit, metadata
+from turnlock.storage import Moment, Unit, metadata, micros
+from turnlock.storage.database import Surroundings
 from turnlock.trail.chain import Chain
+from turnlock.trail.heads import held_key, save_head
 from turnlock.trail.model import service_event
 
 trail_records = Table(
@@ -33,30 +47,55 @@ class TrailTable:
     """One writer's sink (`storage.RecordSink`): rows of the transaction that made the change."""
 
     def __init__(self, writer: str) -> None:
-        self._chain = Chain(writer)
+        self._writer = writer
+        self._begun: tuple[bytes, Chain] | None = None
+        """The trail's key and the chain, once something was recorded for good."""
 
-    def write(self, connection: Connection, entries: Sequence[TrailEntry]) -> Callable[[], None]:
-        """Insert the entries, chained; the chain's head moves when the store says that they are committed."""
-        links = self._chain.extend([entry.body for entry in entries])
-        if entries:
-            connection.execute(
-                trail_records.insert(),
-                [
-                    {
-                        "account_id": entry.account_id,
-                        "region": entry.region,
-                        "event_id": entry.event_id,
-                        "event_name": entry.event_name,
-                        "at": entry.at,
-                        "writer": self._chain.writer,
-                        "sequence": link.sequence,
-                        "digest": link.digest,
-                        "body": entry.body,
-                    }
-                    for entry, link in zip(entries, links, strict=True)
-                ],
-            )
-        return lambda: self._chain.advance(links)
+    def write(
+        self, connection: Connection, entries: Sequence[TrailEntry], around: Surroundings
+    ) -> Callable[[], None]:
+        """Insert the entries, chained, and the chain's head; it moves here when the store says that they are committed."""
+        if not entries:
+            return _nothing
+        if self._begun is None:
+            key = held_key(connection, around.keyring, around.entropy)
+            begun = key, Chain(self._writer, key)
+        else:
+            begun = self._begun
+        key, chain = begun
+        rows = [_row(entry) for entry in entries]
+        links = chain.extend([covered_bytes(row) for row in rows])
+        for row, link in zip(rows, links, strict=True):
+            row.update(writer=self._writer, sequence=link.sequence, digest=link.digest)
+        connection.execute(trail_records.insert(), rows)
+        save_head(connection, key, self._writer, links[-1])
+
+        def committed() -> None:
+            chain.advance(links)
+            self._begun = begun
+
+        return committed
+
+
+def covered_bytes(row: Mapping[str, Any] | RowMapping) -> bytes:
+    """Return what a row's digest covers: its record, and the columns that find it."""
+    found = [row["account_id"], row["region"], row["event_id"], row["event_name"], micros(row["at"])]
+    return msgspec.json.encode(found) + bytes(row["body"])
+
+
+def _row(entry: TrailEntry) -> dict[str, Any]:
+    return {
+        "account_id": entry.account_id,
+        "region": entry.region,
+        "event_id": entry.event_id,
+        "event_name": entry.event_name,
+        "at": entry.at,
+        "body": entry.body,
+    }
+
+
+def _nothing() -> None:
+    """Advance nothing."""
 
 
 def record_service_event(

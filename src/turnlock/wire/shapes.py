@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
@@ -58,6 +58,13 @@ def camel_case(name: str) -> str:
     return name.lower() if name.isupper() else name[:1].lower() + name[1:]
 
 
+CREDENTIALS: Final = frozenset(
+    {"tokenType", "tokenCodeType", "authenticationCodeType", "contextAssertionType"}
+)
+"""Shapes of STS and IAM that let somebody in and that AWS's models do not flag sensitive: session tokens, codes of MFA
+devices, assertions of who somebody is."""
+
+
 class ShapeCompiler:
     """Compiles the shapes of one service model."""
 
@@ -69,7 +76,8 @@ class ShapeCompiler:
 
         Raises ConfigurationError when a pattern of it cannot be compiled.
         """
-        sensitive = within_sensitive or bool(shape.metadata.get("sensitive"))
+        flagged = bool(shape.metadata.get("sensitive")) or shape.name in CREDENTIALS
+        sensitive = within_sensitive or flagged
         key = (shape.name, sensitive, shape.serialization.get("timestampFormat"))
         known = self._codecs.get(key)
         if known is None:

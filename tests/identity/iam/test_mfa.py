@@ -19,7 +19,12 @@ from tests.identity.iam.calling import ACCOUNT, OTHER, Caller, user_principal
 from tests.support import NOON, SettableClock, StorePlace
 from turnlock import identity
 from turnlock.core.call import PrincipalKind, Session
-from turnlock.errors import AccessDeniedException, InvalidAuthenticationCodeException, SealBroken
+from turnlock.errors import (
+    AccessDeniedException,
+    InvalidAuthenticationCodeException,
+    SealBroken,
+    ValidationException,
+)
 from turnlock.identity.credentials import find_credential
 from turnlock.identity.iam.attempts import LONGEST_REST, REST, TRIES, Attempts
 from turnlock.identity.iam.devices_store import find_device, seed_of
@@ -331,6 +336,10 @@ def test_what_plain_sessions_of_a_user_cannot_do(iam: Caller, ann: Caller, phone
         assert session("GetCallerIdentity")["Arn"] == ann.principal.arn
         with pytest.raises(AccessDeniedException):
             session("GetSessionToken")
+        with pytest.raises(AccessDeniedException):
+            session("GetAccessKeyInfo", AccessKeyId="AKIAEXAMPLEEXAMPLEEX")
+    with pytest.raises(ValidationException):  # with a long-term key it may be asked: there is no such key
+        ann("GetAccessKeyInfo", AccessKeyId="AKIAEXAMPLEEXAMPLEEX")
     with pytest.raises(AccessDeniedException):
         plain.elsewhere(service="iam")("ListUsers")
     proved.elsewhere(service="iam")("ListUsers")

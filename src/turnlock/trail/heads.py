@@ -1,0 +1,165 @@
+"""The trail's key, and where each chain ends: so that nobody makes, cuts or removes a chain unseen.
+
+    1. The key is drawn once, and lies in the store sealed under the root key. A rotation of the root key seals it anew, and every
+       chain still verifies.
+    2. Each chain has a head in the store, under a MAC: of rows in the transaction that wrote them, of a segment every few seconds
+       and when it ends.
+    3. Heads are numbered, and one row more says how many there are: a chain that is gone with its head is missed.
+
+What this does not tell: that a head was put back as it once was, together with the records behind it; only a copy of the heads
+elsewhere could. Of a segment that a crash ended, the records of the last HEAD_SECONDS can be cut unseen.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from turnlock.core.ports import Entropy, RootKeyring
+from turnlock.storage import Database, Unit, metadata
+from turnlock.storage.alarms import alarm
+from turnlock.trail.chain import Link
+
+HEAD_SECONDS: Final = 10.0
+"""How often the head of a segment that grows is written down."""
+
+_KEY_BYTES: Final = 32
+_KEY_ID: Final = "1"
+_COUNT: Final = ""
+"""The writer of the row that says how many heads there are: no chain's name."""
+
+trail_keys = Table(
+    "trail_keys",
+    metadata,
+    Column("key_id", String(8), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+trail_heads = Table(
+    "trail_heads",
+    metadata,
+    Column("writer", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+
+def key_context(key_id: str) -> bytes:
+    """Return what a trail key is sealed for."""
+    return f"trail-key/{key_id}".encode()
+
+
+def find_key(connection: Connection, keyring: RootKeyring) -> bytes | None:
+    """Return the trail's key; None where nothing was recorded yet. Raises SealBroken for one that was not sealed by the root key."""
+    here = select(trail_keys.c.sealed).where(trail_keys.c.key_id == _KEY_ID)
+    sealed = connection.execute(here).scalar()
+    return None if sealed is None else keyring.unwrap(bytes(sealed), context=key_context(_KEY_ID))
+
+
+def held_key(connection: Connection, keyring: RootKeyring, entropy: Entropy) -> bytes:
+    """Return the trail's key, drawn where there is none; for a transaction that writes."""
+    found = find_key(connection, keyring)
+    if found is not None:
+        return found
+    drawn = entropy.bytes(_KEY_BYTES)
+    # Where another node's transaction drew it meanwhile, PostgreSQL reports a conflict, and the unit runs again.
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = {"key_id": _KEY_ID, "sealed": keyring.wrap(drawn, context=key_context(_KEY_ID))}
+    connection.execute(insert(trail_keys).values(row).on_conflict_do_nothing())
+    return drawn
+
+
+def key_of_unit(unit: Unit) -> bytes:
+    """Return the trail's key to whoever writes segments, drawn where there is none."""
+    return held_key(unit.connection, unit.keyring, unit.entropy)
+
+
+def save_head(connection: Connection, key: bytes, writer: str, link: Link) -> None:
+    """Write down where a chain ends now; the first time it gets its number."""
+    here = trail_heads.c.writer == writer
+    number = connection.execute(select(trail_heads.c.number).where(here)).scalar()
+    if number is not None:
+        connection.execute(update(trail_heads).where(here).values(_row(key, writer, number, link)))
+        return
+    number = _next_number(connection, key)
+    connection.execute(trail_heads.insert().values(_row(key, writer, number, link)))
+
+
+def head_fits(key: bytes, row: Any) -> bool:
+    """Tell whether a head is as this server wrote it."""
+    wanted = _mac(key, row["writer"], row["number"], row["sequence"], bytes(row["digest"]))
+    return hmac.compare_digest(wanted, bytes(row["mac"]))
+
+
+def is_count(row: Any) -> bool:
+    """Tell whether this is the row that says, in `number`, how many heads there are."""
+    return bool(row["writer"] == _COUNT)
+
+
+class SegmentHeads:
+    """The heads of one process's segments, written down by a loop. The segments' thread notes, another flushes."""
+
+    def __init__(self) -> None:
+        self._key: bytes | None = None
+        self._read: Callable[[], dict[str, Link]] = dict
+        self._kept: dict[str, Link] = {}
+
+    def watch(self, key: bytes, read: Callable[[], dict[str, Link]]) -> None:
+        """From now on, write down what `read` tells: chains that have records, and their last durable ones."""
+        self._key, self._read = key, read
+
+    def flush(self, database: Database) -> float:
+        """Write down the heads that have moved; return how many seconds to wait before the next time."""
+        key, heads = self._key, self._read()
+        moved = {writer: link for writer, link in heads.items() if self._kept.get(writer) != link}
+        if key is not None and moved:
+            held = key
+            database.write(lambda unit: _save_all(unit, held, moved))
+            self._kept = heads
+        return HEAD_SECONDS
+
+
+def _save_all(unit: Unit, key: bytes, heads: dict[str, Link]) -> None:
+    for writer, link in heads.items():
+        save_head(unit.connection, key, writer, link)
+
+
+def _next_number(connection: Connection, key: bytes) -> int:
+    """Return the number of a new head, and count it. A count that was forged stays as it is, for `verify` to tell of."""
+    row = connection.execute(select(trail_heads).where(trail_heads.c.writer == _COUNT)).mappings().first()
+    none = Link(0, b"")
+    if row is None:
+        if connection.execute(select(func.count()).select_from(trail_heads)).scalar():
+            alarm("The count of the trail's chains", table=trail_heads.name)
+            return 0
+        connection.execute(trail_heads.insert().values(_row(key, _COUNT, 1, none)))
+        return 1
+    if not head_fits(key, row):
+        alarm("The count of the trail's chains", table=trail_heads.name)
+        return 0
+    number = int(row["number"]) + 1
+    counted = update(trail_heads).where(trail_heads.c.writer == _COUNT)
+    connection.execute(counted.values(_row(key, _COUNT, number, none)))
+    return number
+
+
+def _row(key: bytes, writer: str, number: int, link: Link) -> dict[str, object]:
+    return {
+        "writer": writer,
+        "number": number,
+        "sequence": link.sequence,
+        "digest": link.digest,
+        "mac": _mac(key, writer, number, link.sequence, link.digest),
+    }
+
+
+def _mac(key: bytes, writer: str, number: int, sequence: int, digest: bytes) -> bytes:
+    message = msgspec.json.encode(["turnlock-trail-head-1", writer, number, sequence, digest])
+    return hmac.digest(key, message, "sha256")

@@ -1,0 +1,233 @@
+"""Reading the trail again: whatever is changed, cut, added or swapped by hand is found, and nothing else is told of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from tests.sampling import examples
+from tests.support import NOON, StorePlace, fresh_keyring
+from tests.trail.test_chain import KEY
+from turnlock import keys
+from turnlock.core.arn import AccountId, Region
+from turnlock.core.record import TrailEntry
+from turnlock.root_keys import MACS, WRAPS
+from turnlock.storage import Database, Unit
+from turnlock.trail import SegmentHeads, SegmentWriter, TrailTable, key_of_unit, verify
+from turnlock.trail.heads import trail_heads, trail_keys
+from turnlock.trail.store import trail_records
+
+ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")
+_events = count()
+
+
+def entry(text: str = "x") -> TrailEntry:
+    """Return a record of its own."""
+    number = next(_events)
+    return TrailEntry(
+        account_id=ACCOUNT,
+        region=REGION,
+        event_id=f"event-{number}",
+        event_name="Test",
+        at=NOON,
+        body=f'{{"text":"{text}","n":{number}}}'.encode(),
+    )
+
+
+@pytest.fixture
+def database(store_place: StorePlace) -> Database:
+    """A store with two chains of rows of five records each."""
+    opened = [store_place.open(sink=lambda name=name: TrailTable(name)) for name in ("one", "two")]  # type: ignore[misc]
+    for _ in range(5):
+        for node in opened:
+            node.write(lambda unit: unit.record(entry()))
+    return opened[0]
+
+
+@pytest.fixture
+def segments(database: Database, tmp_path: Path) -> Path:
+    """The directory of two segments of five records, their heads in the store."""
+    directory, key = tmp_path / "trail", database.write(key_of_unit)
+    for name in ("a", "b"):
+        writer, heads = SegmentWriter(directory, name, key), SegmentHeads()
+        heads.watch(key, writer.heads)
+        for _ in range(5):
+            writer.write([entry()])
+        writer.close()
+        heads.flush(database)
+    return directory
+
+
+def found(database: Database, directory: Path | None = None) -> list[tuple[str, int]]:
+    return [(one.chain, one.sequence) for one in database.read(lambda unit: verify(unit, directory))]
+
+
+def run(database: Database, *statements: Any) -> None:
+    def work(unit: Unit) -> None:
+        for statement in statements:
+            unit.connection.execute(statement)
+
+    database.write(work)
+
+
+def at(writer: str, sequence: int) -> Any:
+    return (trail_records.c.writer == writer) & (trail_records.c.sequence == sequence)
+
+
+def test_a_trail_as_it_was_written_verifies(database: Database, segments: Path) -> None:
+    assert found(database, segments) == []
+    assert found(database) == []
+
+
+def test_a_store_without_a_trail_verifies(store_place: StorePlace) -> None:
+    assert found(store_place.open()) == []
+
+
+@pytest.mark.parametrize(
+    ("forgery", "findings"),
+    [
+        (update(trail_records).where(at("one", 2)).values(body=b"{}"), [("one", 2)]),
+        (update(trail_records).where(at("one", 2)).values(event_name="Other"), [("one", 2)]),
+        (update(trail_records).where(at("one", 2)).values(region="us-east-1"), [("one", 2)]),
+        (update(trail_records).where(at("one", 2)).values(digest=bytes(32)), [("one", 2)]),
+        (delete(trail_records).where(at("one", 3)), [("one", 3)]),
+        (delete(trail_records).where(at("one", 5)), [("one", 4)]),
+        (delete(trail_records).where(at("one", 1)), [("one", 1)]),
+        (delete(trail_records).where(trail_records.c.writer == "one"), []),
+        (update(trail_records).where(at("one", 5)).values(sequence=9), [("one", 5)]),
+        (delete(trail_heads).where(trail_heads.c.writer == "one"), [("", 0), ("one", 0)]),
+        (delete(trail_heads).where(trail_heads.c.writer == ""), [("", 0)]),
+        (
+            update(trail_heads).where(trail_heads.c.writer == "one").values(sequence=4),
+            [("one", 0), ("one", 5)],
+        ),
+        (delete(trail_keys), [("", 0)]),
+        (update(trail_keys).values(sealed=b"x"), [("", 0)]),
+    ],
+)
+def test_what_is_changed_is_found_where_it_is(
+    database: Database, tmp_path: Path, forgery: Any, findings: list[tuple[str, int]]
+) -> None:
+    run(database, forgery)
+    gone = [("one", 0)] if forgery.is_delete and not findings else []
+    assert found(database, tmp_path) == findings + gone
+
+
+def test_records_that_are_swapped_inserted_or_moved_to_another_chain_are_found(database: Database) -> None:
+    rows = database.read(lambda unit: unit.connection.execute(select(trail_records)).mappings().all())
+    mine = {row["sequence"]: dict(row) for row in rows if row["writer"] == "one"}
+    first, second = ({"body": mine[n]["body"], "digest": mine[n]["digest"]} for n in (2, 3))
+    run(
+        database,
+        update(trail_records).where(at("one", 2)).values(second),
+        update(trail_records).where(at("one", 3)).values(first),
+    )
+    assert found(database) == [("one", 2)]
+    run(
+        database,
+        update(trail_records).where(at("one", 2)).values(first),
+        update(trail_records).where(at("one", 3)).values(second),
+        insert(trail_records).values({**mine[5], "sequence": 6, "event_id": "added"}),
+    )
+    assert found(database) == [("one", 6)]
+    run(database, delete(trail_records).where(at("one", 6)))
+    assert found(database) == []
+
+
+def test_two_chains_that_change_names_are_found(database: Database, segments: Path) -> None:
+    for before, after in (("one", "x"), ("two", "one"), ("x", "two")):
+        here = trail_records.c.writer == before
+        run(database, update(trail_records).where(here).values(writer=after))
+    (segments / "a.1.segment").rename(segments / "c.segment")
+    (segments / "b.1.segment").rename(segments / "a.1.segment")
+    (segments / "c.segment").rename(segments / "b.1.segment")
+    assert found(database, segments) == [("one", 1), ("two", 1), ("a.1", 1), ("b.1", 1)]
+
+
+def test_a_chain_that_is_gone_with_its_head_is_missed(database: Database, segments: Path) -> None:
+    (segments / "a.1.segment").unlink()
+    assert found(database, segments) == [("a.1", 0)]
+    run(database, delete(trail_heads).where(trail_heads.c.writer == "a.1"))
+    assert found(database, segments) == [("", 0)]
+
+
+def test_a_segment_may_go_on_behind_its_head_but_not_end_before_it(
+    database: Database, tmp_path: Path
+) -> None:
+    key = database.write(key_of_unit)
+    writer, heads = SegmentWriter(tmp_path / "trail", "w", key), SegmentHeads()
+    heads.watch(key, writer.heads)
+    heads.flush(database)  # nothing yet: no head
+    writer.write([entry(), entry()])
+    heads.flush(database)
+    writer.write([entry()])  # and the power goes
+    assert found(database, tmp_path / "trail") == []
+    path = tmp_path / "trail" / "w.1.segment"
+    whole = path.read_bytes()
+    lines = whole.partition(b"\0")[0].splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]))
+    assert found(database, tmp_path / "trail") == []
+    path.write_bytes(b"".join(lines[:1]))
+    assert found(database, tmp_path / "trail") == [("w.1", 1)]
+
+
+def test_a_trail_under_another_key_is_found(database: Database, tmp_path: Path) -> None:
+    """Every digest made anew, as whoever knows the formula and not the key can."""
+    writer = SegmentWriter(tmp_path / "trail", "forged", KEY)
+    writer.write([entry()])
+    writer.close()
+    assert found(database, tmp_path / "trail") == [("forged.1", 1)]
+
+
+def test_the_trail_verifies_after_the_root_key_was_rotated(
+    store_place: StorePlace, database: Database, segments: Path
+) -> None:
+    new = fresh_keyring()
+    keys.rewrap(database, store_place.keyring, new, MACS, lambda _: None, wraps=WRAPS)
+    keys.prove(database, new, MACS, WRAPS)
+    node = store_place.open(keyring=new, sink=lambda: TrailTable("three"))
+    node.write(lambda unit: unit.record(entry()))
+    assert found(node, segments) == []
+    assert found(database, segments) == [("", 0)]  # under the former root key
+
+
+CHANGES = examples(1_000)
+
+
+def test_random_changes_to_bytes_are_all_found(
+    database: Database, segments: Path, store_place: StorePlace
+) -> None:
+    """Of records and digests in the store, and of segments; each undone before the next."""
+    random_ = random.Random(29)
+    for number in range(CHANGES):
+        change = _in_a_segment if number % 2 else _in_a_row
+        undo = change(random_, database, segments)
+        assert found(database, segments), number
+        undo()
+    assert found(database, segments) == []
+
+
+def _changed(random_: random.Random, data: bytes) -> bytes:
+    place = random_.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ random_.randrange(1, 256)]) + data[place + 1 :]
+
+
+def _in_a_segment(random_: random.Random, _database: Database, segments: Path) -> Callable[[], object]:
+    path = random_.choice(sorted(segments.glob("*.segment")))
+    before = path.read_bytes()
+    path.write_bytes(_changed(random_, before))
+    return lambda: path.write_bytes(before)
+
+
+def _in_a_row(random_: random.Random, database: Database, _segments: Path) -> Callable[[], object]:
+    here = at(random_.choice(["one", "two"]), random_.randrange(1, 6))
+    column = random_.choice([trail_records.c.body, trail_records.c.digest])
+    before = database.read(lambda unit: unit.connection.execute(select(column).where(here)).scalar_one())
+    run(database, update(trail_records).where(here).values({column.name: _changed(random_, bytes(before))}))
+    return lambda: run(database, update(trail_records).where(here).values({column.name: before}))
