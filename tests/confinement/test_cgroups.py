@@ -54,8 +54,10 @@ def test_a_frozen_child_does_not_run_whatever_signal_it_gets(
     time.sleep(0.3)
     assert ticks(process.pid) - before <= 1
     cgroup.freeze(False)
-    time.sleep(0.3)
-    assert ticks(process.pid) - before > 5
+    until = time.monotonic() + 10
+    while ticks(process.pid) - before <= 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert ticks(process.pid) - before > 2
 
 
 def test_a_frozen_child_can_be_killed_and_removed(spinning: tuple[Cgroup, subprocess.Popen[bytes]]) -> None:

@@ -18,6 +18,7 @@ from tests.confinement.ordinary import UID, confinement
 from turnlock.confinement import landlock, walls
 from turnlock.confinement.orders import Orders, Place, shown
 from turnlock.confinement.start import start
+from turnlock.databases.process import free_port
 
 landlocked = pytest.mark.skipif(
     landlock.abi() < walls.LEAST_LANDLOCK, reason="this kernel cannot confine a child"
@@ -139,7 +140,8 @@ def test_tmp_is_bounded_as_one_sum_and_shared_memory_apart(run: Run) -> None:
 
 @pytest.mark.skipif(landlock.abi() < 4, reason="this kernel cannot limit ports")
 def test_a_server_binds_its_own_port_alone_and_connects_nowhere(run: Run) -> None:
-    script = """
+    port = free_port()
+    script = f"""
         import socket
         def tried(act):
             try:
@@ -148,11 +150,11 @@ def test_a_server_binds_its_own_port_alone_and_connects_nowhere(run: Run) -> Non
                 return type(error).__name__
         own, other = socket.socket(), socket.socket()
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        print(tried(lambda: own.bind(("127.0.0.1", 45432))), tried(lambda: own.listen(1)))
+        print(tried(lambda: own.bind(("127.0.0.1", {port}))), tried(lambda: own.listen(1)))
         print(tried(lambda: other.bind(("127.0.0.1", 0))))
-        print(tried(lambda: socket.create_connection(("127.0.0.1", 45432), timeout=2)))
+        print(tried(lambda: socket.create_connection(("127.0.0.1", {port}), timeout=2)))
     """
-    ended = run(script, interpreter=True, bind_ports=[45432], connects=False, system_calls="server")
+    ended = run(script, interpreter=True, bind_ports=[port], connects=False, system_calls="server")
     assert ended.stdout == b"done done\nPermissionError\nPermissionError\n", ended.stdout
 
 
