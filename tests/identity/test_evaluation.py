@@ -184,7 +184,6 @@ NOT_UNDERSTOOD = [
     policy(allow(GET, SECRET), Statement="x"),
     policy(allow(GET, SECRET), [OTHER_STATEMENT]),
     policy(allow(GET, SECRET), {"Effect": "allow", "Action": "a:B", "Resource": "*"}),
-    policy(allow(GET, SECRET, Condition={})),
     policy(allow(GET, SECRET, Principal="*")),
     policy(allow(GET, SECRET), {"Effect": "Allow", "Action": "a:B"}),
     policy(allow([GET, 1], SECRET)),
