@@ -472,7 +472,7 @@ def test_errors_of_iam_have_the_codes_and_statuses_that_tools_look_for(deploymen
         ),
         (lambda: iam.create_user(UserName="a b"), "ValidationError", 400),
         (lambda: iam.delete_policy(PolicyArn=ADMIN), "InvalidInput", 400),
-        (iam.list_instance_profiles, "InvalidAction", 400),
+        (iam.list_server_certificates, "InvalidAction", 400),
     ]
     iam.create_access_key(UserName=name)
     cases.append((lambda: iam.create_access_key(UserName=name), "LimitExceeded", 409))
