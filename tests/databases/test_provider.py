@@ -326,7 +326,7 @@ def test_a_driver_that_is_missing_is_said_at_the_call(
 
 
 def test_a_machine_that_cannot_confine_a_server_makes_none_unless_its_operator_allows_it(
-    rds: RdsClient, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    rds: RdsClient, machine: Machine, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]
 ) -> None:
     monkeypatch.setattr(assess, "missing", lambda: "Namespaces are needed.")
     code, message = refusal(lambda: create(rds))
@@ -339,6 +339,8 @@ def test_a_machine_that_cannot_confine_a_server_makes_none_unless_its_operator_a
         provider = machine.provider(rds, allow_unconfined=allow)
         provider.tick()
         assert machine.made[-1].confined is confined
+        told = [line for line in logs if line.get("action") == "server_started"][-1]
+        assert (told["confined"], told["log_level"]) == (confined, "info" if confined else "warning")
         provider.close()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from turnlock.confinement.orders import Confinement, Demand, Orders, shown
+from turnlock.confinement.orders import Confinement, Orders, shown
 from turnlock.confinement.start import start
 from turnlock.databases.process import Account, kept_by_a_thread
 from turnlock.errors import ConfigurationError
@@ -75,15 +75,15 @@ class Enclosure:
             environment={"LC_ALL": "C", "PATH": _PATH},
             work_in="/",
             cgroup="",
-            confinement=self._confinement(ports, "required"),
+            confinement=self._confinement(ports),
         )
 
-    def _confinement(self, ports: Sequence[int], demand: Demand) -> Confinement:
+    def _confinement(self, ports: Sequence[int]) -> Confinement:
         self.mount.mkdir(mode=0o700, exist_ok=True)
         places = [shown(str(path)) for path in self.readable if not str(path).startswith(_SYSTEM)]
         places += [shown(str(path), writable=True) for path in self.writable]
         return Confinement(
-            demand=demand,
+            demand="required",
             system_calls="server",
             places=places,
             interpreter=False,

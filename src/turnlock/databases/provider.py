@@ -12,6 +12,7 @@ Work that takes seconds runs outside every transaction; what was done is written
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -187,11 +188,13 @@ class Provider:
             except ConfigurationError:
                 kept.server.stop()
                 raise
-        log.info(
-            "a database server started",
+        confined = self._confines()
+        log.log(
+            logging.INFO if confined else logging.WARNING,
+            "a database server started" if confined else "a database server started, not confined",
             action="server_started",
             port=kept.server.port,
-            confined=self._confines(),
+            confined=confined,
             **kept.names,
         )
 
