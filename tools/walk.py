@@ -38,7 +38,7 @@ from turnlock import app
 from turnlock.functions import Invocation, InvocationResult
 from turnlock.server import Server
 
-MARKS = {"cold": (66, 132), "warm": (46, 66), "rotation": (60, 700)}
+MARKS = {"cold": (63, 138), "warm": (43, 66), "rotation": (60, 700)}
 """(files, changes of room) that may not be exceeded. A rotation runs on several threads, so its changes vary from run to run."""
 
 
