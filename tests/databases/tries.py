@@ -181,6 +181,8 @@ def scene(base: Path) -> Iterator[Scene]:
         beside = subprocess.Popen(["/bin/sh", "-c", f"while :; do sleep 1; done; : {marker}"], cwd="/")
         stack.callback(beside.wait)
         stack.callback(beside.kill)
+        for place in ("/tmp", "/dev/shm"):
+            stack.callback(Path(place, marker).unlink, missing_ok=True)
         names = {"data": data, "own": own, "other": other, "home": home, "marker": marker, "pid": beside.pid}
         names |= {
             "port": port,
