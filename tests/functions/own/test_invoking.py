@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from tests.calling import refusal
 from tests.functions.own.calling import ACCOUNT, OTHER, Caller, package
@@ -548,6 +549,24 @@ def test_an_event_is_carried_out_later(
     lambda_service.loops()["function logs"]()
     found = root.elsewhere(service="logs")("FilterLogEvents", logGroupName="/aws/lambda/py")["events"]
     assert "asked for later" in [one["message"] for one in found]
+
+
+def test_an_event_that_was_forged_keeps_no_other_waiting(
+    python: Callable[..., dict[str, Any]],
+    waiting: Callable[[], list[int]],
+    deliver: Callable[[], None],
+    store: Database,
+) -> None:
+    python(event={"what": "forged"}, InvocationType="Event")
+    store.write(
+        lambda unit: unit.connection.execute(update(function_events).values(sealed_event=b"x" * 99)).rowcount
+    )
+    python(event={"what": "sound"}, InvocationType="Event")
+    assert waiting() == [0, 0]
+    with capture_logs() as told:
+        deliver()
+    assert waiting() == [0]
+    assert [line["action"] for line in told if line["log_level"] == "error"] == ["seal_broken"]
 
 
 def test_an_event_that_fails_is_tried_three_times(

@@ -21,13 +21,15 @@ from sqlalchemy import delete, select, update
 from turnlock import keys
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Fence
-from turnlock.errors import StaleFence, StoreError
+from turnlock.errors import SealBroken, StaleFence, StoreError
 from turnlock.functions.model import FaultKind, InvocationResult
 from turnlock.functions.own.tables import function_events
 from turnlock.storage import Database, Unit, leases
+from turnlock.storage.alarms import alarm
 
 RETRIES: Final = (timedelta(minutes=1), timedelta(minutes=2))
 """How long after a failure it is tried again (Developer Guide, "Asynchronous invocation")."""
+FORGED_DELAY: Final = timedelta(hours=1)
 LEASE_SECONDS: Final = 15 * 60 + 120
 """Longer than the longest function runs and waits for a process."""
 POLL_SECONDS: Final = 1.0
@@ -97,6 +99,9 @@ class Events:
         ).all()
         claimed = []
         for row in rows:
+            event = _event_or_later(unit, row)
+            if event is None:
+                continue
             fence = leases.claim(
                 unit,
                 row.account_id,
@@ -106,7 +111,7 @@ class Events:
                 seconds=LEASE_SECONDS,
             )
             if fence is not None:
-                claimed.append((_event(unit, row), fence))
+                claimed.append((event, fence))
                 # Nobody looks at it again before its lease is over.
                 _move(unit, row.event_id, unit.now + timedelta(seconds=LEASE_SECONDS), row.attempts)
         return claimed
@@ -148,6 +153,17 @@ def _move(unit: Unit, event_id: str, due_at: Any, attempts: int) -> None:
         .where(function_events.c.event_id == event_id)
         .values(due_at=due_at, attempts=attempts)
     )
+
+
+def _event_or_later(unit: Unit, row: Any) -> Event | None:
+    """Read an event; None for one that was forged, which must not keep the others waiting: it is looked at again in an hour."""
+    try:
+        return _event(unit, row)
+    except SealBroken as error:
+        if error.row is None:
+            alarm(f"The event {row.event_id} of a function")
+        _move(unit, row.event_id, unit.now + FORGED_DELAY, row.attempts)
+        return None
 
 
 def _event(unit: Unit, row: Any) -> Event:
