@@ -1,21 +1,44 @@
 #!/bin/sh
 # A real MySQL server for the tests, where Debian stable has none: Debian unstable's mysql-server-core with every library it
 # needs, fetched by apt (which checks the archive's signatures) from a list of its own and unpacked into a cache folder. Nothing
-# is installed. It runs through that folder's own loader: tests/mysql_release.py finds it. Prints the version, or says why not.
+# is installed. It runs through that folder's own loader: turnlock.databases.mysql finds it. Prints the version, or says why not.
+#
+# Any number may run at once: one works, the others wait for its lock. What is unpacked gets its name only when it is whole, and
+# is held against its list of files (digests and links) each time; what is not whole is told of and fetched again.
 set -eu
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/turnlock/mysql"
 mirror="${TURNLOCK_DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-if [ -e "$cache/version" ]; then
-  echo "MySQL $(cat "$cache/version")"
-  exit 0
+keyring="${TURNLOCK_DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}"
+mkdir -p "$cache"
+exec 9> "$cache/lock"
+flock 9 # given back when this shell ends, however that is
+
+contents() { # of a folder: each file's digest, then each link's target
+  (cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum && find . -type l -printf '%p -> %l\n' | sort)
+}
+
+if [ -e "$cache/version" ] && [ -d "$cache/root" ]; then
+  if [ ! -e "$cache/contents" ]; then
+    what="has no list of its files" # of an older version of this; it is used until another is there
+  elif contents "$cache/root" | cmp -s - "$cache/contents"; then
+    echo "MySQL $(cat "$cache/version")"
+    exit 0
+  else
+    what="is not whole"
+    rm -rf "$cache/root"
+  fi
+  echo "MySQL in $cache/root $what: it is fetched again." >&2
 fi
+# What an earlier one left half done does not count: the next fetches anew. Without a root the tests say NOT RUN.
+rm -rf "$cache/version" "$cache/contents" "$cache"/new.* "$cache/root.new" "$cache/apt"
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null || [ ! -e "$keyring" ]; then
   echo "The tests of MySQL do not run: this is no Debian, and MySQL's server is fetched from Debian's archive." >&2
   exit 0
 fi
-work="$cache/apt"
-mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/parts" "$work/debs"
+work=$(mktemp -d "$cache/new.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/parts" "$work/debs" "$work/root"
 echo "deb [signed-by=$keyring] $mirror sid main" > "$work/sources.list"
 : > "$work/status"
 apt() {
@@ -32,13 +55,15 @@ if [ -z "$closure" ]; then
 fi
 # shellcheck disable=SC2086  # one word for each package
 (cd "$work/debs" && apt download $closure >&2)
-rm -rf "$cache/root.new"
-mkdir "$cache/root.new"
 for package in "$work"/debs/*.deb; do
-  dpkg -x "$package" "$cache/root.new"
+  dpkg -x "$package" "$work/root"
 done
-rm -rf "$cache/root" "$work"
-mv "$cache/root.new" "$cache/root"
-echo "$closure" | tr ' ' '\n' | sed -n 's/^mysql-server-core[^=]*=//p' > "$cache/version.new"
-mv "$cache/version.new" "$cache/version"
+contents "$work/root" > "$work/contents"
+echo "$closure" | tr ' ' '\n' | sed -n 's/^mysql-server-core[^=]*=//p' > "$work/version"
+chmod 755 "$work/root"
+sync -f "$work" # the names below must not be kept before the files are
+[ ! -e "$cache/root" ] || mv "$cache/root" "$work/before"
+mv "$work/root" "$cache/root"
+mv "$work/contents" "$cache/contents"
+mv "$work/version" "$cache/version" # the last: whatever ends this before is begun anew
 echo "MySQL $(cat "$cache/version")"
