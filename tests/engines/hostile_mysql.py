@@ -54,6 +54,11 @@ PRIVILEGES = (
 )
 GLOBALS = ("SELECT", "INSERT", "PROCESS", "RELOAD", "CREATE USER", "SHOW DATABASES")
 SYSTEM = frozenset({"mysql", "information_schema", "performance_schema", "sys", "witness"})
+LET_PROXY = (
+    "REPLACE INTO mysql.proxies_priv (host, user, proxied_host, proxied_user, with_grant, grantor)"
+    " VALUES ('%', 'admin', '', '', 1, '')"
+)
+"""Let `admin` grant PROXY on anybody: GRANT ALL does not, and the server's first superuser, who could, is gone."""
 PASSWORD, PLANTED, MASTER = "the app's password", "known to mallory", "the master's password"
 
 Name = tuple[str, str]
@@ -242,6 +247,7 @@ def clear(server: MySQLServer) -> None:
         cursor.execute("DROP DATABASE IF EXISTS witness")
         # Rights on routines outlive an account whose name is not ASCII, and whoever has the name next gets them.
         cursor.execute("DELETE FROM mysql.procs_priv")
+        cursor.execute(LET_PROXY)
         cursor.execute("FLUSH PRIVILEGES")
 
 

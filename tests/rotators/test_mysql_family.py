@@ -231,7 +231,6 @@ def test_an_account_that_must_name_its_old_password_does(product: Product) -> No
 @pytest.mark.parametrize(
     ("plugin", "identified", "reason"),
     [
-        ("auth_ed25519", "VIA ed25519 USING PASSWORD('old password')", "ed25519"),
         ("auth_pam", "VIA pam", "clear text"),
     ],
 )
@@ -248,6 +247,38 @@ def test_a_way_to_authenticate_that_is_not_wanted_is_unreachable_with_the_reason
             login(product, credential)
     finally:
         product.server.execute(f"DROP USER IF EXISTS '{plugin}'@'%'", f"UNINSTALL SONAME '{plugin}'")
+
+
+@pytest.mark.parametrize(
+    ("identified", "accepted"),
+    [
+        ("VIA mysql_native_password USING PASSWORD('old password') OR ed25519 USING PASSWORD('x')", True),
+        ("VIA ed25519 USING PASSWORD('x') OR mysql_native_password USING PASSWORD('old password')", True),
+        ("VIA mysql_native_password USING PASSWORD('y') OR ed25519 USING PASSWORD('x')", False),
+        ("VIA ed25519 USING PASSWORD('old password')", False),
+        (None, False),
+    ],
+)
+def test_ed25519_is_passed_by_where_an_account_has_another_way(
+    product: Product, identified: str | None, accepted: bool
+) -> None:
+    """A user that does not exist may be asked for ed25519 as well: that is a refusal, and no unreachable server."""
+    if product.name != "mariadb":
+        pytest.skip("ed25519 is MariaDB's")
+    product.server.execute("INSTALL SONAME 'auth_ed25519'")
+    other = "VIA ed25519 USING PASSWORD('1')"
+    names = ["ed"] if identified else [f"absent{number}" for number in range(12)]
+    try:
+        product.server.execute(f"CREATE USER ed@'%' IDENTIFIED {identified or other}")
+        for name in names:
+            credential = replace(product.user(), username=name, dbname="")
+            if accepted:
+                login(product, credential).close()
+            else:
+                with pytest.raises(Refused):
+                    login(product, credential)
+    finally:
+        product.server.execute("DROP USER ed@'%'", "UNINSTALL SONAME 'auth_ed25519'")
 
 
 def test_the_native_hash_is_what_the_server_keeps(product: Product) -> None:

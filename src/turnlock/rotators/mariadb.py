@@ -34,7 +34,8 @@ _PREVENTED = 1290
 class MariaDB(Rehearsing):
     """The engine of `mariadb` secrets whose accounts authenticate by mysql_native_password, MariaDB's own default.
 
-    PyMySQL does ed25519 only with PyNaCl's primitives, which are not used here: such an account is Unreachable, with that reason.
+    PyMySQL does ed25519 only with PyNaCl's primitives, which are not used here: an account that has no other way is Refused, with
+    that reason.
     """
 
     names = frozenset({"mariadb"})

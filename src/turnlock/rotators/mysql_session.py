@@ -99,8 +99,26 @@ class _InClear(_Refusing):
     reason = "the server asks for the password in clear text and does not get it"
 
 
-class _Ed25519(_Refusing):
-    reason = "the account authenticates by ed25519, which this function cannot do: use mysql_native_password"
+class _Ed25519:
+    """Answers what cannot be right, so that MariaDB goes on to the account's next way to authenticate, or says no.
+
+    An account may have several, and one that does not exist is asked for the way of some other account.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def authenticate(self, _packet: object) -> Any:
+        self._connection.write_packet(bytes(64))
+        try:
+            answer = self._connection._read_packet()  # noqa: SLF001  (what PyMySQL's own plugins do)
+        except pymysql.err.OperationalError as error:
+            words = "the server asked for ed25519, which this function cannot do: use mysql_native_password"
+            raise pymysql.err.OperationalError(error.args[0], f"{error.args[-1]}; {words}") from None
+        if not answer.is_auth_switch_request():
+            return answer
+        answer.read_uint8()
+        return self._connection._process_auth(answer.read_string(), answer)  # noqa: SLF001
 
 
 _UNWANTED: dict[str, Callable[[Any], Any]] = {
