@@ -143,7 +143,7 @@ def found(shop: Shop, holdings: list[Holding]) -> dict[str, str]:
 def documented() -> dict[str, dict[str, str]]:
     """Return the words before the colon in each cell, by row and column."""
     text = DOCUMENT.read_text()
-    section = text[text.index("## PostgreSQL") :]
+    section = text[text.index("## PostgreSQL") :].partition("\n## ")[0]
     rows = dict[str, dict[str, str]]()
     for line in re.findall(r"^\| (.+) \|$", section, re.MULTILINE):
         name, *cells = (cell.strip() for cell in line.split(" | "))
