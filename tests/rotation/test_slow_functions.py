@@ -19,7 +19,7 @@ pytestmark = [
 
 SECONDS = 5.0
 """How long a quick rotation may take beside those that hang, on a machine that does nothing else."""
-PATIENCE = 4
+PATIENCE = 8
 """Test machines do much else."""
 
 

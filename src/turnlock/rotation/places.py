@@ -5,7 +5,8 @@
     3. When those are full, it stays where it is, and after SENT_BACK_AFTER it is sent back if others wait for its place: its
        function is ended, its plan goes on later, in a place for the slow. Not while the database may refuse AWSCURRENT
        (`Plan.exposed`): the step that would mend that runs to its end.
-    4. What was slow, a function against a host, is begun again only in a place for the slow, and fills at most `at_once` of them.
+    4. What was sent back or ran for REMEMBERED_AFTER, a function against a host, is begun again only in a place for the slow, and
+       fills at most `at_once` of them.
        Where more of the slow wait than there are places, each keeps its own for a turn, twice as long each time.
 
 So a quick rotation waits for a place no longer than SENT_BACK_AFTER, however many functions hang, and one that was taken for slow
@@ -25,14 +26,20 @@ SLOW_AFTER: Final = 2.0
 SENT_BACK_AFTER: Final = 3.0
 """Seconds of one step after which it gives its place up to those that wait."""
 
-START_ALLOWANCE: Final = 3.0
-"""Seconds for which a process may start before that counts as its step; half a second is usual."""
+START_ALLOWANCE: Final = 10.0
+"""Seconds for which a process may start before that counts as its step: Lambda's limit of the init phase.
+
+Half a second is usual. A machine under load takes longer, and must not start still more processes because of that.
+"""
 
 FIRST_TURN: Final = 30.0
 """Seconds for which a slow function keeps its place the first time, while others that are slow wait."""
 
 SLOW_SHARE: Final = 2
 """Places for the slow, for each of `at_once`."""
+
+REMEMBERED_AFTER: Final = 10.0
+"""Seconds of one step after which its function counts as slow from then on, as it does when it is sent back."""
 
 REMEMBERED_SECONDS: Final = 600.0
 """How long a function counts as slow against a host after it was."""
@@ -56,6 +63,8 @@ class Work:
     """Whether it holds, or should hold, a place for the slow; for as long as it is carried out."""
     longest: float = 0.0
     """How long its longest step has run, as far as anybody looked."""
+    sent_back: bool = False
+    """Whether its function is being ended, for others that wait."""
     begun_slow: bool = False
     """Whether it was begun in a place for the slow, where it may stay."""
 
@@ -97,7 +106,7 @@ class Places:
         """Take the place back, and learn from how it went: what ended in time against a host is not slow any more."""
         self.look(now)
         self._works = [one for one in self._works if one is not work]
-        if work.longest < SLOW_AFTER:
+        if work.longest < SLOW_AFTER and not work.sent_back:
             self._slow_until.pop(work.target, None)
             self._turns.pop(work.target, None)
 
@@ -107,8 +116,8 @@ class Places:
             work.longest = max(work.longest, work.runs_for(now))
             if work.longest >= SLOW_AFTER:
                 work.slow = True
-                self._slow_until[work.target] = now + REMEMBERED_SECONDS
-                self._slow_until.move_to_end(work.target)
+            if work.longest >= REMEMBERED_AFTER:
+                self._remember(work, now)
         while self._slow_until and (
             len(self._slow_until) > MOST_REMEMBERED or next(iter(self._slow_until.values())) < now
         ):
@@ -138,15 +147,19 @@ class Places:
         return self._slow() > 0
 
     def to_send_back(self, now: float) -> list[Work]:
-        """Return what must give its place to others that wait: the slow beyond their places, the shortest-running first."""
+        """Return what must give its place to others that wait: the slow beyond their places, the longest-running first."""
         too_many = self._slow() - self.at_once * SLOW_SHARE
         candidates = [
             one
             for one in self._works
             if one.runs_for(now) >= SENT_BACK_AFTER and not (one.exposed or one.begun_slow)
         ]
-        candidates.sort(key=lambda one: one.runs_for(now))
-        return candidates[: max(0, too_many)]
+        candidates.sort(key=lambda one: -one.runs_for(now))
+        sent_back = candidates[: max(0, too_many)]
+        for one in sent_back:
+            one.sent_back = True
+            self._remember(one, now)
+        return sent_back
 
     def to_take_turns(self, now: float) -> list[Work]:
         """Return the slow work whose turn is over, for when others that are slow wait; its next turn is twice as long."""
@@ -165,6 +178,10 @@ class Places:
         ages = [one.runs_for(now) for one in self._works if one.step_began is not None]
         waits = [limit - age for age in ages for limit in (SLOW_AFTER, SENT_BACK_AFTER) if age < limit]
         return min(waits, default=float("inf"))  # a turn's end may be met a second late
+
+    def _remember(self, work: Work, now: float) -> None:
+        self._slow_until[work.target] = now + REMEMBERED_SECONDS
+        self._slow_until.move_to_end(work.target)
 
     def _slow(self) -> int:
         return sum(one.slow for one in self._works)

@@ -185,7 +185,7 @@ class Scheduler:
             if slow_waits and not works:
                 works = self._places.to_take_turns(now)
             for claimed in self._active.values():
-                if any(claimed.work is work for work in works):
+                if any(claimed.work is work for work in works) and not claimed.hold.lost.is_set():
                     log.info(
                         "a slow rotation gives its place up", action="rotation_sent_back", **claimed.names
                     )
