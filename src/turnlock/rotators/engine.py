@@ -156,8 +156,11 @@ class Engine(Protocol[C]):
 class WaryEngine(Engine[C], Protocol[C]):
     """A kind of database in which others can have code run when a master user logs in or grants something."""
 
-    def require_no_strangers(self, connection: C, master: str) -> None:
-        """DatabaseFailed when the database of this session, a user's own, would run code of others as `master`."""
+    def strangers(self, connection: C) -> Mapping[str, str]:
+        """Ask, in a user's own session, what would run in its database: what it is called, to the user it belongs to.
+
+        What belongs to a superuser is left out. DatabaseFailed when the server does not say.
+        """
         ...
 
 

@@ -10,7 +10,9 @@ from typing import Any
 from turnlock.rotators.endpoint import Stage
 from turnlock.rotators.engine import (
     Account,
+    C,
     Credential,
+    DatabaseFailed,
     Engine,
     LoginFailed,
     NoWayIn,
@@ -30,6 +32,8 @@ class Proof:
     credential: Credential
     account: Account
     """The server's own name for who logged in."""
+    strangers: Mapping[str, str]
+    """What would run in the database when a master user logs in, to the user it belongs to."""
 
 
 def master_arn(secret: Mapping[str, Any]) -> str:
@@ -70,8 +74,12 @@ def prove(rotation: Rotation, candidate: Candidate) -> Proof:
             words = told(candidate.name, failure)
         else:
             with closing(connection):
-                account = rotation.engine.account(connection)
-            return Proof(candidate=candidate, credential=candidate.credential, account=account)
+                return Proof(
+                    candidate=candidate,
+                    credential=candidate.credential,
+                    account=rotation.engine.account(connection),
+                    strangers=strangers(rotation.engine, connection),
+                )
     raise NoWayIn(f"Unable to log in to the database: {words}.")
 
 
@@ -107,23 +115,20 @@ def connect_as_master(rotation: Rotation, secret: Mapping[str, Any], proof: Proo
     DatabaseFailed, before that, where the database would run code of others with the master's rights.
     """
     credential = master_credential(rotation, secret, proof)
-    _require_no_strangers(rotation.engine, proof, credential.username)
+    for thing, owner in proof.strangers.items():
+        if owner != credential.username:
+            raise DatabaseFailed(
+                f"The {thing} would run a function of {owner} with the master user's rights."
+            )
     try:
         return rotation.engine.connect(credential, LOGIN_TIMEOUT)
     except LoginFailed as failure:
         raise NoWayIn(f"Unable to log in to the database: {told('master', failure)}.") from None
 
 
-def _require_no_strangers(engine: Engine[Any], proof: Proof, master: str) -> None:
-    if not isinstance(engine, WaryEngine):
-        return
-    try:
-        connection = engine.connect(proof.credential, LOGIN_TIMEOUT)
-    except LoginFailed as failure:
-        words = told(proof.candidate.name, failure)
-        raise NoWayIn(f"Unable to log in to the database: {words}.") from None
-    with closing(connection):
-        engine.require_no_strangers(connection, master)
+def strangers(engine: Engine[C], connection: C) -> Mapping[str, str]:
+    """Return what `WaryEngine.strangers` says, or nothing where no code of others runs."""
+    return engine.strangers(connection) if isinstance(engine, WaryEngine) else {}
 
 
 def already_valid(rotation: Rotation, target: Candidate) -> str | None:

@@ -68,10 +68,10 @@ class PostgreSQL:
         with _told("The query", connection), fixed(connection, read_only=True):
             return Account(user=connection.pgconn.user.decode())
 
-    def require_no_strangers(self, connection: Connection, master: str) -> None:
-        """DatabaseFailed where a login or a grant of the master's would run code of others; asked as the user itself."""
+    def strangers(self, connection: Connection) -> dict[str, str]:
+        """Return the event triggers of the session's database, to the owners of their functions."""
         with _told("The query", connection), fixed(connection, read_only=True):
-            postgresql_strangers.require_none(connection, master=master)
+            return postgresql_strangers.strangers(connection)
 
     def rehearse(self, connection: Connection, change: Change, *, by_master: bool) -> list[Finding]:
         """Look whether the session could make the change, in transactions that can only read."""

@@ -127,9 +127,9 @@ _KINDS = (
 )
 
 _GRANTED: LiteralString = """
-SELECT {key}, {part}, {names}, {types}, {column}, e.privilege_type, e.is_grantable, e.grantee
+SELECT {number}::pg_catalog.int4, {key}, {part}, {names}, {types}, {column}, e.privilege_type, e.is_grantable, e.grantee
 FROM pg_catalog.{catalog} o {join} CROSS JOIN LATERAL pg_catalog.aclexplode(o.{acl}) e
-WHERE e.grantee OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])
+WHERE e.grantee OPERATOR(pg_catalog.=) ANY (%(roles)s::pg_catalog.oid[])
 """
 _CHANGED: LiteralString = """
 SELECT pg_catalog.age(o.xmin) OPERATOR(pg_catalog.=) 0 FROM pg_catalog.{catalog} o
@@ -143,9 +143,14 @@ WHERE r.rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
 """
 
 
+_Right = tuple[int, int, int, str]
+
+
 class _Grant(NamedTuple):
     """One row of `_GRANTED`."""
 
+    number: int
+    """Which of `_KINDS` it is."""
     key: int
     part: int
     names: Sequence[str]
@@ -156,13 +161,18 @@ class _Grant(NamedTuple):
     grantee: int
 
     @property
-    def right(self) -> tuple[int, int, str]:
-        """What it is a grant of, whoever has it."""
-        return self.key, self.part, self.privilege
+    def kind(self) -> _Kind:
+        """What kind of object it is on."""
+        return _KINDS[self.number]
 
-    def statement(self, kind: _Kind, group: str) -> sql.Composed:
+    @property
+    def right(self) -> _Right:
+        """What it is a grant of, whoever has it."""
+        return self.number, self.key, self.part, self.privilege
+
+    def statement(self, group: str) -> sql.Composed:
         """Return the GRANT that gives the group the same."""
-        if kind.words == "LARGE OBJECT":
+        if self.kind.words == "LARGE OBJECT":
             target: sql.Composable = sql.Literal(self.key)
         else:
             target = sql.Identifier(*self.names)
@@ -175,7 +185,7 @@ class _Grant(NamedTuple):
         return sql.SQL("GRANT {}{} ON {} {} TO {}{}").format(
             privilege(self.privilege),
             column,
-            sql.SQL(kind.words),
+            sql.SQL(self.kind.words),
             target,
             sql.Identifier(group),
             sql.SQL(" WITH GRANT OPTION" if self.grantable else ""),
@@ -197,24 +207,20 @@ def hand_over(connection: Connection, holders: Sequence[str], group: str, versio
     """
     held = [oid for (oid,) in connection.execute(_ROLES, (list(holders),)).fetchall()]
     (taker,) = (oid for (oid,) in connection.execute(_ROLES, ([group],)).fetchall())
-    for kind in _KINDS:
-        if version >= kind.since:
-            _hand_over(connection, kind, held, taker, group)
-
-
-def _hand_over(connection: Connection, kind: _Kind, held: Sequence[int], taker: int, group: str) -> None:
-    for grant in _missing(connection, kind, held, taker):
+    for grant in _missing(connection, [*held, taker], taker, version):
         with heard(connection):
-            connection.execute(grant.statement(kind, group))
-        changed = connection.execute(_composed(_CHANGED, kind), (grant.key, grant.part)).fetchone()
+            connection.execute(grant.statement(group))
+        changed = connection.execute(_composed(_CHANGED, grant.kind), (grant.key, grant.part)).fetchone()
         if changed != (True,):
             raise DatabaseFailed("An object was renamed while grants on it were handed over.")
 
 
-def _missing(connection: Connection, kind: _Kind, held: Sequence[int], taker: int) -> list[_Grant]:
-    rows = connection.execute(_composed(_GRANTED, kind), ([*held, taker],)).fetchall()
-    present: dict[tuple[int, int, str], bool] = defaultdict(bool)
-    wanted: dict[tuple[int, int, str], _Grant] = {}
+def _missing(connection: Connection, roles: Sequence[int], taker: int, version: int) -> list[_Grant]:
+    kinds = [(number, kind) for number, kind in enumerate(_KINDS) if version >= kind.since]
+    asked = [_composed(_GRANTED, kind, number=sql.Literal(number)) for number, kind in kinds]
+    rows = connection.execute(sql.SQL(" UNION ALL ").join(asked), {"roles": list(roles)}).fetchall()
+    present: dict[_Right, bool] = defaultdict(bool)
+    wanted: dict[_Right, _Grant] = {}
     for grant in map(_Grant._make, rows):
         if grant.grantee == taker:
             present[grant.right] |= grant.grantable
@@ -227,12 +233,12 @@ def _missing(connection: Connection, kind: _Kind, held: Sequence[int], taker: in
     ]
 
 
-def _composed(query: LiteralString, kind: _Kind) -> sql.Composed:
+def _composed(query: LiteralString, kind: _Kind, **more: sql.Composable) -> sql.Composed:
     parts: dict[str, Any] = {
         name: sql.SQL(getattr(kind, name))
         for name in ("acl", "names", "join", "types", "column", "key", "part")
     }
-    return sql.SQL(query).format(catalog=sql.Identifier(kind.catalog), **parts)
+    return sql.SQL(query).format(catalog=sql.Identifier(kind.catalog), **parts, **more)
 
 
 @contextmanager

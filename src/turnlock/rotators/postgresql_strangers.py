@@ -24,11 +24,16 @@ ORDER BY e.evtname
 """
 
 
+def strangers(connection: Connection) -> dict[str, str]:
+    """Return the event triggers that a login or a grant fires, to the owners of their functions; in `fixed`."""
+    return {f"event trigger {name}": owner for name, owner in connection.execute(_TRIGGERS).fetchall()}
+
+
 def require_none(connection: Connection, *, master: str) -> None:
     """DatabaseFailed where the database runs a function of others; inside a transaction of `fixed`."""
-    for trigger, owner in connection.execute(_TRIGGERS).fetchall():
+    for trigger, owner in strangers(connection).items():
         if owner != master:
             raise DatabaseFailed(
-                f"The event trigger {trigger} would run a function of {owner} with the master user's rights:"
+                f"The {trigger} would run a function of {owner} with the master user's rights:"
                 " let a superuser own the function, or drop the trigger."
             )

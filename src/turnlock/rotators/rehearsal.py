@@ -26,7 +26,7 @@ from turnlock.rotators.engine import (
     Twin,
     credential_of,
 )
-from turnlock.rotators.master import Proof, connect_as_master
+from turnlock.rotators.master import Proof, connect_as_master, strangers
 from turnlock.rotators.passwords import PasswordRules
 from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, Strategy, told
 from turnlock.rotators.single_user import SingleUser
@@ -130,11 +130,12 @@ def _in_database(
             if not _by_master(strategy, current):
                 yield from _asked(rotation.engine, connection, change, by_master=False)
                 return
+            found = strangers(rotation.engine, connection)
         except DatabaseFailed as failure:
             yield Finding("privileges", Outcome.PROBLEM, str(failure))
             return
     candidate = Candidate(name="current", credential=credential)
-    proof = Proof(candidate=candidate, credential=credential, account=account)
+    proof = Proof(candidate=candidate, credential=credential, account=account, strangers=found)
     yield from _as_master(rotation, strategy, current, proof, change)
 
 
