@@ -8,9 +8,10 @@ name, and would be given a right to it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
@@ -146,6 +147,20 @@ WHERE r.rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
 _Right = tuple[int, int, int, str]
 
 
+_CONCERNED: LiteralString = """
+SELECT DISTINCT c.relname::pg_catalog.text
+FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.classid
+WHERE d.refobjid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[]) AND d.deptype OPERATOR(pg_catalog.=) 'a'
+  AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid
+"""
+"""The catalogues with an object, of any database, that names one of the roles in its ACL: to leave out those that have none."""
+
+_DEPENDS_AS: Mapping[str, str] = MappingProxyType(
+    {"pg_attribute": "pg_class", "pg_largeobject_metadata": "pg_largeobject"}
+)
+"""Catalogues whose rows pg_shdepend knows as another's."""
+
+
 class _Grant(NamedTuple):
     """One row of `_GRANTED`."""
 
@@ -207,7 +222,13 @@ def hand_over(connection: Connection, holders: Sequence[str], group: str, versio
     """
     held = [oid for (oid,) in connection.execute(_ROLES, (list(holders),)).fetchall()]
     (taker,) = (oid for (oid,) in connection.execute(_ROLES, ([group],)).fetchall())
-    for grant in _missing(connection, [*held, taker], taker, version):
+    concerned = {catalog for (catalog,) in connection.execute(_CONCERNED, (held,)).fetchall()}
+    kinds = {
+        number: kind
+        for number, kind in enumerate(_KINDS)
+        if version >= kind.since and _DEPENDS_AS.get(kind.catalog, kind.catalog) in concerned
+    }
+    for grant in _missing(connection, [*held, taker], taker, kinds):
         with heard(connection):
             connection.execute(grant.statement(group))
         changed = connection.execute(_composed(_CHANGED, grant.kind), (grant.key, grant.part)).fetchone()
@@ -215,9 +236,12 @@ def hand_over(connection: Connection, holders: Sequence[str], group: str, versio
             raise DatabaseFailed("An object was renamed while grants on it were handed over.")
 
 
-def _missing(connection: Connection, roles: Sequence[int], taker: int, version: int) -> list[_Grant]:
-    kinds = [(number, kind) for number, kind in enumerate(_KINDS) if version >= kind.since]
-    asked = [_composed(_GRANTED, kind, number=sql.Literal(number)) for number, kind in kinds]
+def _missing(
+    connection: Connection, roles: Sequence[int], taker: int, kinds: Mapping[int, _Kind]
+) -> list[_Grant]:
+    if not kinds:
+        return []
+    asked = [_composed(_GRANTED, kind, number=sql.Literal(number)) for number, kind in kinds.items()]
     rows = connection.execute(sql.SQL(" UNION ALL ").join(asked), {"roles": list(roles)}).fetchall()
     present: dict[_Right, bool] = defaultdict(bool)
     wanted: dict[_Right, _Grant] = {}
