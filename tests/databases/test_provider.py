@@ -123,6 +123,17 @@ def described(rds: RdsClient, name: str = "shop") -> dict[str, Any]:
     return found
 
 
+def test_an_instance_that_never_was_available_is_deleted_at_once_and_its_name_is_free(
+    rds: RdsClient, provider: Provider, machine: Machine
+) -> None:
+    first = create(rds)["DbiResourceId"]
+    rds("DeleteDBInstance", DBInstanceIdentifier="shop", SkipFinalSnapshot=True)
+    second = create(rds)["DbiResourceId"]
+    provider.tick()
+    assert [server.directory.name for server in machine.made] == [second] != [first]
+    assert described(rds)["DBInstanceStatus"] == "available"
+
+
 def test_an_instance_is_creating_until_its_server_has_its_master_user(
     rds: RdsClient, provider: Provider, machine: Machine
 ) -> None:
@@ -279,9 +290,11 @@ def test_deleting_while_it_is_being_made_wins(rds: RdsClient, provider: Provider
 
     provider._servers = {"postgres": make}
     provider.tick()
-    assert described(rds)["DBInstanceStatus"] == "deleting"
-    provider.tick()
     assert identifiers(rds("DescribeDBInstances")) == []
+    assert machine.made[0].directory.exists()
+    provider.tick()
+    assert not machine.made[0].directory.exists()
+    assert not machine.made[0].running
 
 
 def test_an_aurora_cluster_has_one_local_member_that_is_its_endpoint(

@@ -128,7 +128,10 @@ def change_master(unit: Unit, resource: DbResource, request: Mapping[str, Any]) 
 
 
 def delete_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
-    """DeleteDBInstance: a local server is stopped and its files removed; a registered one is only forgotten."""
+    """DeleteDBInstance: a local server is stopped and its files removed; a registered one is only forgotten.
+
+    One that never was available has nothing to keep: its name is free at once, and what was begun of it is removed.
+    """
     instance = require_instance(call, unit, request["DBInstanceIdentifier"])
     if instance.protected:
         raise InvalidParameterCombination(
@@ -143,11 +146,12 @@ def delete_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     master.forget_secret(unit, instance)
     going = instance.evolve(status=Status.DELETING, secret_arn=None, status_message=None)
     answer = {"DBInstance": described(unit, going)}
-    if instance.local:
+    if instance.local and not (instance.status is Status.CREATING and instance.host is None):
         store.save(unit, going)
-        unit.announce(ServerWanted())
     else:
         store.remove(unit, going)
+    if instance.local:
+        unit.announce(ServerWanted())
     return answer
 
 

@@ -58,6 +58,8 @@ class _Kept:
     """The open file whose lock makes it ours."""
     failures: int = 0
     retry_at: float = 0.0
+    set_up: bool = False
+    """Whether it ever was available: what lies in its directory is somebody's then."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What a log line says of it."""
 
@@ -99,7 +101,11 @@ class Provider:
             if ours is not None:
                 self._look_after(ours)
         for resource_id in self._kept.keys() - {one.resource_id for one in wanted}:
-            self._let_go(resource_id)  # somebody took the row away by other ways than DeleteDBInstance
+            # Deleted before it was available; or somebody took the row away by other ways than DeleteDBInstance.
+            set_up = self._kept[resource_id].set_up
+            self._let_go(resource_id)
+            if not set_up:
+                self._remove_files(resource_id)
         return POLL_SECONDS if wanted else IDLE_SECONDS
 
     def close(self) -> None:
@@ -168,13 +174,13 @@ class Provider:
         return not self._allow_unconfined or assess.missing() is None
 
     def _bring_about(self, instance: DbResource, kept: _Kept) -> None:
+        kept.set_up = instance.host is not None
         if instance.status is Status.DELETING:
             self._remove(instance, kept)
             return
         if not kept.server.running:
             self._start(instance, kept)
-        set_up = instance.host is not None
-        if not set_up or instance.status is Status.RESETTING:
+        if not kept.set_up or instance.status is Status.RESETTING:
             self._set_master(instance, kept)
         elif instance.status is not Status.AVAILABLE:
             self._database.write(partial(_now_available, instance, kept.server.port))
@@ -210,12 +216,16 @@ class Provider:
 
     def _remove(self, instance: DbResource, kept: _Kept) -> None:
         kept.server.stop()
-        shutil.rmtree(self._directory(instance), ignore_errors=True)
-        self.authorities.write()
+        shutil.rmtree(self._root / instance.resource_id, ignore_errors=True)
         self._database.write(partial(_forget, instance))
         self._let_go(instance.resource_id)
-        (self._root / f"{instance.resource_id}.lock").unlink(missing_ok=True)
+        self._remove_files(instance.resource_id)
         log.info("a database server was removed", action="server_removed", **kept.names)
+
+    def _remove_files(self, resource_id: str) -> None:
+        shutil.rmtree(self._root / resource_id, ignore_errors=True)
+        self.authorities.write()
+        (self._root / f"{resource_id}.lock").unlink(missing_ok=True)
 
     def _note_failure(self, instance: DbResource, kept: _Kept, words: str) -> None:
         kept.failures += 1
