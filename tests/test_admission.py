@@ -248,4 +248,16 @@ def test_refusals_are_counted_and_logged_at_a_bounded_rate(monkeypatch: pytest.M
         "log_level": "warning",
     }
     assert logged[-1]["refused"] == 45
+
+
+def test_tracebacks_of_requests_that_failed_are_logged_at_the_same_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever finds a request that fails before it is known who sent it could fill the disk."""
+    set_time, refusals = at_second(monkeypatch), RefusalLog()
+    set_time(100.0)
+    with capture_logs() as logged:
+        for _ in range(20):
+            refusals.failed(RuntimeError(), "id")
+    assert [line["action"] for line in logged] == ["request_failed"] * RefusalLog.LINES
     assert MARKER not in str(logged)

@@ -292,7 +292,7 @@ def _looks_like_query(request: HttpRequest) -> bool:
 
 
 class RefusalLog:
-    """Logs requests without authority, at most LINES a second: an attacker must not be able to fill the disk."""
+    """Logs requests without authority, or that failed, at most LINES a second: an attacker must not be able to fill the disk."""
 
     LINES = 5
 
@@ -305,11 +305,7 @@ class RefusalLog:
     def note(self, error: ApiError, request: HttpRequest) -> None:
         """Take note of one refusal; nothing of the request is logged but where it came from."""
         self.refused += 1
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._lines = second, 0
-        self._lines += 1
-        if self._lines <= self.LINES:
+        if self._has_line():
             log.warning(
                 "a request was refused",
                 action="request_refused",
@@ -317,3 +313,15 @@ class RefusalLog:
                 source_ip=request.source_ip,
                 refused=self.refused,
             )
+
+    def failed(self, error: Exception, request_id: str) -> None:
+        """Take note of a request that ended in an error of ours, whose traceback takes some kilobytes."""
+        if self._has_line():
+            log.error("a request failed", action="request_failed", request_id=request_id, exc_info=error)
+
+    def _has_line(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        return self._lines <= self.LINES

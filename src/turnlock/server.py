@@ -99,12 +99,12 @@ class Server:
             if outcome is None:
                 outcome = await self._carry_on(admitted)
             return self._answer(admitted, outcome, began)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (`failed` logs it)
             if isinstance(error, ApiError):
                 self._refusals.note(error, request)
                 self._metrics.refused(error.code)
             else:
-                log.exception("a request failed", action="request_failed", request_id=request_id)
+                self._refusals.failed(error, request_id)
                 self._metrics.failed()
             return self._app.admission.refusal(wire.as_api_error(error), request, request_id)
 

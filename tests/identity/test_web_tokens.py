@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from joserfc import jws
 from joserfc.errors import SecurityWarning
 
 from tests.calling import refusal
 from tests.issuer import key_set, new_key, sign
 from tests.support import NOON
 from turnlock.errors import ExpiredIdentityToken, InvalidIdentityTokenException
-from turnlock.identity.web_tokens import ALGORITHMS, Claims, believe, read_keys
+from turnlock.identity.web_tokens import ALGORITHMS, Claims, believe, issuer_of, key_id_of, read_keys
 
 ISSUER = "https://token.example.com/main"
 NOW = int(NOON.timestamp())
@@ -44,6 +45,17 @@ def unsigned(header: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
     return f"{part(header)}.{part(claims())}."
+
+
+@pytest.mark.parametrize("member", ["iss", "sub", "email", "\ud800"])
+def test_a_token_with_half_a_surrogate_pair_is_refused_before_anything_is_looked_up(member: str) -> None:
+    held = json.dumps(claims(**{member: "https://\ud800"})).encode()
+    token = jws.serialize_compact({"alg": "RS256", "kid": "k1"}, held, KEY)
+    for read in (issuer_of, ask):
+        with pytest.raises(InvalidIdentityTokenException):
+            read(token)
+    with pytest.raises(InvalidIdentityTokenException):
+        key_id_of(unsigned({"alg": "RS256", "kid": "\ud800"}))
 
 
 def test_no_other_algorithm_is() -> None:

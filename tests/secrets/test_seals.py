@@ -366,6 +366,19 @@ def test_macs_are_not_made_again_where_the_labels_were_taken_away_too(client: Cl
     alarmed(lambda: client("GetSecretValue", SecretId="a", VersionId=token(10)))
 
 
+def test_a_forged_secret_is_not_sealed_where_labels_and_versions_were_put_aside(client: Client) -> None:
+    """Whoever can write the store could put them back later, beside a secret that the server itself has sealed."""
+    forged = (
+        update(secrets_table).where(of_a(secrets_table)).values(description="forged", holds=None, mac=None)
+    )
+    unsealed = update(secrets_table).values(holds=None, mac=None)
+    run(client.database, *(delete(table) for table in (*PARTS, secret_versions)), unsealed, forged)
+    with capture_logs() as logged:
+        assert client.database.write(secrets.adopt) == 0
+    assert [line["action"] for line in logged] == ["seal_broken"]
+    alarmed(lambda: client("DescribeSecret", SecretId="a"))
+
+
 def test_whether_a_row_lacks_its_mac_is_asked_of_an_index(client: Client) -> None:
     """Each start asks it, however many secrets there are."""
     found = select(secrets_table.c.name).where(secrets_table.c.mac.is_(None)).limit(1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NoReturn
 
+from turnlock.core.half_pairs import holds_half_pairs
 from turnlock.identity.policy import (
     Document,
     Effect,
@@ -109,6 +110,8 @@ def read_policy(text: str, form: Form) -> Document:
         raise ValueError(f"It is not JSON: {error.msg} (at character {error.pos}).") from None
     except RecursionError:
         raise ValueError("It is nested too deeply.") from None
+    if "\\u" in text and holds_half_pairs(raw):
+        raise ValueError("It holds half of a surrogate pair, which is no character.")
     return _document(raw, form)
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from turnlock.core.half_pairs import holds_half_pairs
 from turnlock.errors import ExpiredIdentityToken, InvalidIdentityTokenException
 
 ALGORITHMS: Final[Mapping[str, tuple[str, str | None]]] = MappingProxyType(
@@ -106,7 +107,7 @@ def believe(token: str, *, issuer: str, client_ids: Sequence[str], keys: str, no
         )
     except jwt.PyJWTError:
         raise InvalidIdentityTokenException(_NOT_VALID) from None
-    _check_times(claims, now)
+    _check_times(_encodable(claims), now)
     audiences = tuple(_texts(claims["azp"] if "azp" in claims else claims["aud"]))
     if not audiences or not set(audiences) & set(client_ids):
         raise InvalidIdentityTokenException("Incorrect token audience")
@@ -161,7 +162,7 @@ def _key(keys: str, algorithm: str, key_id: str | None) -> Any:
 
 def _header(token: str) -> dict[str, Any]:
     try:
-        return jwt.get_unverified_header(token)
+        return _encodable(jwt.get_unverified_header(token))
     except jwt.PyJWTError:
         raise InvalidIdentityTokenException(_NOT_VALID) from None
 
@@ -171,7 +172,14 @@ def _unproved(token: str) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     except jwt.PyJWTError:
         raise InvalidIdentityTokenException(_NOT_VALID) from None
-    return claims
+    return _encodable(claims)
+
+
+def _encodable(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a token holds. Raises InvalidIdentityTokenException for a text that cannot be looked up, kept or logged."""
+    if holds_half_pairs(found):
+        raise InvalidIdentityTokenException(_NOT_VALID)
+    return found
 
 
 def _texts(value: object) -> list[str]:

@@ -6,8 +6,10 @@ That a row has no MAC must not be how a forger gets one. So labels got MACs of a
        and gets none: whoever reads it raises the alarm.
     2. A label, tags or a policy whose own MAC does not fit are not sealed with the rest, and raise the alarm as they did before.
     3. A secret that has versions has a label. One without lost it, and is not sealed.
+    4. A store from before has a label with a MAC of that time. Where none has, the store is of today, and its labels were taken
+       away with the rest.
 
-A forger would have to put back every label of the whole store as it was before.
+A forger would need a label of this store from before, and take away all that were written since.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def adopt(unit: Unit) -> int:
     found = _by_owner(unit, secrets)
     arns = {owner: secret_arn(*owner, rows[0]["suffix"]) for owner, rows in found.items()}
     labels = _by_owner(unit, staging_labels)
-    if _was_sealed(unit, arns, found, labels):
+    if _was_sealed(unit, arns, found, labels) or not _was_before(unit, arns, labels):
         alarm("A secret's row without a MAC", table=secrets.name)
         return 0
     tags, policies = _by_owner(unit, secret_tags), _by_owner(unit, resource_policies)
@@ -112,6 +114,12 @@ def _was_sealed(
         _fits(row, label_mac(unit, arns[owner], row["label"], row["version_id"]))
         for owner, rows in labels.items()
         for row in rows
+    )
+
+
+def _was_before(unit: Unit, arns: Mapping[Owner, str], labels: Mapping[Owner, Sequence[Row]]) -> bool:
+    return any(
+        _fits(row, _former_mac(unit, arns[owner], row)) for owner, rows in labels.items() for row in rows
     )
 
 
