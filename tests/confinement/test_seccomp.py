@@ -56,6 +56,7 @@ CALLS = {
     "perf_event_open": (298, 241), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "init_module": (175, 105),
     "kexec_load": (246, 104), "swapon": (167, 224), "quotactl": (179, 60), "process_vm_readv": (310, 270),
     "memfd_secret": (447, 447), "connect": (42, 203), "bind": (49, 200), "futex": (202, 98), "wait4": (61, 260),
+    "fcntl": (72, 25), "sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269),
 }  # fmt: skip
 SHARED_ANONYMOUS, PRIVATE_ANONYMOUS, SHARED_FILE = 0x21, 0x22, 0x01
 
@@ -93,6 +94,14 @@ VERDICTS: list[tuple[str, list[int], int, int]] = [
     ("mmap", [0, 4096, 3, SHARED_ANONYMOUS | 2], errno.ENOMEM, 0),
     ("personality", [0xFFFF_FFFF], 0, 0),
     ("personality", [0], 0, 0),
+    *(("fcntl", [3, command], 0, 0) for command in (0, 1, 2, 3, 4, 6, 1025, 1031)),
+    *(("fcntl", [3, command, 1], errno.EINVAL, errno.EINVAL) for command in (1024, 1040)),
+    *(("sendto", [3, 0, 1, flags, 0, 0], 0, 0) for flags in (0, 0x4000, 0x40)),
+    ("sendmsg", [3, 0, 0x4000], 0, 0),
+    ("sendmmsg", [3, 0, 1, 0x4000], 0, 0),
+    *(("sendto", [3, 0, 1, flags, 0, 0], 0, errno.EOPNOTSUPP) for flags in (0x2000_0000, 0x2000_4000)),
+    ("sendmsg", [3, 0, 0x2000_0000], 0, errno.EOPNOTSUPP),
+    ("sendmmsg", [3, 0, 1, 0x2000_0000], 0, errno.EOPNOTSUPP),
     *(("personality", [value], errno.EPERM, errno.EPERM) for value in (0x0040000, 0x0400000, 0x0100000, 6)),
 ]  # fmt: skip
 

@@ -162,6 +162,7 @@ attempt("take /tmp away")(lambda w: _c("umount2", b"/tmp", 2))
 attempt("open a mount by the new calls")(lambda w: _call(428, 428, -100, b"/usr", 1))
 attempt("change its root directory")(lambda w: _in_child(lambda: os.chroot("/tmp")))
 attempt("open a file by its handle")(lambda w: _call(304, 265, 0, ctypes.create_string_buffer(64), 0))
+attempt("take a lease, for which others who open the file must wait")(lambda w: _lease())
 attempt("write to /proc/sys")(lambda w: _write("/proc/sys/kernel/hostname"))
 attempt("press the system's keys")(lambda w: _write("/proc/sysrq-trigger", "h"))
 attempt("open /dev/mem")(lambda w: Path("/dev/mem").read_bytes())
@@ -171,6 +172,18 @@ attempt("read the kernel's log by its call")(
 )
 attempt("open the server's terminal")(lambda w: os.open("/dev/tty", os.O_RDWR))
 attempt("write to a control group")(lambda w: os.listdir("/sys/fs/cgroup"))  # noqa: PTH208
+
+
+def _lease() -> object:
+    """Take it on a file of its own: those that it sees of the server's are its own too where the server is not root."""
+    path = Path("/tmp", f"leased-{os.getpid()}")
+    path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 # Other processes.

@@ -50,6 +50,10 @@ def _opens(socket: str) -> str:
     return f"perl -MSocket -e 'socket(S, {socket}) or exit 1'"
 
 
+_FAST_OPEN = (
+    "perl -MSocket -e 'socket(S, AF_INET, SOCK_STREAM, 0)"
+    " && send(S, 1, 0x20000000, pack_sockaddr_in($ARGV[0], INADDR_LOOPBACK)) or exit 1' {port}"
+)
 _TO_PORT = ("AF_INET", 'pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"))')
 _TO_PATH = ("AF_UNIX", "pack_sockaddr_un($ARGV[0])")
 _TO_NAME = ("AF_UNIX", 'pack("Sa*", AF_UNIX, "\\0$ARGV[0]")')
@@ -111,6 +115,7 @@ TRIES = (
         name="enter another instance's socket", command=_connects(*_TO_PATH, "{other}/socket/s"), as_root=True
     ),
     Try(name="connect to a port of Turnlock", command=_connects(*_TO_PORT, "{port}"), as_root=True),
+    Try(name="connect to a port while it sends", command=_FAST_OPEN, as_root=True),
     Try(name="connect to its own port", command=_connects(*_TO_PORT, "{own_port}"), as_root=True),
     Try(name="connect to a socket elsewhere", command=_connects(*_TO_PATH, "{path_socket}"), as_root=True),
     Try(name="connect to an abstract socket", command=_connects(*_TO_NAME, "{abstract}"), as_root=True),

@@ -75,7 +75,8 @@ _UNCOUNTED: Final = {"memfd_create": (319, 279)}
 """Memory that has no process, so that only a cgroup counts it: ENOSYS where there is none, but to a server."""
 
 _CLONE, _UNSHARE, _PERSONALITY = (56, 220), (272, 97), (135, 92)
-_SOCKET, _SOCKETPAIR, _MMAP = (41, 198), (53, 199), (9, 222)
+_SOCKET, _SOCKETPAIR, _MMAP, _FCNTL = (41, 198), (53, 199), (9, 222), (72, 25)
+_SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _DATAGRAM, _TYPE_BITS = 1, 2, 0xF
 _DEFAULT, _TCP, _UDP = 0, 6, 17
@@ -83,6 +84,10 @@ _ROUTE = 0
 """NETLINK_ROUTE, by which the C library learns the machine's addresses. NETLINK_SOCK_DIAG would show all sockets there are."""
 _ORDINARY_PERSONALITIES: Final = (0, 8, 0xFFFF_FFFF)
 """Linux, Linux 32 bit, and the question which one is in force."""
+_LEASES: Final = (1024, 1040)
+"""F_SETLEASE and F_SETDELEG. Whoever owns a file, as the server's own user does, makes everybody else's open of it wait for 45 s."""
+_FAST_OPEN: Final = 0x2000_0000
+"""MSG_FASTOPEN connects while it sends, and Landlock is not asked."""
 _SHARED_ANONYMOUS: Final = 0x21
 """MAP_SHARED | MAP_ANONYMOUS; MAP_SHARED_VALIDATE has the first bit too."""
 
@@ -108,7 +113,7 @@ def program(kind: SystemCalls, machine: str, *, memory_counted: bool) -> list[In
     for table, number in ((absent, errno.ENOSYS), (forbidden, errno.EPERM)):
         for call in table.values():
             body += _when(call[column], [_refuse(number)])
-    for calls, block in _by_arguments(uncounted=uncounted):
+    for calls, block in _by_arguments(kind, uncounted=uncounted):
         body += _when(calls[column], block)
     return [*body, (_RETURN, 0, 0, ALLOW)]
 
@@ -147,7 +152,15 @@ def _none_of(bits: int, otherwise: int) -> list[Instruction]:
     return [(_IF_ANY_BIT, 0, 1, bits), _refuse(otherwise), (_RETURN, 0, 0, ALLOW)]
 
 
-def _by_arguments(*, uncounted: bool) -> list[tuple[tuple[int, int], list[Instruction]]]:
+def _but(values: Iterable[int], otherwise: int) -> list[Instruction]:
+    """Refuse the call when what is loaded is one of the values; else allow it."""
+    tests = [step for value in values for step in _when(value, [_refuse(otherwise)])]
+    return [*tests, (_RETURN, 0, 0, ALLOW)]
+
+
+def _by_arguments(
+    kind: SystemCalls, *, uncounted: bool
+) -> list[tuple[tuple[int, int], list[Instruction]]]:
     """Return the calls that are judged by their arguments."""
     rules = [
         (_CLONE, [_argument(0), *_none_of(_NEW_NAMESPACES, errno.EPERM)]),
@@ -155,7 +168,11 @@ def _by_arguments(*, uncounted: bool) -> list[tuple[tuple[int, int], list[Instru
         (_PERSONALITY, [_argument(0), *_only(_ORDINARY_PERSONALITIES, errno.EPERM)]),
         (_SOCKET, _socket()),
         (_SOCKETPAIR, [_argument(0), *_only((_UNIX,), errno.EAFNOSUPPORT)]),
+        (_FCNTL, [_argument(1), *_but(_LEASES, errno.EINVAL)]),
     ]
+    if kind == "server":  # a function may connect anyway
+        for call, flags in ((_SENDTO, 3), (_SENDMSG, 2), (_SENDMMSG, 3)):
+            rules.append((call, [_argument(flags), *_none_of(_FAST_OPEN, errno.EOPNOTSUPP)]))
     if uncounted:
         shared = [
             (_AND, 0, 0, _SHARED_ANONYMOUS),
