@@ -229,3 +229,41 @@ def living(marker: str) -> int:
             except OSError:
                 continue
     return found
+
+
+OUT_OF_PIPES = """
+import errno, fcntl, os, pathlib, sys
+sys.path[:0] = [sys.argv[2]]
+from tests.confinement.ordinary import become_ordinary
+from tests.confinement.test_start import orders
+from turnlock.confinement.start import start
+become_ordinary(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2], "tests"))
+kept = []
+while len(kept) < 400:
+    kept.append(os.pipe())
+    try:
+        fcntl.fcntl(kept[-1][1], fcntl.F_SETPIPE_SZ, 1 << 20)
+    except PermissionError:
+        break
+else:
+    sys.exit("no limit of pipes here")
+home = pathlib.Path("/tmp/home")
+home.mkdir()
+program = ["/bin/bash", "-c", "echo ${#LONG}"]
+process = start(orders(home, program, interpreter=False, demand="none", environment={"LONG": "x" * 100_000}))
+print(process.communicate(timeout=30)[0].decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes an ordinary user of its own")
+def test_a_user_whose_pipes_are_used_up_still_starts_children(passable_dir: Path) -> None:
+    """Functions of an ordinary server's user can bring that about: the kernel counts the pages of pipes by user (pipe(7))."""
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", OUT_OF_PIPES, str(passable_dir), root],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout.split() == ["100000"], ended.stderr

@@ -158,9 +158,7 @@ def _but(values: Iterable[int], otherwise: int) -> list[Instruction]:
     return [*tests, (_RETURN, 0, 0, ALLOW)]
 
 
-def _by_arguments(
-    kind: SystemCalls, *, uncounted: bool
-) -> list[tuple[tuple[int, int], list[Instruction]]]:
+def _by_arguments(kind: SystemCalls, *, uncounted: bool) -> list[tuple[tuple[int, int], list[Instruction]]]:
     """Return the calls that are judged by their arguments."""
     rules = [
         (_CLONE, [_argument(0), *_none_of(_NEW_NAMESPACES, errno.EPERM)]),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -17,7 +20,9 @@ LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TZ": ":UTC"}
 """Of the launcher; the child's is in its orders."""
 _PIPE_BYTES = 1024 * 1024
-"""More than any orders are, so that handing them over never waits."""
+"""More than any orders are, so that handing them over does not wait."""
+_HAND_OVER_SECONDS = 10.0
+"""For whom the kernel gives no such pipe: its user has too many pages of pipes (pipe(7)), which functions of that user can bring about."""
 
 
 def start(
@@ -32,7 +37,8 @@ def start(
     """
     reading, writing = os.pipe()
     try:
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with suppress(PermissionError):
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         process = subprocess.Popen(  # noqa: S603 -- our own interpreter and our own file
             [sys.executable, "-I", "-B", str(launcher)],
             stdin=reading,
@@ -59,8 +65,20 @@ def _hand_over(orders: Orders, process: subprocess.Popen[bytes], writing: int) -
         if orders["cgroup"]:
             Path(orders["cgroup"], "cgroup.procs").write_text(str(process.pid), encoding="ascii")
         with suppress(BrokenPipeError):  # it has ended already, and whoever waits for it learns that
-            os.write(writing, json.dumps(orders).encode())
+            _write(writing, json.dumps(orders).encode())
     except OSError:
         process.kill()
         process.communicate()
         raise
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it; TimeoutError when the reader does not come to it, BrokenPipeError when it has ended."""
+    os.set_blocking(descriptor, False)
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    until, rest = time.monotonic() + _HAND_OVER_SECONDS, memoryview(data)
+    while rest:
+        if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, "The launcher does not read its orders")
+        rest = rest[os.write(descriptor, rest) :]
