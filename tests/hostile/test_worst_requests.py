@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.identity.iam.calling import TRUST
 from tests.placed import Caller, Placed
 from tests.proofs import FULL, SEED, record
 from turnlock.errors import ApiError
@@ -74,6 +75,12 @@ FILLED = [
     b'{"Key":"a","Value":""}',
     b'{"Key":"all","Values":["a"]}',
     b'"a\\"b"',
+]
+NAMED: list[Any] = [
+    "*",
+    {"AWS": [f"{number:012}" for number in range(900)]},
+    {"AWS": [f"arn:aws:sts::123456789012:assumed-role/reader/s{number:x}" for number in range(365)]},
+    {"AWS": [f"arn:aws:iam::999999999999:user/u{number:x}" for number in range(400)]},
 ]
 
 
@@ -136,6 +143,7 @@ class World:
         self._server = server
         place.user("low")
         place.put_user_policy("low", {"Effect": "Allow", "Action": "*", "Resource": "*"})
+        place.do("iam", "CreateRole", RoleName="reader", AssumeRolePolicyDocument=TRUST)
         self._me = Caller(server, place.key("low"))
         for number in range(SECRETS):
             place.do(
@@ -209,7 +217,7 @@ class World:
         return self._json(gene, "DescribeSecret", b'{"SecretId":"s1"}')
 
     def _validate(self, gene: Gene) -> HttpRequest:
-        text = policy(gene, 20_400, Principal=gene.pick(["*", {"AWS": [f"{n:012}" for n in range(900)]}]))
+        text = policy(gene, 20_400, Principal=gene.pick(NAMED))
         return self._json(
             gene, "ValidateResourcePolicy", json.dumps({"SecretId": "s2", "ResourcePolicy": text}).encode()
         )

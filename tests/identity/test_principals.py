@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from sqlalchemy import event
 
 from tests.identity.iam.calling import ACCOUNT, TRUST, Caller
 from tests.support import SettableClock, StorePlace
 from turnlock import identity
 from turnlock.core.call import PrincipalKind
+from turnlock.identity.saved_principals import saved_names
+from turnlock.storage import Unit
 from turnlock.trail import TrailTable
 
 
@@ -60,3 +63,26 @@ def test_all_principals_of_an_account(iam: Caller) -> None:
         f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/any-session",
     ]
     assert iam.database.read(lambda unit: identity.find_principal(unit, "nobody")) is None
+
+
+def test_many_principals_are_found_by_as_few_queries_as_one(iam: Caller) -> None:
+    """A policy of 20 KB names 365 sessions: a query for each took a tenth of a second."""
+
+    def asked(unit: Unit, arns: list[str]) -> tuple[int, int]:
+        statements: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+            statements.append(statement)
+
+        event.listen(unit.connection, "before_cursor_execute", note)
+        saved = saved_names(unit, arns)
+        event.remove(unit.connection, "before_cursor_execute", note)
+        return len(set(saved.values())), len(statements)
+
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/s"
+    elsewhere = "arn:aws:iam::999999999999:user/u"
+    many = [f"{arn}{number}" for arn in (session, elsewhere) for number in range(200)]
+    one, few = iam.database.read(lambda unit: asked(unit, [session, elsewhere]))
+    every, queries = iam.database.read(lambda unit: asked(unit, many))
+    assert (one, every) == (2, 400)
+    assert queries == few

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from turnlock.core.arn import AccountId, Arn
-from turnlock.core.call import PrincipalKind
+from turnlock.core.call import Principal, PrincipalKind
 from turnlock.identity import store
 from turnlock.identity.iam.model import Kind
 from turnlock.identity.iam.store import identities_by_id
 from turnlock.identity.policy import Document, PrincipalType
 from turnlock.identity.policy_reader import Form, read_policy
-from turnlock.identity.principals import find_principal
+from turnlock.identity.principals import find_principals
 from turnlock.storage import Unit
 
 _ID: Final = re.compile(r"(AIDA|AROA)[A-Z0-9]{10,}(:.*)?")
@@ -43,19 +43,37 @@ def saved_name(unit: Unit, arn: str) -> str:
 
     Raises AbsentPrincipal.
     """
-    found = find_principal(unit, arn)
-    if found is None:
-        try:
-            known = Arn.parse(arn).account_id in store.account_ids(unit)
-        except ValueError:
-            known = True
-        if known:
-            raise AbsentPrincipal(f'"AWS":"{arn}"')
-        return arn
-    if found.kind is PrincipalKind.ROOT:
-        return arn
-    is_role = Arn.parse(arn).service == "iam" and found.kind is PrincipalKind.ASSUMED_ROLE
-    return found.principal_id.partition(":")[0] if is_role else found.principal_id
+    return saved_names(unit, (arn,))[arn]
+
+
+def saved_names(unit: Unit, arns: Collection[str]) -> Mapping[str, str]:
+    """Return what each of some ARNs is saved as. Raises AbsentPrincipal for the first one, by name, that cannot be saved."""
+    found = find_principals(unit, arns)
+    here: set[str | None] = {None}
+    if len(found) < len(set(arns)):
+        here |= {*store.account_ids(unit)}
+    saved: dict[str, str] = {}
+    for arn in sorted(arns):
+        principal = found.get(arn)
+        if principal is None:
+            if _account_in(arn) in here:
+                raise AbsentPrincipal(f'"AWS":"{arn}"')
+            saved[arn] = arn
+        else:
+            saved[arn] = arn if principal.kind is PrincipalKind.ROOT else _saved_id(arn, principal)
+    return saved
+
+
+def _account_in(arn: str) -> str | None:
+    try:
+        return Arn.parse(arn).account_id
+    except ValueError:
+        return None
+
+
+def _saved_id(arn: str, principal: Principal) -> str:
+    is_role = Arn.parse(arn).service == "iam" and principal.kind is PrincipalKind.ASSUMED_ROLE
+    return principal.principal_id.partition(":")[0] if is_role else principal.principal_id
 
 
 def shown_names(unit: Unit, account_id: AccountId, names: set[str]) -> Mapping[str, str]:
@@ -77,9 +95,7 @@ def shown_names(unit: Unit, account_id: AccountId, names: set[str]) -> Mapping[s
 
 def saved_policy(unit: Unit, text: str, form: Form = Form.RESOURCE) -> str:
     """Return a policy as it is saved. Raises ValueError for a text that is none, AbsentPrincipal."""
-    return _renamed_text(
-        text, {arn: saved_name(unit, arn) for arn in sorted(_arns_in(read_policy(text, form)))}
-    )
+    return _renamed_text(text, saved_names(unit, _arns_in(read_policy(text, form))))
 
 
 def shown_policy(unit: Unit, account_id: AccountId, text: str, form: Form = Form.RESOURCE) -> str:
@@ -94,8 +110,7 @@ def shown_policy(unit: Unit, account_id: AccountId, text: str, form: Form = Form
 def names_absent_principal(unit: Unit, document: Document) -> bool:
     """Tell whether a policy names a principal that cannot be saved."""
     try:
-        for arn in _arns_in(document):
-            saved_name(unit, arn)
+        saved_names(unit, _arns_in(document))
     except AbsentPrincipal:
         return True
     return False

@@ -66,6 +66,17 @@ def find_identity(unit: Unit, account_id: AccountId, kind: Kind, name: str) -> I
     return IDENTITIES.find(unit, account_id=account_id, kind=kind.value, name_key=spoken(name))
 
 
+def identities_named(unit: Unit, account_id: AccountId, kind: Kind, names: Collection[str]) -> list[Identity]:
+    """Return the identities of a kind with these names, whatever the case of their letters, by one query."""
+    spoken_names = sorted({spoken(name) for name in names if "\0" not in name})
+    return IDENTITIES.all(
+        unit,
+        identities.c.account_id == account_id,
+        identities.c.kind == kind.value,
+        identities.c.name_key.in_(spoken_names),
+    )
+
+
 def identities_of(unit: Unit, account_id: AccountId, kind: Kind) -> list[Identity]:
     """Return an account's identities of a kind, by name."""
     return IDENTITIES.all(unit, identities.c.account_id == account_id, identities.c.kind == kind.value)
