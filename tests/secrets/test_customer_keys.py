@@ -306,6 +306,19 @@ def test_another_account_does_not_read_a_version_that_was_left_under_the_default
     assert client("GetSecretValue", SecretId=arn, VersionId=token(1))["SecretString"] == "first"
 
 
+@pytest.mark.parametrize("value", [{}, {"SecretString": "theirs"}])
+def test_another_account_does_not_put_a_secret_back_under_the_default_key(
+    client: Client, kms: Client, key: str, value: dict[str, str]
+) -> None:
+    """The secret's key lets the other account in, and the default key, which it asks for instead, lets in nobody else."""
+    create(client, key)
+    put_policy(kms, key, allow("kms:*"), allow("kms:*", Principal={"AWS": OTHER}))
+    arn = let_in(client, "secretsmanager:*Secret*")
+    asked = {"SecretId": arn, "KmsKeyId": "alias/aws/secretsmanager", "ClientRequestToken": token(2), **value}
+    assert refusal(lambda: stranger_to(client)("UpdateSecret", **asked)) == DEFAULT_ACROSS
+    assert key_of(client, token(1)) == key
+
+
 def test_a_secret_can_lie_under_another_accounts_key(client: Client, kms: Client) -> None:
     theirs = kms.elsewhere(principal=identity.root_principal(OTHER), account_id=OTHER)
     key = new_key(theirs)

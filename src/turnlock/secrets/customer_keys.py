@@ -22,9 +22,9 @@ from turnlock.errors import (
     EncryptionFailure,
     InternalServiceError,
     InvalidCiphertextException,
-    InvalidRequestException,
 )
 from turnlock.secrets.model import Secret, Version
+from turnlock.secrets.ownership import refuse_across_accounts
 from turnlock.secrets.store import find_version
 from turnlock.secrets.values import seal_version
 from turnlock.storage import Unit
@@ -43,7 +43,7 @@ def seal_for(call: Call, unit: Unit, secret: Secret, version_id: str, value: tup
     """
     key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
     if key.owner is keys.KeyOwner.AWS:
-        _refuse_across_accounts(call, secret)
+        refuse_across_accounts(call, secret)
         return seal_version(unit, secret, version_id, value)
     kind, plaintext = value
     made = _data_key(unit, key, secret, version_id)
@@ -65,7 +65,7 @@ def open_for(call: Call, unit: Unit, secret: Secret, version: Version) -> bytes 
         unit, secret.account_id, secret.region, version.sealed, owner=secret.arn, part=version.version_id
     )
     if sealed.key.owner is keys.KeyOwner.AWS:
-        _refuse_across_accounts(call, secret)
+        refuse_across_accounts(call, secret)
         return sealed.open()
     request = {
         "CiphertextBlob": sealed.data_key.pack(),
@@ -142,11 +142,3 @@ def _ask(unit: Unit, operation: str, request: dict[str, Any], failure: type[ApiE
 
 def _context(secret: Secret, version_id: str) -> dict[str, str]:
     return {"SecretARN": secret.arn, "SecretVersionId": version_id}
-
-
-def _refuse_across_accounts(call: Call, secret: Secret) -> None:
-    if call.principal.account_id != secret.account_id:
-        raise InvalidRequestException(
-            "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS"
-            " service key."
-        )

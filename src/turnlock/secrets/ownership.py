@@ -26,7 +26,13 @@ def hand_over(unit: Unit, secret: Secret, owning_service: str, tags: Mapping[str
 
 def refuse_default_key(call: Call, secret: Secret) -> None:
     """Raise InvalidRequestException for another account's secret under aws/secretsmanager, which serves its own account alone."""
-    if secret.kms_key_id is None and call.principal.account_id != secret.account_id:
+    if secret.kms_key_id is None:
+        refuse_across_accounts(call, secret)
+
+
+def refuse_across_accounts(call: Call, secret: Secret) -> None:
+    """Raise InvalidRequestException where the caller's account is not the secret's, for what lies under aws/secretsmanager."""
+    if call.principal.account_id != secret.account_id:
         raise InvalidRequestException(
             "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS"
             " service key."
