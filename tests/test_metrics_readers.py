@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from turnlock.config import Config
 from turnlock.core.arn import Region
 from turnlock.errors import ConfigurationError
-from turnlock.metrics_readers import MetricsReaders, owners_of, read_token
+from turnlock.metrics_readers import READ_BY_CHILDREN, MetricsReaders, owners_of, read_token
 from turnlock.wire import HttpRequest
 
 TOKEN = "a-token-of-some-length"
@@ -91,3 +92,22 @@ def test_functions_and_databases_do_not_see_the_tokens_file(token_file: Path) ->
         data_dir=Path("data"), host="127.0.0.1", port=1, regions=regions, metrics_token_file=token_file
     )
     assert token_file in config.private_files
+
+
+@pytest.mark.parametrize(
+    ("user", "changes", "expected"),
+    [
+        (0, {}, []),
+        (1000, {}, [READ_BY_CHILDREN]),
+        (1000, {"metrics_from": (ipaddress.ip_network("::/0"),)}, [READ_BY_CHILDREN]),
+        (1000, {"metrics_from": (ipaddress.ip_network("192.0.2.0/24"),)}, []),
+    ],
+)
+def test_an_operator_is_told_when_functions_read_the_metrics(
+    monkeypatch: pytest.MonkeyPatch, token_file: Path, user: int, changes: dict[str, Any], expected: list[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert readers(**changes).left_open() == expected
+    token_file.chmod(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: token_file.stat().st_uid)
+    assert readers(metrics_token_file=token_file, **changes).left_open() == []

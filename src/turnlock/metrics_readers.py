@@ -20,6 +20,7 @@ from turnlock.confinement.namespaces import FIRST_USER
 from turnlock.errors import ConfigurationError
 from turnlock.wire import HttpRequest
 
+READ_BY_CHILDREN: Final = "functions and local databases read /metrics, for they have the server's user (--metrics-token-file asks for a token)"
 _SHORTEST, _LONGEST = 16, 4096
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
@@ -32,6 +33,11 @@ class MetricsReaders:
         self._token = None if config.metrics_token_file is None else read_token(config.metrics_token_file)
         self._told_apart = os.geteuid() == 0
         self._port = config.port
+
+    def left_open(self) -> list[str]:
+        """Return a phrase for who reads the metrics though nobody means them to; none where nobody does."""
+        loopback = any(is_within(address, self._networks) for address in ("127.0.0.1", "::1"))
+        return [READ_BY_CHILDREN] if loopback and self._token is None and not self._told_apart else []
 
     def includes(self, request: HttpRequest) -> bool:
         """Tell whether a request may read them. It may look into /proc: not on an event loop."""

@@ -321,12 +321,12 @@ def serve(config: Config, make: MakeApplication | None = None) -> None:
     listens at the address, or while the root key is being rotated.
     """
     _refuse_taken_address(config)
-    MetricsReaders(config)
+    readers = MetricsReaders(config)
     hold_served(config.data_dir)
     granian = listener(config)
     _guard_process()
     _warn_of_swap()
-    settle_confinement()
+    settle_confinement(readers.left_open())
     loader = partial(_worker, make or partial(build, config), os.getpid(), secure=config.secure)
     granian.serve(target_loader=loader, wrap_loader=False)
 

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.confinement.test_start import landlocked
 from turnlock.confinement import assess, cgroups, landlock
 from turnlock.errors import ConfigurationError
-from turnlock.functions import refuse_in_sight
+from turnlock.functions import refuse_in_sight, settle_confinement
 
 
 @landlocked
@@ -53,6 +54,27 @@ def test_what_is_left_open_is_said_for_each_feature_that_lacks(monkeypatch: pyte
         assess.NO_FREEZING,
         assess.NO_CPU,
     ]
+
+
+@pytest.mark.parametrize("reason", [None, "Namespaces are needed."])
+def test_an_operator_is_told_once_at_the_start_what_is_left_open(
+    monkeypatch: pytest.MonkeyPatch, reason: str | None
+) -> None:
+    monkeypatch.setattr(cgroups, "own", lambda: None)
+    monkeypatch.setattr(cgroups, "settle", lambda: None)
+    monkeypatch.setattr(assess, "missing", lambda: reason)
+    with capture_logs() as logged:
+        settle_confinement(["anything else"])
+    (line,) = logged
+    told = [*assess.left_open(), "anything else"]
+    assert assess.NO_FREEZING in told
+    assert assess.NO_CPU in told
+    if reason is None:
+        assert (line["action"], line["log_level"], line["left_open"]) == ("confinement", "info", told)
+    else:
+        assert (line["action"], line["log_level"]) == ("confinement_missing", "warning")
+        assert line["reason"] == reason
+        assert line["left_open"] == [assess.NO_PLACES, *told]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ from turnlock.confinement.start import start
 _PROBE_SECONDS = 20.0
 _MIB = 1024 * 1024
 
+NO_PLACES: Final = (
+    "hosted functions have no root directory of their own: they change modes, times and attributes of what the server's user owns,"
+    " and connect to its sockets that have a path"
+)
 NO_PORTS: Final = "functions can bind TCP ports, but not listen at them (Landlock of ABI 4, Linux 6.7)"
 NO_SCOPES: Final = "abstract Unix sockets of the machine can be connected to (Landlock of ABI 6, Linux 6.12)"
 NO_MEMORY: Final = (

@@ -21,21 +21,24 @@ def refuse_in_sight(private: Iterable[Path]) -> None:
         )
 
 
-def settle_confinement() -> None:
+def settle_confinement(also_open: Iterable[str]) -> None:
     """Take the place in the cgroups from which children can be counted, and log once what the walls of this machine leave open.
 
-    For the main process, before it starts others.
+    `also_open` are phrases for what is open beside that. For the main process, before it starts others.
     """
     cgroups.settle()
     log = structlog.get_logger("turnlock.functions")
     missing = assess.missing()
-    if missing is not None:
-        log.warning(
-            "functions of one's own cannot be confined here", action="confinement_missing", reason=missing
-        )
-        return
-    left = assess.left_open()
+    left = [*assess.left_open(), *also_open]
     own = cgroups.own()
     if own is not None:
         own.close()
-    log.info("functions are confined", action="confinement", left_open=left)
+    if missing is None:
+        log.info("functions are confined", action="confinement", left_open=left)
+        return
+    log.warning(
+        "functions of one's own cannot be confined here",
+        action="confinement_missing",
+        reason=missing,
+        left_open=[assess.NO_PLACES, *left],
+    )
