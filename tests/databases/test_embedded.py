@@ -17,6 +17,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from turnlock.databases import EmbeddedPostgres, cluster
+from turnlock.databases.process import free_port
 from turnlock.errors import ConfigurationError
 
 pytestmark = pytest.mark.engine
@@ -173,6 +174,40 @@ def test_says_in_the_servers_words_why_it_does_not_start() -> None:
             server.start()
     finally:
         server.stop()
+
+
+SAYS_NOTHING = """#!/bin/sh
+exec perl -MSocket -e 'socket(S, AF_INET, SOCK_STREAM, 0); setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1);
+    bind(S, pack_sockaddr_in($ARGV[0], INADDR_LOOPBACK)) && listen(S, 9) or exit 1; sleep 60' {port}
+"""
+
+
+def test_a_server_that_listens_and_says_nothing_holds_nobody_up(passable_dir: Path) -> None:
+    """Who got into a server, or is quicker at its port, must not stop the process that starts it, nor that one's other threads."""
+    (passable_dir / "cluster" / "data").mkdir(parents=True)
+    (passable_dir / "cluster" / "data" / "PG_VERSION").write_text("15")
+    program = passable_dir / "postgresql" / "15" / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    port = free_port()
+    program.write_text(SAYS_NOTHING.format(port=port))
+    program.chmod(0o755)
+    words = f"""
+import threading, time
+from pathlib import Path
+from turnlock.databases import EmbeddedPostgres
+EmbeddedPostgres._patience = 3.0
+server = EmbeddedPostgres(Path({str(passable_dir / "cluster")!r}), password="x", port={port}, programs=Path({str(program.parent)!r}))
+done = threading.Event()
+threading.Thread(target=lambda: print("beats", sum(not done.wait(0.1) for _ in range(25)), flush=True), daemon=True).start()
+try:
+    server.start()
+except Exception as error:
+    print(type(error).__name__)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.stdout.split() == ["beats", "25", "ConfigurationError"], ended.stderr
 
 
 def test_knows_nothing_before_its_first_start() -> None:

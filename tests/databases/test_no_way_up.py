@@ -6,6 +6,9 @@ with all rights (MariaDB), of whom the server takes enough of them that a refusa
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pymysql
 import pytest
 from pymysql.constants import ER
 
-from turnlock.databases import EmbeddedMariaDB, cluster
+from turnlock.databases import EmbeddedMariaDB, cluster, local_postgresql
 from turnlock.databases.local_mariadb import LocalMariaDB, guarded_patterns
 from turnlock.databases.local_postgresql import LocalPostgres
 from turnlock.databases.local_server import Master
@@ -237,6 +240,20 @@ def test_a_database_that_its_owner_closes_does_not_keep_the_superuser_out(postgr
     postgresql.set_master(MASTER)
     with postgresql._as_superuser(INTERNAL_USER) as connection:
         connection.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+
+
+def test_a_server_that_goes_silent_does_not_keep_the_superuser_for_ever(
+    postgresql: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_postgresql, "_SESSION_SECONDS", 1.0)
+    with contextlib.suppress(psycopg.OperationalError), postgresql._as_superuser(INTERNAL_USER) as connection:
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        finally:
+            os.kill(backend, signal.SIGCONT)
 
 
 def test_what_a_master_gave_itself_before_is_taken_away_at_the_next_start() -> None:

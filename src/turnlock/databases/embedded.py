@@ -6,6 +6,8 @@ import ctypes
 import secrets
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg import pq, sql
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from turnlock.databases import cluster
@@ -27,6 +29,10 @@ from turnlock.errors import ConfigurationError
 _TICK = 0.02
 _IPC_RMID = 0
 _INITIALISATION_SECONDS = 120
+_ANSWER_SECONDS = 2.0
+_STARTUP = b"user\0postgres\0\0"
+_STARTUP_MESSAGE = struct.pack("!II", 8 + len(_STARTUP), 3 << 16) + _STARTUP
+"""Version 3.0 of the protocol (PostgreSQL, "Message Formats")."""
 
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": HOST,
@@ -219,16 +225,28 @@ class EmbeddedPostgres(ChildServer):
         self._await_answer(self._running_process, log_start)
 
     def _await_answer(self, process: subprocess.Popen[bytes], log_start: int) -> None:
-        target = make_conninfo("", host=HOST, port=self.port, dbname="postgres", sslmode="disable").encode()
         deadline = time.monotonic() + self._patience
         while process.poll() is None and time.monotonic() < deadline:
             # A stranger on our port could answer too; the process's own state decides about that.
-            if pq.PGconn.ping(target) == pq.Ping.OK and _state(self._laid_out) == "ready":
+            if _asks_for_a_password(self.port) and _state(self._laid_out) == "ready":
                 return
             time.sleep(_TICK)
         self._shut_down()
         words = read_since(self._laid_out.log, log_start)
         raise ConfigurationError(f"{self.product} did not start: {words[-2000:].strip()}")
+
+
+def _asks_for_a_password(port: int) -> bool:
+    """Tell whether a PostgreSQL takes connections at a port.
+
+    libpq's ping would wait without end, and hold up every thread of this process, where somebody listens and says nothing.
+    """
+    try:
+        with socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS) as probe:
+            probe.sendall(_STARTUP_MESSAGE)
+            return probe.recv(1) == b"R"
+    except OSError:
+        return False
 
 
 def _lock_file_lines(layout: Layout) -> list[str]:

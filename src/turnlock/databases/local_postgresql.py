@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Final
 
 import psycopg
@@ -25,6 +30,10 @@ _MASTER_ROLES = ("pg_monitor", "pg_signal_backend", "pg_read_all_data", "pg_writ
 
 _SESSION: Final = "-c search_path=pg_catalog,pg_temp -c statement_timeout=60s -c lock_timeout=10s"
 """Of the superuser's sessions: stronger than what a database or a role sets."""
+
+_CONNECT_SECONDS: Final = 10
+_SESSION_SECONDS: Final = 120.0
+"""How long a session may last. The server's own limits, above, are the word of a server whose master user may have got into it."""
 
 _WAYS_OUT: Final = (
     # CREATEROLE of PostgreSQL 15 may give anyone these roles, and with them the server's files and programs. A role that is
@@ -65,10 +74,24 @@ class LocalPostgres(EmbeddedPostgres):
     def restate_rights(self, username: str) -> None:
         """Do nothing: a role's attributes are only changed by the superuser."""
 
-    def _as_superuser(self, dbname: str) -> _Connection:
-        """Log in where no one else shapes the session; whatever listens at the port is never sent the password itself."""
+    @contextmanager
+    def _as_superuser(self, dbname: str) -> Iterator[_Connection]:
+        """Log in where no one else shapes the session; whatever listens at the port is never sent the password itself.
+
+        psycopg's OperationalError when the server goes silent.
+        """
         target = self.conninfo(self._superuser, self.password, dbname)
-        return psycopg.connect(target, autocommit=True, require_auth="scram-sha-256", options=_SESSION)
+        with (
+            psycopg.connect(
+                target,
+                autocommit=True,
+                require_auth="scram-sha-256",
+                options=_SESSION,
+                connect_timeout=_CONNECT_SECONDS,
+            ) as connection,
+            _bounded(connection),
+        ):
+            yield connection
 
     def _close_ways_out(self) -> None:
         try:
@@ -80,6 +103,24 @@ class LocalPostgres(EmbeddedPostgres):
         except psycopg.Error as error:
             words = error.diag.message_primary or type(error).__name__
             raise ConfigurationError(f"The server could not be closed: {words}") from None
+
+
+@contextmanager
+def _bounded(connection: _Connection) -> Iterator[None]:
+    """End a connection's socket after _SESSION_SECONDS, under whatever waits for it."""
+
+    def end(line: socket.socket) -> None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        timer = Timer(_SESSION_SECONDS, end, (line,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def _make_internal_database(connection: _Connection) -> None:
