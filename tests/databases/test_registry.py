@@ -139,6 +139,38 @@ def test_settings_that_size_nothing_are_kept_and_shown(rds: RdsClient) -> None:
     assert (described(rds)["AllocatedStorage"], described(rds)["StorageType"]) == (40, "gp3")
 
 
+GROUPS: dict[str, Any] = {
+    "VpcSecurityGroupIds": ["sg-1", "sg-2"],
+    "DBSubnetGroupName": "private",
+    "OptionGroupName": "options",
+}
+SECURITY_GROUPS = [{"VpcSecurityGroupId": name, "Status": "active"} for name in GROUPS["VpcSecurityGroupIds"]]
+
+
+def test_the_groups_that_an_instance_was_given_are_shown_so_that_tools_find_nothing_to_change(
+    rds: RdsClient,
+) -> None:
+    # Ansible's rds_instance reads DBSubnetGroup without asking whether it is there.
+    assert rds.register(**instance("plain"))["DBSubnetGroup"]["DBSubnetGroupName"] == "default"
+    rds.register(**instance())
+    rds("ModifyDBInstance", DBInstanceIdentifier="shop", **GROUPS, DBParameterGroupName="parameters")
+    shown = described(rds)
+    assert shown["VpcSecurityGroups"] == SECURITY_GROUPS
+    assert shown["DBSubnetGroup"]["DBSubnetGroupName"] == "private"
+    assert [one["OptionGroupName"] for one in shown["OptionGroupMemberships"]] == ["options"]
+    assert [one["DBParameterGroupName"] for one in shown["DBParameterGroups"]] == ["parameters"]
+
+
+def test_the_groups_that_a_cluster_was_given_are_shown(rds: RdsClient) -> None:
+    rds.register_cluster(**cluster())
+    given = {**GROUPS, "DBClusterParameterGroupName": "parameters"}
+    del given["DBSubnetGroupName"]  # nobody moves a cluster into another one
+    made = rds("ModifyDBCluster", DBClusterIdentifier="ring", **given)["DBCluster"]
+    assert made["VpcSecurityGroups"] == SECURITY_GROUPS
+    assert (made["DBSubnetGroup"], made["DBClusterParameterGroup"]) == ("default", "parameters")
+    assert [one["DBClusterOptionGroupName"] for one in made["DBClusterOptionGroupMemberships"]] == ["options"]
+
+
 def test_the_least_time_that_a_cluster_keeps_backups_is_taken_and_shown(rds: RdsClient) -> None:
     rds.register(**instance(BackupRetentionPeriod=1))
     assert described(rds)["BackupRetentionPeriod"] == 1

@@ -10,6 +10,9 @@ from turnlock.databases.model import DbResource, Status
 NO_WINDOW = "sun:00:00-sun:00:30"
 """What clients that insist on a maintenance window are shown; nothing happens in it."""
 
+DEFAULT_GROUP = "default"
+"""The subnet group of what was given none, as on AWS."""
+
 
 def instance_answer(
     instance: DbResource, tags: Mapping[str, str], related: Sequence[DbResource]
@@ -56,9 +59,7 @@ def instance_answer(
         "PubliclyAccessible": False,
         "PerformanceInsightsEnabled": False,
         "MonitoringInterval": 0,
-        "DBParameterGroups": [],
-        "DBSecurityGroups": [],
-        "OptionGroupMemberships": [],
+        **_instance_groups(settings),
     }
 
 
@@ -106,6 +107,13 @@ def cluster_answer(
         "BackupRetentionPeriod": settings.get("BackupRetentionPeriod", 1),
         "MultiAZ": len(members) > 1,
         "HttpEndpointEnabled": False,
+        "VpcSecurityGroups": _security_groups(settings),
+        "DBSubnetGroup": settings.get("DBSubnetGroupName", DEFAULT_GROUP),
+        "DBClusterParameterGroup": settings.get("DBClusterParameterGroupName"),
+        "DBClusterOptionGroupMemberships": [
+            {"DBClusterOptionGroupName": name, "Status": "in-sync"}
+            for name in _names(settings, "OptionGroupName")
+        ],
     }
 
 
@@ -117,9 +125,41 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 _NOT_DONE: Mapping[str, Any] = {
     "IAMDatabaseAuthenticationEnabled": False,
     "StorageEncrypted": False,
-    "VpcSecurityGroups": [],
 }
 """Members that clients read without asking whether they are there, with what is true here."""
+
+
+def _instance_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups that an instance was said to be in, in force as soon as they were said."""
+    return {
+        "VpcSecurityGroups": _security_groups(settings),
+        "DBSecurityGroups": [
+            {"DBSecurityGroupName": name, "Status": "active"} for name in settings.get("DBSecurityGroups", ())
+        ],
+        "DBParameterGroups": [
+            {"DBParameterGroupName": name, "ParameterApplyStatus": "in-sync"}
+            for name in _names(settings, "DBParameterGroupName")
+        ],
+        "OptionGroupMemberships": [
+            {"OptionGroupName": name, "Status": "in-sync"} for name in _names(settings, "OptionGroupName")
+        ],
+        # Ansible's rds_instance reads the name without asking whether there is one; on AWS there always is.
+        "DBSubnetGroup": {
+            "DBSubnetGroupName": settings.get("DBSubnetGroupName", DEFAULT_GROUP),
+            "SubnetGroupStatus": "Complete",
+            "Subnets": [],
+        },
+    }
+
+
+def _security_groups(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"VpcSecurityGroupId": name, "Status": "active"} for name in settings.get("VpcSecurityGroupIds", ())
+    ]
+
+
+def _names(settings: Mapping[str, Any], member: str) -> list[str]:
+    return [settings[member]] if member in settings else []
 
 
 def _master_secret(resource: DbResource) -> dict[str, str] | None:

@@ -289,19 +289,25 @@ KEPT: Final = frozenset(
         "AvailabilityZone",
         "BackupRetentionPeriod",
         "CopyTagsToSnapshot",
+        "DBClusterParameterGroupName",
         "DBInstanceClass",
+        "DBParameterGroupName",
+        "DBSecurityGroups",
+        "DBSubnetGroupName",
         "DeletionProtection",
         "Iops",
         "LicenseModel",
         "MaxAllocatedStorage",
+        "OptionGroupName",
         "PreferredBackupWindow",
         "PreferredMaintenanceWindow",
         "PromotionTier",
         "StorageThroughput",
         "StorageType",
+        "VpcSecurityGroupIds",
     }
 )
-"""Members that are kept and shown and change nothing else: what they size or time does not exist here."""
+"""Members that are kept and shown and change nothing else: what they size, time or place does not exist here."""
 
 
 def kept_settings(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from turnlock.functions.own.settings import MACHINE
 from turnlock.storage import Unit
 
 _MADE: Final = datetime(2026, 11, 28, tzinfo=UTC)
+SHOWN: Final = {name: one for name, one in HOSTED.items() if not name.startswith("RDSManaged")}
+"""The hosted functions that tools look up: that of managed master passwords nobody names, and AWS shows it to nobody."""
 _TIMEOUT: Final = 30
 """Seconds; what AWS's own rotation functions have."""
 
@@ -31,7 +33,7 @@ def hosted_named(call: Call, request: Request, unit: Unit) -> dict[str, Any] | N
     A function of one's own that has the name, from before there was the hosted one, goes first.
     """
     asked = named(call, request)
-    function = HOSTED.get(asked.name)
+    function = SHOWN.get(asked.name)
     if function is None or asked.qualifier not in (None, LATEST):
         return None
     if (asked.account_id, asked.region) != (call.account_id, call.region):

@@ -8,10 +8,9 @@ from typing import Any
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
-from turnlock.functions.model import HOSTED
 from turnlock.functions.own import store
 from turnlock.functions.own.answers import configuration
-from turnlock.functions.own.hosted import hosted_configuration, hosted_named
+from turnlock.functions.own.hosted import SHOWN, hosted_configuration, hosted_named
 from turnlock.functions.own.model import LATEST, FunctionVersion, OwnFunction
 from turnlock.functions.own.names import (
     function_subject,
@@ -57,12 +56,12 @@ def list_functions(call: Call, request: Request, unit: Unit) -> Answer:
     for function in store.functions_of(unit, call.account_id, call.region):
         versions = store.versions_of(unit, function)
         found += versions if request.get("FunctionVersion") == "ALL" else versions[:1]
-    found += sorted(HOSTED)
+    found += sorted(SHOWN)
     whole = request.get("FunctionVersion") == "ALL"
 
     def shown(one: FunctionVersion | str) -> dict[str, Any]:
         if isinstance(one, str):
-            return hosted_configuration(call.account_id, call.region, HOSTED[one], qualified=whole)
+            return hosted_configuration(call.account_id, call.region, SHOWN[one], qualified=whole)
         return configuration(unit, one, qualified=whole)
 
     return page(request, "Functions", found, shown)
