@@ -26,6 +26,13 @@ def test_what_is_not_strict_json_has_no_value(body: bytes) -> None:
     assert read_answer(body) is None
 
 
+@pytest.mark.parametrize("many", [b"[" + b"[]," * 2_000_000 + b"[]]", b"[" + b"0," * 3_000_000 + b"0]"])
+def test_an_answer_of_more_values_than_a_rotation_ever_has_is_not_read(many: bytes) -> None:
+    """The parser holds Python's lock for as long as it reads: the server stood still for seconds."""
+    assert read_answer(many) is None
+    assert read_failure(b'{"errorType": "E", "x": ' + many + b"}", "Header").error_type == "Header"
+
+
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
