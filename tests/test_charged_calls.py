@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.placed import Caller, Placed
+from tests.placed import ACCOUNT, Caller, Placed
 from turnlock.core.call import Principal
+from turnlock.identity.iam.attempts import TRIES
+from turnlock.identity.iam.devices_store import find_device
+from turnlock.identity.iam.one_time_codes import code_of, step_at
 from turnlock.server import Server
 from turnlock.trail import WriteBudget
 from turnlock.wire import HttpResponse
@@ -75,6 +80,34 @@ def test_a_call_that_everyone_may_make_is_charged_too(place: Placed) -> None:
         session = low.request("sts", "GetSessionToken", body % b"GetSessionToken")
         assert b"Throttling" in (await server.respond(session)).body
         server.close()
+
+    asyncio.run(run())
+
+
+def test_wrong_codes_of_calls_that_are_throttled_are_counted(place: Placed) -> None:
+    """A caller who has spent its budget on purpose must not be able to guess without being counted."""
+    made = place.do("iam", "CreateVirtualMFADevice", VirtualMFADeviceName="phone")["VirtualMFADevice"]
+    serial, seed = made["SerialNumber"], base64.b32decode(made["Base32StringSeed"])
+    step = step_at(datetime.now(UTC))
+    first, second = code_of(seed, step - 3), code_of(seed, step - 2)
+    codes = {"AuthenticationCode1": first, "AuthenticationCode2": second}
+    place.do("iam", "EnableMFADevice", UserName="low", SerialNumber=serial, **codes)
+    near = {code_of(seed, step + ahead) for ahead in range(-5, 6)}
+    wrong = next(f"{number:06}" for number in range(20) if f"{number:06}" not in near)
+
+    async def run() -> None:
+        server = Server(place.application, asyncio.get_running_loop())
+        server._written = WriteBudget(0, 0)
+        low = Caller(server, place.key("low"))
+        body = f"Action=GetSessionToken&Version=2011-06-15&SerialNumber={serial}&TokenCode={wrong}".encode()
+        for _ in range(TRIES):
+            assert b"Throttling" in (await server.respond(low.request("sts", "GetSessionToken", body))).body
+        device, now = place.application.database.read(
+            lambda unit: (find_device(unit, ACCOUNT, serial), unit.now)
+        )
+        server.close()
+        assert device is not None
+        assert device.attempts.resting(now)
 
     asyncio.run(run())
 

@@ -199,7 +199,8 @@ class Server:
     def _charged(self, admitted: Admitted, outcome: Answer | ApiError, unit: Unit) -> Answer | ApiError:
         """Charge the caller for the records of a call that needs no right.
 
-        Where that is too much, what it gets is ThrottlingException and no record; nothing that it did stands.
+        Where that is too much, what it gets is ThrottlingException and no record; nothing that it did stands. What a refused
+        call has left does: that a code was judged, and counted as wrong.
         """
         call = admitted.call
         needs_none = (call.service, call.action) in identity.ALWAYS_ALLOWED
@@ -210,7 +211,7 @@ class Server:
         if self._written.spend(call.principal, call.source_ip, written):
             return outcome
         unit.entries.clear()
-        if unit.writes and needs_none:
+        if unit.writes and not isinstance(outcome, ApiError):
             raise ThrottlingException
         return ThrottlingException()
 

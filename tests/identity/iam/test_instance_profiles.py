@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -74,6 +75,18 @@ def test_who_adds_a_role_must_be_allowed_to_pass_it(iam: Caller, role: dict[str,
     assert "iam:PassRole" in refusal(add)[1]
     allow("iam:AddRoleToInstanceProfile", "iam:PassRole")
     add()
+
+
+def test_a_denial_of_a_profile_holds_however_its_name_is_spelled(iam: Caller) -> None:
+    ann = iam.elsewhere(principal=user_principal(iam("CreateUser", UserName="ann")["User"]))
+    profile = iam("CreateInstanceProfile", InstanceProfileName="web")["InstanceProfile"]
+    everything = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+    but_this = {"Effect": "Deny", "Action": "iam:*", "Resource": profile["Arn"]}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [everything, but_this]})
+    iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+    for name in ("web", "WEB"):
+        denied = refusal(partial(ann, "DeleteInstanceProfile", InstanceProfileName=name))
+        assert denied[0] == "AccessDeniedException"
 
 
 @pytest.mark.parametrize("noun", ["InstanceProfile", "MFADevice"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from tests.calling import refusal
-from tests.identity.iam.calling import OTHER, READ, Caller, user_principal
+from tests.identity.iam.calling import ACCOUNT, OTHER, READ, Caller, user_principal
 from tests.support import NOON, SettableClock, StorePlace
 from turnlock import identity
 from turnlock.core.arn import Region
@@ -82,6 +84,29 @@ def test_a_renamed_user_keeps_its_id_its_keys_and_its_policies(iam: Caller) -> N
     credential = iam.database.read(lambda unit: find_credential(unit, key["AccessKeyId"], None, unit.now))
     assert credential.principal.arn == found["Arn"]
     assert iam.database.read(lambda unit: unseal_secret(unit, credential)) == key["SecretAccessKey"]
+
+
+@pytest.mark.parametrize("kind", ["User", "Group"])
+def test_who_renames_needs_the_right_over_the_new_name_too(iam: Caller, kind: str) -> None:
+    """Policies tell of principals by name (`${aws:username}`, aws:PrincipalArn): who may change itself could become another."""
+    ann = iam.elsewhere(principal=user_principal(iam("CreateUser", UserName="ann")["User"]))
+    iam(f"Create{kind}", **{f"{kind}Name": "own"})
+
+    def allow(*resources: str) -> None:
+        arns = [f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{resource}" for resource in resources]
+        statement = {"Effect": "Allow", "Action": f"iam:Update{kind}", "Resource": arns}
+        document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+        iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
+
+    def update(**new: str) -> None:
+        ann(f"Update{kind}", **{f"{kind}Name": "own"}, **new)
+
+    allow("own")
+    for new in ({f"New{kind}Name": "admin"}, {"NewPath": "/admins/"}, {f"New{kind}Name": "Own"}):
+        assert refusal(partial(update, **new))[0] == "AccessDeniedException"
+    update(**{f"New{kind}Name": "own"})
+    allow("own", "admins/admin")
+    update(**{f"New{kind}Name": "admin", "NewPath": "/admins/"})
 
 
 def test_a_user_cannot_take_a_name_that_another_has(iam: Caller) -> None:

@@ -19,7 +19,7 @@ from turnlock.identity.iam.store import (
     members_of,
     save_identity,
 )
-from turnlock.identity.iam.users import list_identities
+from turnlock.identity.iam.users import list_identities, rename
 from turnlock.storage import Unit
 
 
@@ -52,9 +52,7 @@ def get_group(call: Call, request: Request, unit: Unit) -> Answer:
 
 def update_group(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateGroup: another name, another path, or both."""
-    group = named_identity(call, request, unit, Kind.GROUP)
-    name, path = request.get("NewGroupName", group.name), request.get("NewPath", group.path)
-    save_identity(unit, group, group.evolve(name=name, path=path))
+    rename(call, request, unit, named_identity(call, request, unit, Kind.GROUP))
     return {}
 
 

@@ -146,8 +146,9 @@ def profile_subject(call: Call, request: Request, unit: Unit) -> Subject:
     """Return the instance profile that a call is about, or will make."""
     name = request["InstanceProfileName"]
     found = _named(call, request, unit)
-    path, tags = (request.get("Path", "/"), {}) if found is None else (found.path, found.tags)
-    arn = f"arn:aws:iam::{call.account_id}:instance-profile{path}{name}"
+    new = f"arn:aws:iam::{call.account_id}:instance-profile{request.get('Path', '/')}{name}"
+    # By its own name, not as the caller spells it: case does not tell two apart.
+    arn, tags = (new, {}) if found is None else (found.arn, found.tags)
     return Subject(arn=arn, named=f"instance profile {name}", conditions=lambda: conditions(request, tags))
 
 

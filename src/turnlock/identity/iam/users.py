@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from turnlock.core.action import Action, Answer, Request, no_resource
+from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import DeleteConflictException
 from turnlock.identity import store as access_keys
@@ -14,6 +14,7 @@ from turnlock.identity.iam.devices_store import devices_of
 from turnlock.identity.iam.login_profiles import find_profile
 from turnlock.identity.iam.lookup import (
     check_policy,
+    conditions,
     identity_subject,
     named_identity,
     new_identity_subject,
@@ -23,6 +24,7 @@ from turnlock.identity.iam.model import PREFIXES, Identity, Kind, spoken
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.shown import identity_members
 from turnlock.identity.iam.store import delete_identity, identities_of, insert_identity, save_identity
+from turnlock.identity.permissions import require_permission
 from turnlock.storage import Unit
 
 Leftover = Callable[[Unit, Identity], bool]
@@ -70,9 +72,26 @@ def get_user(call: Call, request: Request, unit: Unit) -> Answer:
 def update_user(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateUser: another name, another path, or both; the unique id, the keys and the policies stay."""
     user = named_identity(call, request, unit, Kind.USER)
-    renamed = user.evolve(name=request.get("NewUserName", user.name), path=request.get("NewPath", user.path))
-    save_identity(unit, user, renamed)
+    rename(call, request, unit, user)
     return {}
+
+
+def rename(call: Call, request: Request, unit: Unit, one: Identity) -> None:
+    """Give a user or a group the name and the path that UpdateUser or UpdateGroup asks for.
+
+    The caller needs the right over what it will be, too (API reference, UpdateUser): conditions on `aws:PrincipalArn` and
+    variables such as `${aws:username}` go by name. Raises AccessDeniedException, EntityAlreadyExistsException.
+    """
+    name, path = request.get(f"New{one.kind.value}Name", one.name), request.get("NewPath", one.path)
+    renamed = one.evolve(name=name, path=path)
+    if renamed.arn != one.arn:
+        subject = Subject(
+            arn=renamed.arn,
+            named=f"{one.kind.noun} {name}",
+            conditions=lambda: conditions(request, one.tags, boundary=one.boundary),
+        )
+        require_permission(unit, call, f"iam:{call.action}", subject)
+    save_identity(unit, one, renamed)
 
 
 def delete_user(call: Call, request: Request, unit: Unit) -> Answer:
