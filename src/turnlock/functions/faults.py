@@ -15,6 +15,9 @@ from turnlock.functions.watch import Excess
 LARGEST_REPORT: Final = 256 * 1024
 """Bytes of an error report that is shown whole; of a larger one only type and message are."""
 
+_MOST_VALUES: Final = 20_000
+"""Values and brackets of an answer that is read: reading JSON holds up every thread, 6 MiB of `[],` for seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -83,10 +86,7 @@ def reported(kind: FaultKind, failure: Failure) -> Fault:
 
 def read_failure(body: bytes, header: str) -> Failure:
     """Read an error report; what is not one becomes a failure of type `header`, or `Unhandled`, without a message."""
-    try:
-        report = json.loads(body)
-    except (ValueError, RecursionError):
-        report = None
+    report = _read(body)
     report = report if isinstance(report, dict) else {}
     error_type, message = report.get("errorType"), report.get("errorMessage")
     return Failure(
@@ -97,9 +97,18 @@ def read_failure(body: bytes, header: str) -> Failure:
 
 
 def read_answer(body: bytes) -> Any:
-    """Return the value of an answer; None for what is not strict JSON, which a runtime of one's own may send."""
+    """Return the value of an answer; None for what is not strict JSON, which a runtime of one's own may send, or too much of it.
+
+    Turnlock looks into the answers of rotation functions alone, which are short. Who invokes a function gets its bytes.
+    """
+    return _read(body, parse_constant=_refuse_constant)
+
+
+def _read(body: bytes, **options: Any) -> Any:
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        return None
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return json.loads(body, **options)
     except (ValueError, RecursionError):
         return None
 
