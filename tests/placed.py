@@ -123,11 +123,12 @@ class Caller:
         return await self._server.respond(self.request(service, operation, json.dumps(members).encode()))
 
 
-TARGETS = {"secretsmanager": "secretsmanager", "kms": "TrentService"}
+TARGETS = {"secretsmanager": "secretsmanager", "kms": "TrentService", "logs": "Logs_20140328"}
 """By the services that speak JSON: what stands before an operation's name in X-Amz-Target."""
 
 HEADERS = {
     "secretsmanager": {"content-type": "application/x-amz-json-1.1"},
     "kms": {"content-type": "application/x-amz-json-1.1"},
+    "logs": {"content-type": "application/x-amz-json-1.1"},
     **{name: {"content-type": "application/x-www-form-urlencoded"} for name in ("iam", "sts", "rds")},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -131,3 +132,32 @@ def test_a_user_without_rights_makes_none(logs: Client) -> None:
     )
     with pytest.raises(AccessDeniedException):
         logs.elsewhere(principal=user)("CreateLogGroup", logGroupName=GROUP)
+
+
+def test_a_read_looks_at_a_thousand_lines_at_most_and_the_next_one_goes_on(logs: Client) -> None:
+    for number in range(3):
+        logs.clock.advance(timedelta(seconds=1))
+        batch = LogBatch(
+            account_id=ACCOUNT,
+            region=REGION,
+            group=GROUP,
+            stream="s",
+            at=logs.clock.now(),
+            messages=tuple(f"{number} {line}" for line in range(800)),
+        )
+        logs.database.write(partial(store.append, batches=[batch]))
+    expected = [f"{number} {line}" for number in range(3) for line in range(800)]
+    found, pages, token = list[str](), list[int](), dict[str, str]()
+    while True:
+        answer = logs("FilterLogEvents", logGroupName=GROUP, **token)
+        pages.append(len(answer["events"]))
+        found += [one["message"] for one in answer["events"]]
+        if "nextToken" not in answer:
+            break
+        token = {"nextToken": answer["nextToken"]}
+    assert (found, pages) == (expected, [1_000, 1_000, 400])
+    stream = {"logGroupName": GROUP, "logStreamName": "s", "startFromHead": True, "limit": 10_000}
+    first = logs("GetLogEvents", **stream)
+    second = logs("GetLogEvents", **stream, nextToken=first["nextForwardToken"])
+    both = [one["message"] for answer in (first, second) for one in answer["events"]]
+    assert both == expected[:2_000]

@@ -14,6 +14,8 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,16 +23,22 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.identity.iam.calling import TRUST
-from tests.placed import Caller, Placed
+from tests.placed import ACCOUNT, REGION, Caller, Placed
 from tests.proofs import FULL, SEED, record
 from turnlock.errors import ApiError
+from turnlock.functions.cloudwatch.store import append
+from turnlock.functions.model import LogBatch
 from turnlock.server import Server
+from turnlock.storage import Unit
 from turnlock.wire import HttpRequest
 
 BOUND = 0.050
 TRIES = 1_500 if FULL else 60
 AGAIN = 5
 SECRETS = 20
+ROLES = 110
+LOGGED = 12
+"""Thousands of lines."""
 MOST_BODY = 1_048_576
 VERSIONS = {"iam": "2010-05-08", "sts": "2011-06-15", "rds": "2014-10-31"}
 
@@ -166,6 +174,23 @@ class World:
             self._search,
         ]
 
+    def fill(self) -> None:
+        """Make roles with as much as they can have, and lines of a function's log: pages of them are asked for whole."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": "123456789012"},
+            "Action": ["sts:AssumeRole"] * 110,
+        }
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{n}" for n in range(450)]}
+        inline = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        for number in range(ROLES):
+            name = f"role{number}"
+            self._place.do("iam", "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust)
+            self._place.do("iam", "PutRolePolicy", RoleName=name, PolicyName="p", PolicyDocument=inline)
+        for number in range(LOGGED):
+            self._place.application.database.write(partial(write_lines, number=number))
+
     async def cost(self, request: HttpRequest) -> float:
         began = time.thread_time()
         await self._server.respond(request)
@@ -296,6 +321,40 @@ class World:
         )
         return self._json(gene, "ListSecrets", json.dumps({"Filters": filters, "MaxResults": 100}).encode())
 
+    def lists(self) -> dict[str, HttpRequest]:
+        """Return requests for the largest page of much that is there, by name."""
+        group = {"logGroupName": "/aws/lambda/f"}
+        terms = {"filterPattern": " ".join(f"?z{number}" for number in range(200))}
+        stream = {"logStreamName": "s", "startFromHead": True, "limit": 10_000}
+        asked: list[tuple[str, dict[str, Any]]] = [
+            ("FilterLogEvents", {**group, "limit": 10_000}),
+            ("FilterLogEvents", {**group, **terms}),
+            ("GetLogEvents", {**group, **stream}),
+            ("DescribeLogGroups", {}),
+            ("DescribeLogStreams", group),
+        ]
+        found = {
+            f"{number} {operation}": self._me.request("logs", operation, json.dumps(members).encode())
+            for number, (operation, members) in enumerate(asked)
+        }
+        gene = Gene(random.Random(SEED), [0.0])
+        for operation in ("ListRoles", "GetAccountAuthorizationDetails"):
+            found[operation] = self._query(gene, "iam", operation, [("MaxItems", "1000")])
+        return found
+
+
+def write_lines(unit: Unit, number: int) -> None:
+    """Write a thousand lines of a function."""
+    batch = LogBatch(
+        account_id=ACCOUNT,
+        region=REGION,
+        group="/aws/lambda/f",
+        stream="s",
+        at=unit.now - timedelta(seconds=number),
+        messages=("x" * 1_000,) * 1_000,
+    )
+    append(unit, [batch])
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Placed]:
@@ -342,6 +401,22 @@ def test_no_request_that_a_search_finds_costs_the_loop_more_than_50_ms(place: Pl
         **{name.strip("_"): f"{cost * 1e3:.1f} ms" for cost, name in found},
     )
     assert found[0][0] <= BOUND, found
+
+
+@pytest.mark.slow
+def test_no_page_of_what_there_is_costs_the_loop_more_than_50_ms(place: Placed) -> None:
+    async def cost_each() -> dict[str, float]:
+        server = Server(place.application, asyncio.get_running_loop())
+        world = World(place, server)
+        world.fill()
+        requests = world.lists()
+        costs = {name: min([await world.cost(one) for _ in range(AGAIN)]) for name, one in requests.items()}
+        server.close()
+        return costs
+
+    costs = asyncio.run(cost_each())
+    record("largest pages", len(costs), **{name: f"{cost * 1e3:.1f} ms" for name, cost in costs.items()})
+    assert max(costs.values()) <= BOUND, costs
 
 
 def test_the_drawn_policies_are_mostly_ones_that_can_be_put(place: Placed) -> None:

@@ -22,9 +22,10 @@ from turnlock.functions.cloudwatch.patterns import matcher
 from turnlock.functions.cloudwatch.store import Line, function_logs
 from turnlock.storage import Unit
 
-PAGE: Final = 10_000
-SCANNED: Final = 10_000
-"""Lines that one FilterLogEvents looks at; there may be more where it returns a token, also with no event."""
+SCANNED: Final = 1_000
+"""Lines that one request looks at, a tenth of AWS's most: reads hold the event loop, 50 ms at most (docs/decisions/0030).
+
+There may be more where FilterLogEvents returns a token, also with no event (API reference), or GetLogEvents another one."""
 
 
 def describe_log_groups(call: Call, request: Request, unit: Unit) -> Answer:
@@ -80,7 +81,7 @@ def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
 
 def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     """GetLogEvents: the lines of one stream, the newest where nothing else is said. A token is `f/` or `b/` and a position."""
-    group, limit = group_of(call, request), request.get("limit", PAGE)
+    group, limit = group_of(call, request), min(request.get("limit", SCANNED), SCANNED)
     where = [function_logs.c.stream == request["logStreamName"], *_span(request)]
     known = store.lines(unit, call.account_id, call.region, group, where=where[:1], limit=1)
     if not known:
@@ -118,7 +119,7 @@ def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
 
 def filter_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     """FilterLogEvents: the lines of a group, oldest first, that match; a token is the position of the last one looked at."""
-    group, limit = group_of(call, request), request.get("limit", PAGE)
+    group, limit = group_of(call, request), request.get("limit", SCANNED)
     matches = matcher(request.get("filterPattern", ""))
     where = _span(request)
     if "logStreamNames" in request:

@@ -22,6 +22,7 @@ from turnlock.identity.iam.model import (
     VERSIONS,
     Identity,
     Kind,
+    ManagedPolicy,
 )
 from turnlock.identity.iam.pages import page
 from turnlock.identity.iam.providers_store import providers_of
@@ -29,6 +30,8 @@ from turnlock.identity.iam.shown import boundary_members, identity_members, tag_
 from turnlock.identity.iam.store import identities_of, policies_of, versions_of
 from turnlock.storage import Unit
 
+WHOLE: Final = 20
+"""Users, groups, roles and policies with all that they have, on a page: an answer of more takes too long to make."""
 _QUOTAS: Final = {
     "AccessKeysPerUserQuota": ACCESS_KEYS,
     "AttachedPoliciesPerGroupQuota": ATTACHMENTS,
@@ -72,20 +75,21 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     """GetAccountAuthorizationDetails: who holds what, whole; of the kinds that Filter names, in pages."""
     account, wanted = call.account_id, set(request.get("Filter", ()))
     groups = {group.id: group.name for group in identities_of(unit, account, Kind.GROUP)}
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, Identity | ManagedPolicy]] = []
     for kind in Kind:
         if not wanted or kind.value in wanted:
-            found += [
-                (f"{kind.value}DetailList", _detail(unit, one, groups))
-                for one in identities_of(unit, account, kind)
-            ]
+            found += [(f"{kind.value}DetailList", one) for one in identities_of(unit, account, kind)]
     if not wanted or "LocalManagedPolicy" in wanted:
-        for policy in policies_of(unit, account):
-            versions = [version_members(policy, one, document=True) for one in versions_of(unit, policy)]
-            shown_policy = {**policy_members(unit, policy), "PolicyVersionList": versions}
-            shown_policy.pop("Tags")
-            found.append(("Policies", shown_policy))
-    answer = dict(page(request, found, lambda one: f"{one[0]} {one[1]['Arn']}", "all", lambda one: one))
+        found += [("Policies", policy) for policy in policies_of(unit, account)]
+
+    def show(one: tuple[str, Identity | ManagedPolicy]) -> tuple[str, dict[str, Any]]:
+        listed, subject = one
+        if isinstance(subject, Identity):
+            return listed, _detail(unit, subject, groups)
+        return listed, _policy_detail(unit, subject)
+
+    few = {**request, "MaxItems": min(request.get("MaxItems", WHOLE), WHOLE)}
+    answer = dict(page(few, found, lambda one: f"{one[0]} {one[1].arn}", "all", show))
     shown_now = answer.pop("all")
     lists = ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies")
     return {**answer, **{name: [one for listed, one in shown_now if listed == name] for name in lists}}
@@ -93,6 +97,13 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
 
 def _profiles(unit: Unit, role: Identity) -> list[dict[str, Any]]:
     return [profile_members(unit, one, whole=False) for one in profiles_of(unit, role)]
+
+
+def _policy_detail(unit: Unit, policy: ManagedPolicy) -> dict[str, Any]:
+    versions = [version_members(policy, one, document=True) for one in versions_of(unit, policy)]
+    found = {**policy_members(unit, policy), "PolicyVersionList": versions}
+    found.pop("Tags")
+    return found
 
 
 def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 PAGE: Final = 100
 """Items of a page whose size nobody named (IAM API reference)."""
+MOST: Final = 100
+"""Items of any page: IAM "might return fewer than MaxItems" (API reference), and a read holds the event loop for 50 ms at most."""
 
 
 def page(
@@ -23,9 +25,9 @@ def page(
     A Marker is the key of the last item shown: it means the same after items came or went. Raises ValidationException
     for a text that no Marker is.
     """
-    after, most = _read(request.get("Marker")), request.get("MaxItems", PAGE)
+    after, size = _read(request.get("Marker")), min(request.get("MaxItems", PAGE), MOST)
     left = sorted((one for one in found if after is None or key(one) > after), key=key)
-    items, more = left[:most], len(left) > most
+    items, more = left[:size], len(left) > size
     return {
         member: [show(one) for one in items],
         "IsTruncated": more,
