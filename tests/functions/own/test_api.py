@@ -20,12 +20,16 @@ from turnlock.admission import Service
 from turnlock.core.arn import Region
 from turnlock.core.call import Principal, PrincipalKind
 from turnlock.errors import AccessDeniedException, InternalServiceError, ResourceNotFoundException
-from turnlock.functions import HOSTED
+from turnlock.functions import HOSTED as ALL_HOSTED
 from turnlock.functions.own import creating
 from turnlock.functions.own.scope import BY_NAME, reasons
 from turnlock.functions.own.tables import function_code, function_versions
 from turnlock.storage import Database
 from turnlock.wire import Contract
+
+MANAGED = "RDSManagedMasterUserRotation"
+HOSTED = ALL_HOSTED.keys() - {MANAGED}
+"""What is shown: the function of managed master passwords is no user's, as on AWS."""
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:echo"
 Create = Callable[..., dict[str, Any]]
@@ -408,15 +412,29 @@ def test_hosted_functions_are_shown_where_tools_look_them_up(create: Create, roo
     qualified = root("GetFunction", FunctionName=HOSTED_ARN, Qualifier="$LATEST")["Configuration"]
     assert qualified["FunctionArn"] == f"{HOSTED_ARN}:$LATEST"
     listed = [one["FunctionName"] for one in root("ListFunctions")["Functions"]]
-    managed = "RDSManagedMasterUserRotation"  # of no user's, as on AWS
-    assert listed == ["echo", *sorted(HOSTED.keys() - {managed})]
+    assert listed == ["echo", *sorted(HOSTED)]
     for absent in (
-        managed,
+        MANAGED,
         f"{HOSTED_ARN}:1",
         HOSTED_ARN.replace("eu-central-1", "us-east-1"),
         f"{HOSTED_ARN}x",
     ):
         assert refusal(partial(root, "GetFunction", FunctionName=absent))[0] == "ResourceNotFoundException"
+
+
+def test_what_tools_read_beside_a_hosted_function_is_answered(root: Caller) -> None:
+    # Terraform's data source asks for the versions and the code signing of what GetFunction shows.
+    name = HOSTED_ARN.rpartition(":")[2]
+    (version,) = root("ListVersionsByFunction", FunctionName=name)["Versions"]
+    assert (version["Version"], version["FunctionArn"]) == ("$LATEST", f"{HOSTED_ARN}:$LATEST")
+    assert root("ListAliases", FunctionName=name) == {"Aliases": []}
+    assert root("ListTags", Resource=HOSTED_ARN) == {"Tags": {}}
+    assert root("GetFunctionConcurrency", FunctionName=name) == {}
+    assert root("GetFunctionCodeSigningConfig", FunctionName=name)["FunctionName"] == name
+    assert root("GetFunctionRecursionConfig", FunctionName=name) == {"RecursiveLoop": "Allow"}
+    assert root("GetRuntimeManagementConfig", FunctionName=name)["FunctionArn"] == f"{HOSTED_ARN}:$LATEST"
+    for changing in ("DeleteFunction", "PublishVersion"):
+        assert refusal(partial(root, changing, FunctionName=name))[0] == "ResourceNotFoundException"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import platform
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from turnlock.core.action import Request
+from turnlock.core.action import Answer, Request
 from turnlock.core.arn import AccountId, Region, partition_of
 from turnlock.core.call import Call
 from turnlock.functions.model import HOSTED, HostedFunction
@@ -43,6 +44,23 @@ def hosted_named(call: Call, request: Request, unit: Unit) -> dict[str, Any] | N
     return hosted_configuration(
         asked.account_id, asked.region, function, qualified=asked.qualifier is not None
     )
+
+
+def or_hosted(
+    handler: Callable[[Call, Request, Unit], Answer], answer: Callable[[dict[str, Any]], Answer]
+) -> Callable[[Call, Request, Unit], Answer]:
+    """Return a handler that answers by a hosted function's configuration where the request names one, else as `handler` does."""
+
+    def handle(call: Call, request: Request, unit: Unit) -> Answer:
+        hosted = hosted_named(call, request, unit)
+        return handler(call, request, unit) if hosted is None else answer(hosted)
+
+    return handle
+
+
+def as_version(hosted: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a hosted function as that of its one version."""
+    return {**hosted, "FunctionArn": f"{hosted['FunctionArn'].removesuffix(f':{LATEST}')}:{LATEST}"}
 
 
 def hosted_configuration(

@@ -10,7 +10,7 @@ from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
 from turnlock.functions.own import store
 from turnlock.functions.own.answers import configuration
-from turnlock.functions.own.hosted import SHOWN, hosted_configuration, hosted_named
+from turnlock.functions.own.hosted import SHOWN, as_version, hosted_configuration, hosted_named, or_hosted
 from turnlock.functions.own.model import LATEST, FunctionVersion, OwnFunction
 from turnlock.functions.own.names import (
     function_subject,
@@ -24,6 +24,9 @@ from turnlock.storage import Unit
 MOST_TAGS = 50
 CONCURRENCY = 1000
 """What an account may run at once on Lambda; here the pool of processes is the limit."""
+
+
+_RECURSION = {"RecursiveLoop": "Allow"}
 
 
 def get_function(call: Call, request: Request, unit: Unit) -> Answer:
@@ -117,7 +120,7 @@ def delete_function_concurrency(call: Call, request: Request, unit: Unit) -> Ans
 
 def get_function_code_signing_config(call: Call, request: Request, unit: Unit) -> Answer:
     """GetFunctionCodeSigningConfig: no function has one."""
-    return {"FunctionName": require_function(call, request, unit).name, "CodeSigningConfigArn": ""}
+    return _code_signing(require_function(call, request, unit).name)
 
 
 def get_function_event_invoke_config(call: Call, request: Request, unit: Unit) -> Answer:
@@ -129,13 +132,13 @@ def get_function_event_invoke_config(call: Call, request: Request, unit: Unit) -
 def get_function_recursion_config(call: Call, request: Request, unit: Unit) -> Answer:
     """GetFunctionRecursionConfig: loops are bounded by the pool alone."""
     require_function(call, request, unit)
-    return {"RecursiveLoop": "Allow"}
+    return dict(_RECURSION)
 
 
 def get_runtime_management_config(call: Call, request: Request, unit: Unit) -> Answer:
     """GetRuntimeManagementConfig: runtimes are the machine's own programs."""
     function, version = require_version(call, request, unit)
-    return {"UpdateRuntimeOn": "Auto", "FunctionArn": f"{function.arn}:{version.version}"}
+    return _runtime_management(f"{function.arn}:{version.version}")
 
 
 def get_account_settings(call: Call, _request: Request, unit: Unit) -> Answer:
@@ -146,6 +149,14 @@ def get_account_settings(call: Call, _request: Request, unit: Unit) -> Answer:
         "AccountLimit": {"ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY},
         "AccountUsage": {"TotalCodeSize": sum(sizes), "FunctionCount": len(functions)},
     }
+
+
+def _code_signing(name: str) -> Answer:
+    return {"FunctionName": name, "CodeSigningConfigArn": ""}
+
+
+def _runtime_management(arn: str) -> Answer:
+    return {"UpdateRuntimeOn": "Auto", "FunctionArn": arn}
 
 
 def _by_version(call: Call, request: Request) -> bool:
@@ -178,7 +189,12 @@ ACTIONS = (
         mutates=False,
     ),
     Action(name="ListFunctions", handler=list_functions, subject=no_resource, mutates=False),
-    Action(name="ListTags", handler=list_tags, subject=function_subject, mutates=False),
+    Action(
+        name="ListTags",
+        handler=or_hosted(list_tags, lambda _: {"Tags": {}}),
+        subject=function_subject,
+        mutates=False,
+    ),
     Action(name="TagResource", handler=tag_resource, subject=function_subject, mutates=True),
     Action(name="UntagResource", handler=untag_resource, subject=function_subject, mutates=True),
     Action(
@@ -189,7 +205,7 @@ ACTIONS = (
     ),
     Action(
         name="GetFunctionConcurrency",
-        handler=get_function_concurrency,
+        handler=or_hosted(get_function_concurrency, lambda _: {}),
         subject=function_subject,
         mutates=False,
     ),
@@ -201,7 +217,9 @@ ACTIONS = (
     ),
     Action(
         name="GetFunctionCodeSigningConfig",
-        handler=get_function_code_signing_config,
+        handler=or_hosted(
+            get_function_code_signing_config, lambda hosted: _code_signing(hosted["FunctionName"])
+        ),
         subject=function_subject,
         mutates=False,
     ),
@@ -213,13 +231,16 @@ ACTIONS = (
     ),
     Action(
         name="GetFunctionRecursionConfig",
-        handler=get_function_recursion_config,
+        handler=or_hosted(get_function_recursion_config, lambda _: dict(_RECURSION)),
         subject=function_subject,
         mutates=False,
     ),
     Action(
         name="GetRuntimeManagementConfig",
-        handler=get_runtime_management_config,
+        handler=or_hosted(
+            get_runtime_management_config,
+            lambda hosted: _runtime_management(as_version(hosted)["FunctionArn"]),
+        ),
         subject=function_subject,
         mutates=False,
     ),

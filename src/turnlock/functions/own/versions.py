@@ -13,6 +13,7 @@ from turnlock.errors import (
 )
 from turnlock.functions.own import store
 from turnlock.functions.own.answers import configuration
+from turnlock.functions.own.hosted import as_version, or_hosted
 from turnlock.functions.own.model import LATEST, Alias, FunctionVersion, OwnFunction
 from turnlock.functions.own.names import (
     function_subject,
@@ -164,7 +165,7 @@ ACTIONS = (
     Action(name="PublishVersion", handler=publish_version, subject=function_subject, mutates=True),
     Action(
         name="ListVersionsByFunction",
-        handler=list_versions_by_function,
+        handler=or_hosted(list_versions_by_function, lambda hosted: {"Versions": [as_version(hosted)]}),
         subject=function_subject,
         mutates=False,
     ),
@@ -172,5 +173,10 @@ ACTIONS = (
     Action(name="GetAlias", handler=get_alias, subject=function_subject, mutates=False),
     Action(name="UpdateAlias", handler=update_alias, subject=function_subject, mutates=True),
     Action(name="DeleteAlias", handler=delete_alias, subject=function_subject, mutates=True),
-    Action(name="ListAliases", handler=list_aliases, subject=function_subject, mutates=False),
+    Action(
+        name="ListAliases",
+        handler=or_hosted(list_aliases, lambda _: {"Aliases": []}),
+        subject=function_subject,
+        mutates=False,
+    ),
 )
