@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from turnlock import identity, wire
 from turnlock.core.action import Action, Request
@@ -27,6 +28,7 @@ from turnlock.errors import (
     IncompleteSignatureException,
     InvalidSignatureException,
     MissingAuthenticationTokenException,
+    RequestEntityTooLargeException,
     UnknownOperationException,
 )
 from turnlock.gate import Passage
@@ -35,6 +37,12 @@ from turnlock.trail import cut_text
 from turnlock.wire import Claim, Contract, HttpRequest, HttpResponse, WireProtocol
 
 log = structlog.get_logger(__name__)
+
+READ_AT_ONCE: Final = 1024 * 1024
+"""Bytes of a body whose input is read where it was admitted; more of it is read by `read_input`, off the event loop.
+
+Only packages and events of functions are larger.
+"""
 
 PRESIGNABLE: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"sts": frozenset({"GetCallerIdentity"})})
 """The operations, by signing name, that take a signature in the query string: one proves who made it, and does nothing."""
@@ -108,13 +116,15 @@ class Service:
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """An authenticated call. Either it can be carried out, or its input was refused."""
+    """An authenticated call. Either it can be carried out, or its input was refused, or is still to be read."""
 
     call: Call
     service: Service
     passage: Passage
     request: Request | None
     refusal: ApiError | None = None
+    unread: HttpRequest | None = None
+    """The request whose input `read_input` is to read: one so large that it is not done where others wait."""
     protocol: WireProtocol
     """What writes the answer."""
 
@@ -145,6 +155,8 @@ class Admission:
                 raise
             return _admit_unsigned(*unsigned, request, request_id, unit)
         service, region = self._service(claim), self._region(claim)
+        if len(request.body) > READ_AT_ONCE and service.contract.protocol != "rest-json":
+            raise RequestEntityTooLargeException  # whose operation is in the body, which nobody has signed yet
         _check_presigned(claim, service, request)
         credential = identity.find_credential(unit, claim.access_key_id, claim.session_token, unit.now)
         key = self._signing_keys.get(
@@ -176,23 +188,15 @@ class Admission:
             secure=request.secure,
             at=unit.now,
         )
-        try:
-            return Admitted(
-                call=call,
-                service=service,
-                passage=passage,
-                request=service.protocol.parse(operation, request),
-                protocol=service.protocol.for_request(request),
-            )
-        except ApiError as error:
-            return Admitted(
-                call=call,
-                service=service,
-                passage=passage,
-                request=None,
-                refusal=error,
-                protocol=service.protocol.for_request(request),
-            )
+        admitted = Admitted(
+            call=call,
+            service=service,
+            passage=passage,
+            request=None,
+            unread=request,
+            protocol=service.protocol.for_request(request),
+        )
+        return admitted if len(request.body) > READ_AT_ONCE else read_input(admitted)
 
     def refusal(self, error: ApiError, request: HttpRequest, request_id: str) -> HttpResponse:
         """Return the answer that refuses a request, in the form of the service that it names, served or not.
@@ -221,7 +225,7 @@ class Admission:
 
         Which those are the models say; for each there is one that tells who calls (`UNSIGNED`).
         """
-        if not _looks_like_query(request):
+        if len(request.body) > READ_AT_ONCE or not _looks_like_query(request):
             return None
         for name, action in UNSIGNED:
             service = self._services.get(name)
@@ -245,6 +249,16 @@ class Admission:
         if claim.region not in self._regions:
             raise InvalidSignatureException("Credential should be scoped to a valid region.")
         return _GLOBAL if claim.service in GLOBAL_SERVICES else Region(claim.region)
+
+
+def read_input(admitted: Admitted) -> Admitted:
+    """Return the call with its input, or with why that is refused. Reads no store."""
+    assert admitted.unread is not None
+    try:
+        parsed = admitted.service.protocol.parse(admitted.passage.operation, admitted.unread)
+    except ApiError as error:
+        return structs.replace(admitted, unread=None, refusal=error)
+    return structs.replace(admitted, unread=None, request=parsed)
 
 
 def _admit_unsigned(

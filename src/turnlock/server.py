@@ -32,7 +32,7 @@ from msgspec import structs
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from turnlock import identity, logs, metrics, wire
-from turnlock.admission import Admitted, RefusalLog
+from turnlock.admission import READ_AT_ONCE, Admitted, RefusalLog, read_input
 from turnlock.app import Application, build
 from turnlock.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
 from turnlock.config import Config
@@ -95,7 +95,12 @@ class Server:
         request_id = self._request_ids.draw()
         began = time.perf_counter()
         try:
+            if len(request.body) > READ_AT_ONCE:
+                await self._loop.run_in_executor(self._preparing, getattr, request, "body_digest")
             admitted, outcome = await self._readers.run(partial(self._admit_and_read, request, request_id))
+            if admitted.unread is not None:
+                read = await self._loop.run_in_executor(self._preparing, read_input, admitted)
+                admitted, outcome = await self._readers.run(partial(self._read_further, read))
             if outcome is None:
                 outcome = await self._carry_on(admitted)
             return self._answer(admitted, outcome, began)
@@ -176,15 +181,26 @@ class Server:
         token = logs.REQUEST_ID.set(request_id)
         try:
             admitted = self._app.admission.admit(request, request_id, unit)
-            if admitted.refusal is not None:
-                record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
-                return admitted, self._charged(admitted, admitted.refusal, unit)
-            action = admitted.passage.action
-            if action.mutates or action.prepare is not None:
-                return admitted, None
-            return admitted, self._charged(admitted, _pass_through(admitted, unit), unit)
+            return (admitted, None) if admitted.unread is not None else self._read(admitted, unit)
         finally:
             logs.REQUEST_ID.reset(token)
+
+    def _read_further(self, admitted: Admitted, unit: Unit) -> tuple[Admitted, Answer | ApiError | None]:
+        """Go on with a call whose large input was read meanwhile."""
+        token = logs.REQUEST_ID.set(admitted.call.request_id)
+        try:
+            return self._read(admitted, unit)
+        finally:
+            logs.REQUEST_ID.reset(token)
+
+    def _read(self, admitted: Admitted, unit: Unit) -> tuple[Admitted, Answer | ApiError | None]:
+        if admitted.refusal is not None:
+            record_refusal(admitted.passage, admitted.call, admitted.refusal, unit)
+            return admitted, self._charged(admitted, admitted.refusal, unit)
+        action = admitted.passage.action
+        if action.mutates or action.prepare is not None:
+            return admitted, None
+        return admitted, self._charged(admitted, _pass_through(admitted, unit), unit)
 
     def _carry_out(
         self, admitted: Admitted, unit: Unit, *, prepared: Callable[[], Any] | None = None

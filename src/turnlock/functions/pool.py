@@ -250,7 +250,7 @@ class ProcessPool:
         if time.monotonic() < self._next_look:
             return []
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        found = [process for process in self._idle if process.must_be_watched and not process.at_rest()]
+        found = [process for process in self._idle if process.must_be_watched and process.runs_on()]
         for process in found:
             structlog.get_logger("turnlock.functions").warning(
                 "a function ran between two events and was ended",

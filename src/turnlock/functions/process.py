@@ -120,6 +120,7 @@ class FunctionProcess:
         self.frozen = False
         """True between two events, where it is stopped then."""
         self._stopped = False
+        self._found_running = 0
         self.forgotten = False
         """True when it must not serve again."""
         self.idle_since = 0.0
@@ -208,17 +209,26 @@ class FunctionProcess:
                 self._cgroup.freeze(True)
                 return
         self._stopped = True
+        self._found_running = 0
         self._watch.signal(signal.SIGSTOP)
         self._watch.note_rest()
 
     @property
     def must_be_watched(self) -> bool:
-        """Whether it is stopped by signals, which its processes could send to each other: `at_rest` must be asked often."""
+        """Whether it is stopped by signals, which its processes could send to each other: `runs_on` must be asked often."""
         return self._stopped
 
-    def at_rest(self) -> bool:
-        """Tell whether what was stopped by signals is still so and has used no CPU since."""
-        return self._watch.is_at_rest()
+    def runs_on(self) -> bool:
+        """Tell whether what was stopped by signals was found to run at two looks in a row.
+
+        One look is not enough: on a busy machine a process gets its signal, and the CPU time to obey it, some time after it was sent.
+        """
+        if self._watch.is_at_rest():
+            self._found_running = 0
+            return False
+        self._watch.note_rest()
+        self._found_running += 1
+        return self._found_running > 1
 
     def _thaw(self) -> None:
         if self.frozen and not self._stopped and self._cgroup is not None:

@@ -6,6 +6,7 @@ make (docs/decisions/0021-hot-path.md).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -80,6 +81,11 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def first(self, name: str) -> str | None:
         """Return the first header of this lower-case name, however often it was sent: for the form of a refusal."""
         return next((value for known, value in self.headers if known == name), None)
+
+    @_Once
+    def body_digest(self) -> str:
+        """The SHA-256 of the body in hexadecimal digits. Of a large body it takes long, and lets other threads run meanwhile."""
+        return hashlib.sha256(self.body).hexdigest()
 
     @_Once
     def fields(self) -> Mapping[str, str]:

@@ -384,7 +384,7 @@ def _stamp(moment: datetime) -> str:
 
 
 def _payload_hash(request: HttpRequest) -> str:
-    actual = hashlib.sha256(request.body).hexdigest()
+    actual = request.body_digest
     declared = request.fields.get("x-amz-content-sha256")
     if declared is not None and declared != actual:
         raise InvalidSignatureException("The value of X-Amz-Content-SHA256 must be the SHA-256 of the body.")
