@@ -285,6 +285,14 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        config = application.config
+        log.info(
+            "a worker is ready",
+            action="worker_ready",
+            address=f"{config.host}:{config.port}",
+            tls=config.secure,
+            data_dir=str(config.data_dir),
+        )
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         if self._functions is not None:
