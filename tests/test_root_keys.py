@@ -74,7 +74,8 @@ def turn(place: StorePlace, **more: Any) -> tuple[keys.Proof, list[Progress]]:
 def test_every_table_with_a_mac_is_known() -> None:
     declare_every_table()
     with_macs = {table.name for table in metadata.tables.values() if "mac" in table.c}
-    assert {one.table.name for one in MACS} == with_macs
+    # The heads of the trail's chains are under its own key, which a rotation wraps anew.
+    assert {one.table.name for one in MACS} == with_macs - {"trail_heads"}
     assert all(isinstance(one.table.c.mac.type, LargeBinary) for one in MACS)
 
 

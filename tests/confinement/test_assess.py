@@ -99,5 +99,7 @@ def test_a_link_does_not_hide_where_a_data_directory_is(tmp_path: Path) -> None:
 def test_a_data_directory_elsewhere_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PYTHONPATH and the script's own directory are not seen by children."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    # Test runners put the checkout itself on the path, and with it the virtual environment.
+    packages = [path for path in sys.path if path and not Path(sys.prefix).is_relative_to(path)]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *packages])
     refuse_in_sight([tmp_path / "data", Path(sys.prefix) / "turnlock-data"])
