@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from turnlock.core.arn import Region
 from turnlock.core.call import PrincipalKind
 from turnlock.errors import UnrecognizedClientException, ValidationException
 from turnlock.identity.credentials import find_credential, unseal_secret
+from turnlock.identity.iam.store import IDENTITIES
 from turnlock.storage import Unit
 
 
@@ -67,6 +69,32 @@ def test_users_come_in_pages_by_name_and_path(iam: Caller) -> None:
     assert [user["UserName"] for user in iam("ListUsers", PathPrefix="/y/")["Users"]] == ["zoe"]
     with pytest.raises(ValidationException):
         iam("ListUsers", Marker="!!")
+
+
+def test_a_page_reads_as_few_users_as_it_needs(iam: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account has thousands of users: a list that opened all of them held the event loop."""
+    for number in range(230):
+        iam("CreateUser", UserName=f"u{number:03}", Path="/odd/" if number % 2 else "/even/")
+    read: list[str] = []
+    original = IDENTITIES.read
+
+    def counted(*given: Any, **columns: Any) -> Any:
+        read.append("")
+        return original(*given, **columns)
+
+    monkeypatch.setattr(type(IDENTITIES), "read", lambda _self, *given, **columns: counted(*given, **columns))
+    before = len(read)
+    assert [user["UserName"] for user in iam("ListUsers", MaxItems=2)["Users"]] == ["u000", "u001"]
+    assert len(read) - before <= 110
+    seen: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = iam("ListUsers", PathPrefix="/odd/", MaxItems=40, **more)
+        seen += [user["UserName"] for user in page["Users"]]
+        if not page["IsTruncated"]:
+            break
+        more = {"Marker": page["Marker"]}
+    assert seen == [f"u{number:03}" for number in range(1, 230, 2)]
 
 
 def test_a_renamed_user_keeps_its_id_its_keys_and_its_policies(iam: Caller) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from turnlock.core.action import Answer, Request
@@ -33,6 +33,29 @@ def page(
         "IsTruncated": more,
         "Marker": _write(key(items[-1])) if more else None,
     }
+
+
+def page_of_keys(
+    request: Request,
+    keys: Iterable[str],
+    read: Callable[[Sequence[str]], Iterable[T]],
+    *,
+    key: Callable[[T], str],
+    member: str,
+    show: Callable[[T], Any],
+) -> Answer:
+    """Return the page that `page` would, of what `read` gives for the keys: as few of them as the page needs are read.
+
+    `read` takes some of the keys in order, and may leave some out that do not belong to the list.
+    """
+    after, size = _read(request.get("Marker")), min(request.get("MaxItems", PAGE), MOST)
+    left = sorted(one for one in keys if after is None or one > after)
+    found: list[T] = []
+    for at in range(0, len(left), MOST):
+        found += sorted(read(left[at : at + MOST]), key=key)
+        if len(found) > size:
+            break
+    return page(request, found, key, member, show)
 
 
 def _write(key: str) -> str:

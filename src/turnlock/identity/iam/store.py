@@ -82,6 +82,12 @@ def identities_of(unit: Unit, account_id: AccountId, kind: Kind) -> list[Identit
     return IDENTITIES.all(unit, identities.c.account_id == account_id, identities.c.kind == kind.value)
 
 
+def keys_of(unit: Unit, account_id: AccountId, kind: Kind) -> list[str]:
+    """Return the names of an account's identities of a kind as `spoken` writes them, without reading what is in them."""
+    where = identities.c.account_id == account_id, identities.c.kind == kind.value
+    return list(unit.connection.execute(select(identities.c.name_key).where(*where)).scalars())
+
+
 def held_identities(unit: Unit, account_id: AccountId, identity_id: str) -> Mapping[str, Identity]:
     """Return the role with this id, or the user and its groups, by id; nothing for one that is gone. On the hot path.
 

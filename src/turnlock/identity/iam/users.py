@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
@@ -21,9 +21,15 @@ from turnlock.identity.iam.lookup import (
     tags_in,
 )
 from turnlock.identity.iam.model import PREFIXES, Identity, Kind, spoken
-from turnlock.identity.iam.pages import page
+from turnlock.identity.iam.pages import page_of_keys
 from turnlock.identity.iam.shown import identity_members
-from turnlock.identity.iam.store import delete_identity, identities_of, insert_identity, save_identity
+from turnlock.identity.iam.store import (
+    delete_identity,
+    identities_named,
+    insert_identity,
+    keys_of,
+    save_identity,
+)
 from turnlock.identity.permissions import require_permission
 from turnlock.storage import Unit
 
@@ -112,13 +118,18 @@ def list_users(call: Call, request: Request, unit: Unit) -> Answer:
 def list_identities(call: Call, request: Request, unit: Unit, kind: Kind) -> Answer:
     """Return a page of the account's identities of a kind."""
     prefix = request.get("PathPrefix", "/")
-    found = [one for one in identities_of(unit, call.account_id, kind) if one.path.startswith(prefix)]
-    return page(
+
+    def read(names: Sequence[str]) -> list[Identity]:
+        found = identities_named(unit, call.account_id, kind, names)
+        return [one for one in found if one.path.startswith(prefix)]
+
+    return page_of_keys(
         request,
-        found,
-        lambda one: spoken(one.name),
-        f"{kind.value}s",
-        lambda one: identity_members(unit, one, whole=False),
+        keys_of(unit, call.account_id, kind),
+        read,
+        key=lambda one: spoken(one.name),
+        member=f"{kind.value}s",
+        show=lambda one: identity_members(unit, one, whole=False),
     )
 
 
