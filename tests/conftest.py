@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 from psycopg import sql
 
@@ -135,3 +137,16 @@ def _create_database(admin: psycopg.Connection[tuple[object, ...]], name: str, *
 def _migrate(place: StorePlace) -> None:
     place.open()
     place.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loggers_that_tests_can_hear() -> Iterator[None]:
+    """Let no logger keep the set-up of the test that first used it: `capture_logs` of a later one would hear nothing."""
+    original = structlog.configure
+
+    def configure(*given: Any, **settings: Any) -> None:
+        original(*given, **{**settings, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", configure)
+        yield
