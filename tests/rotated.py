@@ -168,7 +168,7 @@ class Login(Protocol):
 
 
 def require_way_in(role: Login, read: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
-    """Fail unless the database accepts a stored, labelled version (DESIGN, rule 4); `read` returns what is stored.
+    """Fail unless the database accepts a stored, labelled version; `read` returns what is stored.
 
     Values and logins cannot be looked at in one moment: while the values change between two looks, nothing is said.
     """

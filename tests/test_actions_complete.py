@@ -46,7 +46,7 @@ def test_what_only_reads_is_said_to_only_read(action: Action) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_only_actions_without_a_resource_have_no_subject(action: Action) -> None:
-    """BEHAVIOUR 4.3."""
+    """docs/aws-behaviour.md#actions-without-a-resource."""
     without = {"BatchGetSecretValue", "GetRandomPassword", "ListSecrets"}
     assert (action.subject is no_resource) == (action.name in without)
 

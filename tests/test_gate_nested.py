@@ -189,7 +189,7 @@ def test_a_nested_change_inside_a_read_is_never_carried_out(client: Client) -> N
 
 
 def test_a_call_of_another_service_is_the_callers_and_says_who_makes_it(client: Client) -> None:
-    """BEHAVIOUR 4.6: identity, address and agent of a call that a service makes for its caller."""
+    """docs/aws-behaviour.md#kms-keys-of-secrets: identity, address and agent of a call that a service makes for its caller."""
     outer = Outer(lambda unit: unit.nested("sts:GetCallerIdentity", {}))
     outer.run(client)
     (answer,) = outer.outcomes

@@ -360,7 +360,7 @@ def test_a_role_is_assumed_by_its_trust_policy(trust: str, identity: list[str], 
     ],
 )
 def test_a_denial_reads_as_awss(call: Mapping[str, Any], sentence: str) -> None:
-    """BEHAVIOUR 4.2."""
+    """docs/aws-behaviour.md#sentences-of-denials."""
     ask = Ask(**call)
     decision = ask.decision()
     start = f"User: {ANN.arn} is not authorized to perform: {GET} on resource: {ask.named} "

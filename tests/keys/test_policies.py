@@ -73,7 +73,7 @@ def test_a_policy_has_at_most_32768_characters(kms: Client, key: str) -> None:
 
 
 def test_the_managed_keys_policy_lets_its_account_in_through_secrets_manager_alone(kms: Client) -> None:
-    """BEHAVIOUR 4.6."""
+    """docs/aws-behaviour.md#kms-keys-of-secrets."""
     managed = kms.database.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION))
     document = json.loads(kms.database.read(lambda unit: policy_of(unit, managed)))
     assert document["Id"] == "auto-secretsmanager-1"

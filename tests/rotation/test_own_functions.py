@@ -1,4 +1,7 @@
-"""Rotation by functions of one's own, on a running server: what fails leaves what AWS leaves (BEHAVIOUR 3.5), and goes on."""
+"""Rotation by functions of one's own, on a running server: what fails leaves what AWS leaves, and goes on.
+
+Source: docs/aws-behaviour.md#failed-rotations.
+"""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_a_step_that_fails_through_its_window_is_told_of_and_done_in_the_next(ho
 
 
 def assert_window_lost(hours: Hours, secret: str, step: str, how: str) -> None:
-    """What AWS leaves of a rotation that failed (BEHAVIOUR 3.5), and the reason wherever an operator looks."""
+    """What AWS leaves of a rotation that failed (docs/aws-behaviour.md#failed-rotations), and the reason wherever an operator looks."""
     assert hours.events(secret)[2:] == ["RotationStarted", "RotationFailed"], (step, how)
     reason = REASONS[how].format(step=step)
     function = hours.operator.client("lambda").get_function(FunctionName=f"{step}-{how}")

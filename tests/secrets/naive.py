@@ -1,6 +1,7 @@
-"""Secrets as a few dictionaries: what BEHAVIOUR says of versions, labels, deletion and replicas, and no way to store it.
+"""Secrets as a few dictionaries: versions, labels, deletion and replicas, in memory.
 
-Labels are kept with the version that has them, the other way round than in the code that this is compared with.
+Source: docs/aws-behaviour.md#versions and the API reference. Labels are kept with the version that has them; the code that this is compared with
+keeps the version of each label.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ KEYS: list[Row] = [
 @pytest.mark.parametrize("row", KEYS, ids=lambda row: f"{row[0]} {row[3]}")
 @pytest.mark.usefixtures("secret")
 def test_a_condition_key_has_the_value_of_the_call(client: Client, row: Row) -> None:
-    """BEHAVIOUR 4.4. What fails is tried first, because what succeeds may change the secret."""
+    """docs/aws-behaviour.md#condition-keys-of-secrets. What fails is tried first, because what succeeds may change the secret."""
     operation, parameters, operator, key, value, other = row
     assert not may(partial(under(client, key, other, operator), operation, **parameters))
     assert may(partial(under(client, key, value, operator), operation, **parameters))

@@ -96,7 +96,7 @@ def test_a_value_under_a_customer_key_is_read_back(client: Client, key: str) -> 
 def test_each_use_of_the_key_is_the_callers_and_recorded_as_made_through_secrets_manager(
     client: Client, key: str
 ) -> None:
-    """BEHAVIOUR 4.6."""
+    """docs/aws-behaviour.md#kms-keys-of-secrets."""
     arn = create(client, key)["ARN"]
     client("GetSecretValue", SecretId="db")
     service = "secretsmanager.amazonaws.com"
@@ -232,7 +232,7 @@ def test_another_key_seals_the_labelled_versions_anew(client: Client, kms: Clien
 def test_without_the_right_to_encrypt_old_versions_stay_under_the_old_key(
     client: Client, kms: Client, key: str
 ) -> None:
-    """BEHAVIOUR 1.3."""
+    """docs/aws-behaviour.md#kms-keys-of-secrets."""
     create(client, key)
     other = new_key(kms)
     put_policy(kms, other, allow("kms:*"), deny("kms:Encrypt"))

@@ -124,7 +124,7 @@ def test_a_value_over_the_models_limit_is_refused(client: Client, value: dict[st
 
 
 def test_a_text_whose_bytes_are_over_the_quota_is_refused(client: Client) -> None:
-    """The model counts characters, the quota bytes (BEHAVIOUR 8)."""
+    """The model counts characters, the quota bytes (docs/aws-behaviour.md#versions)."""
     assert put(client, 1, "ü" * 32_768)["VersionId"] == token(1)
     assert refusal(lambda: put(client, 2, "ü" * 32_769))[0] == "LimitExceededException"
     assert get(client)["VersionId"] == token(1)
@@ -244,7 +244,7 @@ def test_an_absent_secret_gives_and_takes_nothing(client: Client) -> None:
 
 
 def test_more_than_a_hundred_versions_shed_their_oldest_unlabelled_ones_after_a_day(client: Client) -> None:
-    """BEHAVIOUR 2.3: never one that is labelled, nor one younger than 24 hours."""
+    """docs/aws-behaviour.md#versions: never one that is labelled, nor one younger than 24 hours."""
     put(client, 1, VersionStages=["kept"])
     for number in range(2, 100):
         put(client, number)

@@ -1,4 +1,4 @@
-"""Records, field by field: API events (BEHAVIOUR 6.1) and service events (6.2)."""
+"""Records, field by field (docs/aws-behaviour.md#records-of-api-calls, docs/aws-behaviour.md#service-events)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PRIMARY_TAGS: Final = {
     Kind.INSTANCE: "aws:rds:primaryDBInstanceArn",
     Kind.CLUSTER: "aws:rds:primaryDBClusterArn",
 }
-"""The tag of a managed secret by which rotation functions find its database (BEHAVIOUR 3.9)."""
+"""The tag of a managed secret by which rotation functions find its database (docs/aws-behaviour.md#secrets-that-rds-manages)."""
 
 _LENGTH = 32
 """Characters of a managed password: 190 bits of letters and digits, which need no quoting anywhere."""

@@ -1,7 +1,7 @@
 """What is decided of a resource policy when it is put: whom it lets in, whom it locks out, whom it can name at all.
 
-Pure. These are the checks of Secrets Manager's ValidateResourcePolicy (BEHAVIOUR 4.5), decided on the safe side: a policy
-that is called public may be narrower than it seems, one that is not called so is narrow.
+Pure. These are the checks of Secrets Manager's ValidateResourcePolicy (docs/aws-behaviour.md#public-resource-policies).
+In doubt a policy is called public.
 """
 
 from __future__ import annotations

@@ -162,6 +162,6 @@ def require_lasting(key: KmsKey) -> None:
 
 
 def require_customers(key: KmsKey) -> None:
-    """Raise AccessDeniedException for an AWS managed key: its policy lets nobody change it (BEHAVIOUR 4.6)."""
+    """Raise AccessDeniedException for an AWS managed key: nobody can change it (docs/aws-behaviour.md#kms-keys-of-secrets)."""
     if key.owner is KeyOwner.AWS:
         raise AccessDeniedException(f"{key.arn} is an AWS managed key, which cannot be changed.")

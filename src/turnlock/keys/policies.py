@@ -59,7 +59,10 @@ def default_policy(account_id: AccountId, region: str) -> str:
 
 
 def managed_policy(key: KmsKey) -> str:
-    """Return the policy of aws/secretsmanager (BEHAVIOUR 4.6): its account, through Secrets Manager alone."""
+    """Return the policy of aws/secretsmanager: its account uses it, through Secrets Manager alone.
+
+    Source: docs/aws-behaviour.md#kms-keys-of-secrets.
+    """
     through_service = {
         "Sid": "Allow access through AWS Secrets Manager for all principals in the account that are authorized to"
         " use AWS Secrets Manager",

@@ -21,7 +21,7 @@ def check_function(unit: Unit, secret: Secret, function_arn: str) -> None:
 
     A function of one's own must say so in its policy, and the caller must be allowed to invoke it (user guide,
     "Permissions for rotation"). Hosted functions are the service's own. Absent and forbidden get the same sentence, as on
-    AWS (BEHAVIOUR 3.3).
+    AWS (docs/aws-behaviour.md#permission-to-rotate).
     """
     home = f"arn:{partition_of(secret.region)}:lambda:{secret.region}:{secret.account_id}:function:"
     if not function_arn.startswith(home) or not may_invoke(unit, secret.account_id, secret.arn, function_arn):

@@ -259,9 +259,9 @@ def report_window(unit: Unit, secret: Secret, closes_at: datetime, *, earlier: i
 
 
 def record_events(unit: Unit, secret: Secret, token: str, events: Events) -> None:
-    """Record service events in the shape of BEHAVIOUR 6.2; their request id names the secret and the version.
+    """Record service events (docs/aws-behaviour.md#service-events); their request id names the secret and the version.
 
-    A window in which no rotation began has no version: its end stands there.
+    A window in which no rotation began has no version: its request id has the window's end instead.
     """
     for event in events:
         unit.announce(EventRecorded(name=event.name))

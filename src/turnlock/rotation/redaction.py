@@ -24,7 +24,7 @@ _SPEAKING = frozenset(
         "dbClusterIdentifier",
     }
 )
-"""Members of a database secret that an operator may read in an error (BEHAVIOUR 3.8)."""
+"""Members of a database secret that may be shown in an error (docs/aws-behaviour.md#values-of-database-secrets)."""
 
 _SHORTEST = 4
 """Shorter texts are everywhere; hiding them would hide the error."""

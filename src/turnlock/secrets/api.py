@@ -1,4 +1,4 @@
-"""Secrets Manager's actions on secrets, one function each; behaviour by the API reference and BEHAVIOUR notes in docs."""
+"""Secrets Manager's actions on secrets, one function each; behaviour by the API reference and docs/aws-behaviour.md."""
 
 from __future__ import annotations
 

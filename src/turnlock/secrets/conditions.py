@@ -1,6 +1,6 @@
-"""The condition keys that Secrets Manager adds for a call (AWS service authorization reference; BEHAVIOUR 4.4).
+"""The condition keys that Secrets Manager adds for a call (docs/aws-behaviour.md#condition-keys-of-secrets).
 
-Asked by a policy's conditions alone, and only then read: `Subject.conditions`.
+They are read only when a policy's condition needs them: `Subject.conditions`.
 """
 
 from __future__ import annotations

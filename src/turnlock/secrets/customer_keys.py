@@ -126,7 +126,7 @@ def _data_key(unit: Unit, key: keys.KmsKey, secret: Secret, version_id: str) -> 
 
 
 def _ask(unit: Unit, operation: str, request: dict[str, Any], failure: type[ApiError]) -> Answer:
-    """Call KMS as the caller; its refusals become Secrets Manager's own (BEHAVIOUR 1.4).
+    """Call KMS as the caller; its errors become Secrets Manager's (docs/aws-behaviour.md#kms-keys-of-secrets).
 
     Raises InvalidCiphertextException as it is: only stored bytes that were changed can be the cause.
     """

@@ -145,7 +145,7 @@ def service_event(
 ) -> TrailEntry:
     """Return the record of something that Turnlock did by itself, such as RotationStarted.
 
-    `event_id` is 16 random bytes; `error` must be free of values. The shape is that of real records of 2021 (BEHAVIOUR 6.2).
+    `event_id` is 16 random bytes; `error` must be free of values. The form: docs/aws-behaviour.md#service-events.
     """
     service = "secretsmanager.amazonaws.com"
     identifier = _uuid(event_id)

@@ -54,7 +54,7 @@ class ErrorShape:
     """The shape's name, such as `NoSuchEntityException`; query services often have another code on the wire."""
     code: str
     status: int
-    """The HTTP status: the model's own, else 500 for faults and 400 for the rest (BEHAVIOUR 0)."""
+    """The HTTP status: the model's own, else 500 for faults and 400 for the rest (docs/aws-behaviour.md#http-statuses)."""
     message_member: str | None
     """How the model spells the member that carries the message, `Message` or `message`; None where it names none."""
 

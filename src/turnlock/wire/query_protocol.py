@@ -52,7 +52,10 @@ SHARED: Mapping[type[ApiError], Spelling] = MappingProxyType(
         errors.ValidationException: Spelling(code="ValidationError", status=400),
     }
 )
-"""Codes and statuses of the query services' "Common Errors" pages (IAM and STS API references; BEHAVIOUR 9.3)."""
+"""Codes and statuses of the query services' "Common Errors" pages (IAM and STS API references).
+
+Beside those of JSON protocols: docs/aws-behaviour.md#errors-of-authentication.
+"""
 
 
 def spelled(error: ApiError) -> Spelling:

@@ -181,7 +181,10 @@ def to_rfc822(moment: datetime) -> str:
 
 
 def to_record(moment: datetime) -> str:
-    """Return `moment` in UTC as CloudTrail's responseElements show it: `May 3, 2018 5:51:02 PM` (BEHAVIOUR 6.1)."""
+    """Return `moment` in UTC as CloudTrail's responseElements show it: `May 3, 2018 5:51:02 PM`.
+
+    Source: docs/aws-behaviour.md#records-of-api-calls.
+    """
     at = moment.astimezone(UTC)
     half = "AM" if at.hour < 12 else "PM"
     return f"{_MONTHS[at.month - 1]} {at.day}, {at.year} {at.hour % 12 or 12}:{at.minute:02}:{at.second:02} {half}"

@@ -1,4 +1,4 @@
-"""Verifies AWS Signature Version 4 (BEHAVIOUR 9). Nothing here knows a secret's store or the gate.
+"""Verifies AWS Signature Version 4 (docs/aws-behaviour.md#signature-version-4). It imports neither the store nor the gate.
 
 A request is authentic when all of these hold; `read_claim` walks 1 to 7, which need no secret, `verify` 8 to 10.
 

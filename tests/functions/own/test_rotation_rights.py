@@ -1,4 +1,7 @@
-"""RotateSecret with a function of one's own: whom its policy lets in, and what the caller must be allowed (BEHAVIOUR 3.3)."""
+"""RotateSecret with a function of one's own: whom its policy lets in, and what the caller must be allowed.
+
+Source: docs/aws-behaviour.md#permission-to-rotate.
+"""
 
 from __future__ import annotations
 
