@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test retest quick check bench mutants proof lock clean
+.PHONY: run test quick check bench mutants proof lock clean
 
 run: $(STAMP)
 	$(BIN)/turnlock demo
@@ -13,10 +13,6 @@ test: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
 	$(BIN)/pytest -q -n 2 --dist loadfile
-
-# Only what failed in the last run.
-retest: $(STAMP)
-	$(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
 # The embedded store only, few examples, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
