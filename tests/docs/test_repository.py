@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
-TEMPLATES = [*sorted(GITHUB.glob("ISSUE_TEMPLATE/*.md")), GITHUB / "pull_request_template.md"]
+TEMPLATES = [*sorted(GITHUB.glob("ISSUE_TEMPLATE/*.md")), *GITHUB.glob("pull_request_template.*")]
 
 
 def read(path: Path) -> Any:
