@@ -1,15 +1,15 @@
 """KMS: keys and envelope encryption.
 
 What it does: makes the keys that seal secret values and Turnlock's own fields, and seals and opens with them. A value
-lies under a data key of its own, that under a KMS key's material, that under the root key; each is bound to its place, so
-that nothing in the store can be exchanged for anything else unseen.
+is encrypted under a data key of its own, that under a KMS key's material, that under the root key. Each is bound to its
+row, so that a blob that was moved in the store does not open.
 
-KMS's API stands in `api` and one module for each noun; `sealing` is what the other rooms use.
+`api` has KMS's actions, one module for each noun; other rooms use `sealing`.
 
-What it trusts: the root-key provider, the kernel's randomness, and AES-256-GCM, HKDF and HMAC as `cryptography` has them.
+What it trusts: the root-key provider, the kernel's randomness, and AES-256-GCM, HKDF and HMAC of `cryptography`.
 
-What it must never do: use a primitive of its own, keep a data key or a value after the call, hand out a key's material, or
-answer with anything but SealBroken when bytes are not what was sealed.
+What it must never do: implement a primitive of its own, keep a data key or a value after the call, hand out a key's
+material, or raise anything but SealBroken when bytes are not what was sealed.
 """
 
 from turnlock.keys.api import RIGHTS as KMS_RIGHTS

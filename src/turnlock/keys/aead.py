@@ -1,11 +1,11 @@
 """AES-256-GCM, and the rules for its nonces.
 
-Every nonce is 96 random bits. NIST SP 800-38D, section 8.3, allows at most 2^32 invocations under one key then: the
-chance that any two nonces are equal stays below 2^-32. Who stays within that:
+Every nonce is 96 random bits. NIST SP 800-38D, section 8.3, then allows at most 2^32 encryptions under one key: the
+chance of two equal nonces stays below 2^-32. How the keys stay within that:
 
     a data key             is used once
     a KMS key's material   wraps one data key for each sealed value; at 100 values a second 2^32 last 16 months, and
-                           a material can be followed by another, under which all newer values are sealed
+                           a rotation of the key adds a material for newer values
     a root key             wraps one material for each KMS key
 """
 

@@ -1,7 +1,7 @@
 """CreateAlias, UpdateAlias, DeleteAlias and ListAliases.
 
-An alias is a name for a key, not a right on it: whoever points one needs the right on the alias and on each key (KMS
-developer guide, "Controlling access to aliases").
+An alias names a key and gives no right on it. To point one at a key, the caller needs the right on the alias and on
+each key (KMS developer guide, "Controlling access to aliases").
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def list_aliases(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def alias_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call about an alias is about: the key where the request names one, else the alias itself."""
+    """Return the subject of a call on an alias: the key where the request names one, else the alias."""
     if "TargetKeyId" in request:
         return TARGET.subject(call, request, unit)
     arn = kms_arn(call.account_id, call.region, request["AliasName"])
@@ -109,7 +109,7 @@ def alias_subject(call: Call, request: Request, unit: Unit) -> Subject:
 
 
 def _require_right_on_alias(unit: Unit, action: str, name: str) -> None:
-    """Ask the gate for the right on the alias itself; that on the key was asked before."""
+    """Require the right on the alias; the gate has checked that on the key."""
     unit.require(action, {"AliasName": name})
 
 

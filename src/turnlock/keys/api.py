@@ -1,4 +1,4 @@
-"""KMS's table of actions; the functions stand in one module for each of KMS's nouns."""
+"""KMS's table of actions. The functions are in one module for each of KMS's nouns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _Prepare = Callable[[Request], Any]
 
 
 def kms_actions(principals: Principals) -> tuple[Action, ...]:
-    """Return KMS's actions. The policy language is IAM's, which stands above this room: `app` gives what it knows of principals."""
+    """Return KMS's actions. `app` passes in what IAM knows of principals: IAM is above this room."""
     return (
         _writes("CancelKeyDeletion", cancel_key_deletion, ADMINISTERED.subject),
         _writes("CreateAlias", create_alias, alias_subject),

@@ -1,6 +1,6 @@
-"""What lies directly under a symmetric key's material: up to 4096 bytes of a caller's, or a data key.
+"""Encryption directly under a symmetric key's material: up to 4096 bytes of a caller, or a data key.
 
-A ciphertext is bound to its header, to the one row that its material may stand in, and to the encryption context.
+A ciphertext is bound to its header, to the row of its material and to the encryption context.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from turnlock.storage import Unit
 
 
 def encrypt_under(unit: Unit, material: Material, plaintext: bytes, context: bytes) -> Ciphertext:
-    """Return a plaintext's ciphertext under a material; `context` is the encryption context in its one form."""
+    """Return a plaintext's ciphertext under a material; `context` is the canonical encryption context."""
     key, number = material.key, material.material_id
     aad = ciphertext_aad(key, number, context)
     body = encrypt(cipher_of(unit, material), unit.entropy, plaintext, aad)
@@ -26,7 +26,7 @@ def encrypt_under(unit: Unit, material: Material, plaintext: bytes, context: byt
 def decrypt_under(unit: Unit, key: KmsKey, ciphertext: Ciphertext, context: bytes) -> bytes:
     """Return the plaintext. Raises InvalidCiphertextException for what is not this key's ciphertext for this context.
 
-    That is its caller's doing; SealBroken says that the material in the store is not what was written.
+    That is the caller's mistake. SealBroken means that the material in the store is not what was written.
     """
     number = ciphertext.material_id
     material = store.find_material(unit, key.account_id, key.region, key.key_id, number)
@@ -40,6 +40,6 @@ def decrypt_under(unit: Unit, key: KmsKey, ciphertext: Ciphertext, context: byte
 
 
 def ciphertext_aad(key: KmsKey, material_id: int, context: bytes) -> bytes:
-    """Return what a ciphertext is bound to; its first part keeps it apart from what else uses a material."""
+    """Return the associated data of a ciphertext. Its first part separates it from other uses of a material."""
     place = material_context(key.account_id, key.region, key.key_id, material_id)
     return associated_data("kms-ciphertext", ciphertext_header(key.arn, material_id), place, context)

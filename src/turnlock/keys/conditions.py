@@ -16,7 +16,7 @@ _CONTEXTS: Final = {
     "ReEncryptFrom": "SourceEncryptionContext",
     "ReEncrypt": "DestinationEncryptionContext",
 }
-"""By action: the member with its encryption context, where that is not EncryptionContext."""
+"""Action → the member with its encryption context, where that is not EncryptionContext."""
 
 
 def _texts(value: Any) -> Sequence[str]:
@@ -49,7 +49,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "Encrypt": {"EncryptionAlgorithm": SYMMETRIC},
     "Decrypt": {"EncryptionAlgorithm": SYMMETRIC},
 }
-"""By action: members that count although the caller left them out."""
+"""Action → defaults of members that the caller left out."""
 
 
 def conditions_of(call: Call, request: Request, unit: Unit, key: KmsKey | None) -> ConditionValues:
@@ -70,7 +70,7 @@ def conditions_of(call: Call, request: Request, unit: Unit, key: KmsKey | None) 
 
 
 def context_of(action: str, request: Request) -> Mapping[str, str]:
-    """Return a request's encryption context; of a ReEncrypt's two, the one on the side that the action is about."""
+    """Return a request's encryption context; for ReEncrypt that of the side which the action is about."""
     pairs: Mapping[str, str] = request.get(_CONTEXTS.get(action, "EncryptionContext"), {})
     return pairs
 
@@ -91,7 +91,7 @@ def _tags(request: Request) -> ConditionValues:
 
 
 def _of_key(unit: Unit, key: KmsKey | None, request: Request) -> ConditionValues:
-    """Return what is known of the key that is there, or that is to be made."""
+    """Return the condition keys of an existing key, or of one that is being made."""
     if key is None:
         return {
             "kms:keyspec": [str(request.get("KeySpec", SYMMETRIC))],

@@ -24,7 +24,7 @@ _ELSEWHERE: Final = {
     "CustomKeyStoreId": "custom key stores",
     "XksKeyId": "external key stores",
 }
-"""By member of CreateKey: what it asks for that this server does not have."""
+"""Member of CreateKey → what it asks for and this server does not have."""
 
 _ALGORITHMS: Final = {
     KeyUsage.ENCRYPT_DECRYPT: "EncryptionAlgorithms",
@@ -68,12 +68,12 @@ def prepare_key(request: Request) -> bytes | None:
 
 
 def describe_key(call: Call, request: Request, unit: Unit) -> Answer:
-    """DescribeKey: also of a disabled key, of one that is to be deleted, and of an AWS managed one."""
+    """DescribeKey, also for keys that are disabled, scheduled for deletion or AWS managed."""
     return {"KeyMetadata": metadata_of(USED.require(call, request, unit))}
 
 
 def list_keys(call: Call, request: Request, unit: Unit) -> Answer:
-    """ListKeys: the account's keys in the Region, AWS managed ones too."""
+    """ListKeys: the account's keys in the Region, including AWS managed ones."""
     limit = limit_of(request)
     found = store.keys_after(unit, call.account_id, call.region, position_of(request), limit + 1)
     answer = page("Keys", found, limit, lambda key: key.key_id)
@@ -81,7 +81,7 @@ def list_keys(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def new_key_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what CreateKey is about: nothing that is there yet."""
+    """Return CreateKey's subject: no existing resource."""
     return Subject(arn=None, named="*", conditions=lambda: conditions_of(call, request, unit, None))
 
 

@@ -1,7 +1,7 @@
-"""Encrypt, Decrypt, ReEncrypt, GenerateRandom, and the data keys that leave the server.
+"""Encrypt, Decrypt, ReEncrypt, GenerateRandom and the operations for data keys.
 
-Up to 4096 bytes lie directly under a symmetric key's material, bound to the key, the material's row and the encryption
-context; `envelope` says how the bytes are laid out. RSA keys encrypt as PKCS #1 has it, without context and marker.
+Up to 4096 bytes are encrypted directly under a symmetric key's material, bound to the key, the material's row and the
+encryption context; `envelope` has the format. RSA keys encrypt by PKCS #1, without context and marker.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def encrypt(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def decrypt(call: Call, request: Request, unit: Unit) -> Answer:
-    """Decrypt what Encrypt or GenerateDataKey gave, for the same encryption context.
+    """Decrypt the output of Encrypt or GenerateDataKey, for the same encryption context.
 
     Raises InvalidCiphertextException for anything else, IncorrectKeyException where KeyId names another key than the
     ciphertext does.
@@ -88,9 +88,9 @@ def decrypt(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def re_encrypt(call: Call, request: Request, unit: Unit) -> Answer:
-    """ReEncrypt: from one key, or context, to another; the plaintext stays in here.
+    """ReEncrypt: from one key, or context, to another; the plaintext is not returned.
 
-    The gate has asked for ReEncryptTo on the destination; ReEncryptFrom on the source is asked here.
+    The gate has checked ReEncryptTo on the destination; this checks ReEncryptFrom on the source.
     """
     unit.require("ReEncryptFrom", request)
     source = _source_key(call, request, unit, SOURCE)
@@ -113,7 +113,7 @@ def re_encrypt(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def source_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a ReEncrypt is about on the side that it decrypts; the destination's context is no part of it."""
+    """Return the subject of ReEncryptFrom: the source key, without the destination's context."""
     asked = {
         name: value
         for name, value in request.items()
@@ -125,30 +125,30 @@ def source_subject(call: Call, request: Request, unit: Unit) -> Subject:
 
 
 def generate_data_key(call: Call, request: Request, unit: Unit) -> Answer:
-    """GenerateDataKey: random bytes, in the clear and encrypted under the key."""
+    """GenerateDataKey: random bytes, as plaintext and encrypted under the key."""
     _refuse_recipient(request)
     return _data_key(call, request, unit)
 
 
 def generate_data_key_without_plaintext(call: Call, request: Request, unit: Unit) -> Answer:
-    """GenerateDataKeyWithoutPlaintext: random bytes that only their later Decrypt shows."""
+    """GenerateDataKeyWithoutPlaintext: random bytes, encrypted under the key."""
     return _without("Plaintext", _data_key(call, request, unit))
 
 
 def generate_data_key_pair(call: Call, request: Request, unit: Unit) -> Answer:
-    """GenerateDataKeyPair: a key pair, its private key in the clear and encrypted under the key."""
+    """GenerateDataKeyPair: a key pair, its private key as plaintext and encrypted under the key."""
     _refuse_recipient(request)
     return _data_key_pair(call, request, unit)
 
 
 def prepare_data_key_pair(request: Request) -> KeyPair | None:
-    """Draw the key pair; None where the caller only wants to know whether the call would succeed."""
+    """Generate the key pair; None for a dry run."""
     spec = spec_of(request["KeyPairSpec"])
     return None if request.get("DryRun", False) else draw_pair(spec)
 
 
 def generate_data_key_pair_without_plaintext(call: Call, request: Request, unit: Unit) -> Answer:
-    """GenerateDataKeyPairWithoutPlaintext: likewise, without the private key in the clear."""
+    """GenerateDataKeyPairWithoutPlaintext: a key pair, its private key encrypted under the key."""
     return _without("PrivateKeyPlaintext", _data_key_pair(call, request, unit))
 
 
@@ -170,7 +170,7 @@ def _usable(call: Call, request: Request, unit: Unit) -> KmsKey:
 
 
 def _source_key(call: Call, request: Request, unit: Unit, naming: KeyNaming) -> KmsKey:
-    """Return the key that decrypts: the one that a ciphertext of ours names, which the caller may name as well."""
+    """Return the key that decrypts: the one that a symmetric ciphertext names. The request may name it too."""
     blob = request.get("CiphertextBlob")
     if blob is None:
         raise ValidationException("CiphertextBlob is required.")
@@ -186,7 +186,7 @@ def _source_key(call: Call, request: Request, unit: Unit, naming: KeyNaming) -> 
 
 
 def _key_of_blob(call: Call, unit: Unit, blob: bytes) -> KmsKey:
-    """Return the key that a ciphertext names. Whatever is wrong with it has one answer."""
+    """Return the key that a ciphertext names. Every error has the same answer."""
     try:
         return USED.require(call, {"KeyId": Ciphertext.parse(blob).key_arn}, unit)
     except (SealBroken, NotFoundException, InvalidArnException):
@@ -214,7 +214,7 @@ def _rsa_encrypted(unit: Unit, key: KmsKey, algorithm: str, plaintext: bytes) ->
 def _decrypted(
     unit: Unit, key: KmsKey, request: Request, algorithm_member: str, context_member: str
 ) -> tuple[bytes, str | None]:
-    """Return (plaintext, the KeyMaterialId of what opened it). Raises InvalidCiphertextException."""
+    """Return (plaintext, KeyMaterialId of the material that decrypted it). Raises InvalidCiphertextException."""
     algorithm = _algorithm(key, request.get(algorithm_member))
     context, blob = _context(request, key, context_member), request["CiphertextBlob"]
     _stop_dry_run(request)
@@ -277,7 +277,7 @@ def _context(request: Request, key: KmsKey, member: str = "EncryptionContext") -
 
 
 def _algorithm(key: KmsKey, asked: str | None) -> str:
-    """Return the algorithm that a request asks for. Raises InvalidKeyUsageException for one that the key does not have."""
+    """Return the request's algorithm. Raises InvalidKeyUsageException for one that the key does not have."""
     algorithm = SYMMETRIC if asked is None else asked
     if algorithm not in SPECS[key.spec].algorithms[KeyUsage.ENCRYPT_DECRYPT]:
         raise InvalidKeyUsageException(f"Algorithm {algorithm} is incompatible with key spec {key.spec}.")
@@ -306,6 +306,6 @@ def _refuse_recipient(request: Request) -> None:
 
 
 def _stop_dry_run(request: Request) -> None:
-    """Raise DryRunOperationException where the caller only wants to know whether the call would succeed."""
+    """Raise DryRunOperationException for a dry run."""
     if request.get("DryRun", False):
         raise DryRunOperationException

@@ -1,14 +1,15 @@
-"""The bytes of sealed blobs: how they are laid out, and nothing of how they are encrypted.
+"""The format of sealed blobs. Encryption is elsewhere.
 
-Each format begins with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing is
-strict: each length is exact and nothing may follow, so that one envelope has one spelling.
+Each format begins with a marker of four bytes and a version of one byte. Numbers are big-endian and unsigned. Parsing
+is strict: each length is exact and nothing may follow, so an envelope has exactly one encoding.
 
     Envelope   "TLKE" 1 | length of key ARN (1) | key ARN (ASCII) | material id (4) | wrapped data key (60) | body (≥ 28)
     Ciphertext "TLKC" 1 | length of key ARN (1) | key ARN (ASCII) | material id (4) | body (≥ 28)
     RootSealed "TLKR" 1 | root key id (8)      | body (≥ 28)
 
-A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16). The wrapped data
-key of an Envelope is the body of the Ciphertext that GenerateDataKey gives: the one can be made from the other.
+A wrapped data key and a body are each a nonce (12), a ciphertext as long as its plaintext, and a tag (16). The wrapped
+data key of an Envelope is the body of the Ciphertext that GenerateDataKey returns: the Ciphertext can be made from the
+Envelope.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SHORTEST_ENVELOPE = len(ENVELOPE_MARKER) + 1 + _MATERIAL_ID_BYTES + WRAPPED_KEY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A value under its own data key, and that under one material of a KMS key."""
+    """A value encrypted under its own data key, with that key encrypted under a material of a KMS key."""
 
     key_arn: str
     """1 to 255 ASCII characters."""
@@ -94,9 +95,9 @@ def _header(marker: bytes, key: str, material_id: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ciphertext:
-    """What KMS's Encrypt gives to its caller: up to 4096 bytes directly under one material of a KMS key.
+    """The output of KMS's Encrypt: up to 4096 bytes directly under one material of a KMS key.
 
-    It leaves the server and comes back from anyone, so it names its key wholly: account and Region are in the ARN.
+    It leaves the server and any caller may send it back, so it has the key's whole ARN, with account and Region.
     """
 
     key_arn: str
@@ -137,7 +138,7 @@ def ciphertext_header(key_arn: str, material_id: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootSealed:
-    """A key under a root key."""
+    """A key encrypted under a root key."""
 
     root_key_id: bytes
     """8 bytes."""

@@ -1,6 +1,6 @@
-"""Grants: who may do what with a key beside its policy, and only with which encryption context.
+"""Grants: what a principal may do with a key beside the key's policy, and with which encryption context.
 
-What is decided is pure; the rows are read with their MACs checked.
+The decision is pure; rows are read with their MACs checked.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from turnlock.storage import HotQuery, Unit, moment
 _COLUMNS: Final = tuple(column.name for column in kms_grants.c)
 _OF_KEY = HotQuery(select(kms_grants).where(*(kms_grants.c[name] == bindparam(name) for name in KEY)))
 _WITHOUT_CONTEXT: Final = frozenset({"CreateGrant", "DescribeKey", "RetireGrant"})
-"""Operations that have no encryption context, so that a grant's constraints say nothing of them."""
+"""Operations without an encryption context; a grant's constraints do not apply to them."""
 
 _GRANTED_AS: Final = {"ReEncrypt": "ReEncryptTo"}
-"""By action: the grant operation that it is, where that has another name."""
+"""Action → its grant operation, where that has another name."""
 
 
 class GrantTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a grant gives, as CreateGrant was asked."""
+    """The terms of a grant, from CreateGrant's request."""
 
     grantee: str
-    """Who holds it, as policies keep names: the unique id of a user, a role or a session, or the ARN of an account's root.
+    """The grantee: the unique id of a user, a role or a session, or the ARN of an account's root.
 
-    A principal of an account that this deployment does not have is kept by its ARN."""
+    A principal of an account that this deployment does not have is kept by its ARN.
+    """
     operations: tuple[str, ...]
     issuer: str
     """The account that made it."""
@@ -60,9 +61,9 @@ class Grant:
 
 
 def stands_for(named: str, principal: Principal) -> bool:
-    """Tell whether a kept name is a principal's: its own, its account's, or that of the role whose session it is.
+    """Tell whether a stored name stands for a principal: its own, its account's, or that of its session's role.
 
-    A session's ARN does not show its role's path; role names are unique in an account whatever their path.
+    A session's ARN does not have its role's path; role names are unique in an account whatever their path.
     """
     own = {principal.arn, principal.principal_id, principal.principal_id.partition(":")[0]}
     if named in own | {f"arn:aws:iam::{principal.account_id}:root", principal.account_id}:
@@ -88,9 +89,9 @@ def context_fits(terms: GrantTerms, context: Mapping[str, str]) -> bool:
 
 
 def holds_within(terms: GrantTerms, request: Request) -> bool:
-    """Tell whether a CreateGrant asks for no more than a grant gives: its holder may hand on that much (API reference).
+    """Tell whether a CreateGrant asks for no more than a grant gives: the grantee may pass on that much (API reference).
 
-    Its operations are among the grant's, and its constraints demand at least what the grant's demand.
+    The operations must be among the grant's, and the constraints at least as strict.
     """
     constraints = request.get("Constraints", {})
     equals, subset = constraints.get("EncryptionContextEquals"), constraints.get("EncryptionContextSubset")

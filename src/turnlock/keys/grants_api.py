@@ -1,7 +1,7 @@
 """CreateGrant, ListGrants, ListRetirableGrants, RetireGrant and RevokeGrant.
 
-A grant counts as soon as it is made. Grant tokens, which bridge the minutes that takes at AWS, are given, and checked where
-they come back, but never needed.
+A grant is effective at once. At AWS that takes minutes, which grant tokens bridge; here tokens are issued and checked,
+and never needed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MAC_BYTES: Final = 16
 
 
 def create_grant(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
-    """CreateGrant: repeated with the same Name and terms, it gives the grant that is there.
+    """CreateGrant; with the same Name and terms again it returns the existing grant.
 
     Raises ValidationException for operations that the key does not have, InvalidArnException for what is no principal.
     """
@@ -104,7 +104,7 @@ def list_retirable_grants(principals: Principals, call: Call, request: Request, 
 
 
 def revoke_grant(call: Call, request: Request, unit: Unit) -> Answer:
-    """RevokeGrant: what it gave is gone from the next request on. Raises NotFoundException."""
+    """RevokeGrant: the grant has no effect from the next request on. Raises NotFoundException."""
     key = GRANTED.require(call, request, unit)
     grant = _find(unit, key, request["GrantId"])
     if request.get("DryRun", False):
@@ -114,9 +114,9 @@ def revoke_grant(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def retire_grant(call: Call, request: Request, unit: Unit) -> Answer:
-    """RetireGrant: by its token, or by key and id.
+    """RetireGrant, by the grant's token or by key and id.
 
-    The retiring principal may, the grantee where the grant lets it RetireGrant, and the root user of the key's account;
+    The retiring principal may, the grantee where the grant has RetireGrant, and the root user of the key's account;
     policies do not give this right here. Raises NotFoundException, InvalidGrantTokenException.
     """
     grant = _named(call, request, unit)
@@ -131,7 +131,7 @@ def retire_grant(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def retiring_subject(_call: Call, _request: Request, _unit: Unit) -> Subject:
-    """Return what RetireGrant is about, for the gate: the grant itself says who may, whatever policies say."""
+    """Return RetireGrant's subject: the grant decides who may, not policies."""
     return Subject(arn=None, named="*", policy_decides=True, granted=lambda _principal: True)
 
 

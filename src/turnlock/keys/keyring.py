@@ -1,7 +1,7 @@
-"""The root keys in memory: they wrap other keys and authenticate rows, and are used for nothing else directly.
+"""The root keys in memory. They wrap other keys and authenticate rows.
 
-From each root key, HKDF-SHA256 (RFC 5869) derives separate keys: one for wrapping, one for each purpose of `mac`. The
-purposes cannot be mixed up, and no derived key tells anything of another.
+HKDF-SHA256 (RFC 5869) derives separate keys from each root key: one for wrapping, and one for each purpose of `mac`. A
+MAC of one purpose is not valid for another, and a derived key reveals nothing of the others.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def draw_root_key(entropy: Entropy, created_at: datetime) -> RootKey:
 class Keyring:
     """Implements `core.ports.RootKeyring` over one or more root keys, the oldest first.
 
-    The newest wraps, every one unwraps. A MAC is compared by making it again, so all of a store's MACs are under one root
-    key: the oldest, until `settle` has seen which it is. Writing them anew under the newest is `root_rotation`'s work.
+    The newest key wraps, each one unwraps. MACs are compared by computing them, so all of a store's MACs are under one
+    root key: the oldest, until `settle` has found out which. `root_rotation` writes them under the newest.
     """
 
     def __init__(self, roots: Sequence[RootKey], entropy: Entropy) -> None:
@@ -63,13 +63,13 @@ class Keyring:
         self._mac_keys: dict[str, bytes] = {}
 
     def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:
-        """Seal a key under the newest root key, bound to `context`."""
+        """Encrypt a key under the newest root key, bound to `context`."""
         aad = _aad(self._newest, context)
         body = encrypt(self._wrappers[self._newest], self._entropy, plaintext, aad)
         return RootSealed(root_key_id=self._newest, body=body).pack()
 
     def unwrap(self, sealed: bytes, *, context: bytes) -> bytes:
-        """Open what `wrap` sealed for this context under any of the root keys; SealBroken otherwise."""
+        """Decrypt what `wrap` returned for this context, under any of the root keys. Raises SealBroken."""
         blob = RootSealed.parse(sealed)
         cipher = self._wrappers.get(blob.root_key_id)
         if cipher is None:
@@ -104,7 +104,7 @@ class Keyring:
 
 
 class NoKeyring:
-    """The keyring of a server that has no root key yet: good for opening a store to look whether it holds keys."""
+    """The keyring of a server without a root key: it can open a store only to see whether that has keys."""
 
     def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:  # noqa: ARG002
         """Raise ConfigurationError."""
@@ -119,7 +119,7 @@ class NoKeyring:
         raise ConfigurationError("There is no root key yet.")
 
     def settle(self, fits: Callable[[], bool]) -> bool:  # noqa: ARG002
-        """Say that there is nothing under which anything could hold."""
+        """Return False: there is no root key."""
         return False
 
 

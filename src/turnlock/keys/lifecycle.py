@@ -1,4 +1,4 @@
-"""A key's life: EnableKey, DisableKey, UpdateKeyDescription, and its deletion after a waiting period."""
+"""EnableKey, DisableKey, UpdateKeyDescription, and the deletion of a key after a waiting period."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORTEST_WAIT, LONGEST_WAIT = 7, 30
 
 
 def enable_key(call: Call, request: Request, unit: Unit) -> Answer:
-    """EnableKey: a disabled key encrypts and decrypts again; a rotation that came due meanwhile is made up for."""
+    """EnableKey: the key can be used again. A rotation that became due meanwhile follows."""
     key = _changeable(call, request, unit).evolve(state=KeyState.ENABLED)
     store.update_key(unit, key)
     await_rotation(unit, key)
@@ -34,7 +34,7 @@ def enable_key(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def disable_key(call: Call, request: Request, unit: Unit) -> Answer:
-    """DisableKey: from the next request on, the key does nothing until it is enabled again."""
+    """DisableKey: from the next request on, the key cannot be used."""
     key = _changeable(call, request, unit)
     store.update_key(unit, key.evolve(state=KeyState.DISABLED))
     return {}
@@ -50,9 +50,10 @@ def update_key_description(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def schedule_key_deletion(call: Call, request: Request, unit: Unit) -> Answer:
-    """ScheduleKeyDeletion: the key does nothing from now on, and is gone with its materials when the days are over.
+    """ScheduleKeyDeletion: the key cannot be used from now on; it is deleted with its materials after the waiting period.
 
-    Raises ValidationException for a period outside 7 to 30 days, KMSInvalidStateException for a key that waits already.
+    Raises ValidationException for a period outside 7 to 30 days, KMSInvalidStateException for a key whose deletion is
+    scheduled already.
     """
     key = _changeable(call, request, unit)
     days = int(request.get("PendingWindowInDays", LONGEST_WAIT))
@@ -74,7 +75,7 @@ def schedule_key_deletion(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def cancel_key_deletion(call: Call, request: Request, unit: Unit) -> Answer:
-    """CancelKeyDeletion: the key is to live, disabled. Raises KMSInvalidStateException for one that is not to be deleted."""
+    """CancelKeyDeletion: the key is disabled and not deleted. Raises KMSInvalidStateException where no deletion is scheduled."""
     key = ADMINISTERED.require(call, request, unit)
     if key.state is not KeyState.PENDING_DELETION:
         raise KMSInvalidStateException(f"{key.arn} is not pending deletion.")
@@ -84,9 +85,9 @@ def cancel_key_deletion(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def destroy(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:
-    """Carry out a DESTROY job: delete a key whose time has come.
+    """Carry out a DESTROY job: delete a key whose waiting period is over.
 
-    Harmless when repeated, and after a CancelKeyDeletion: the key itself says whether and when it is to be deleted.
+    Harmless when repeated, and after CancelKeyDeletion: the key's row says whether and when it is deleted.
     """
     payload = unseal_field(unit, account_id, sealed_payload, owner=DESTROY, part=region)
     key = store.find_key(unit, account_id, region, msgspec.json.decode(payload, type=str))

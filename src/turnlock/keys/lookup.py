@@ -1,7 +1,7 @@
-"""From a KeyId to the KMS key: for the gate, which must not fail on what is absent, and for the actions, which must.
+"""From a KeyId to the KMS key: for the gate, where an absent key is no error, and for the actions, where it is.
 
-Operations differ in what their KeyId may be (KMS API reference, "KeyId" of each): an alias or not, a key of another account
-or not. Never can it be a key of another Region.
+Operations differ in what their KeyId may be: an alias or not, a key of another account or not (KMS API reference,
+"KeyId" of each). It cannot be a key of another Region.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ USED: Final = KeyNaming(aliases=True, foreign=True)
 
 
 def key_subject(call: Call, request: Request, unit: Unit, key: KmsKey | None, *, named: str) -> Subject:
-    """Return what a call about a key is about: an absent key is known only by what the caller wrote."""
+    """Return the subject of a call on a key; of an absent key it has only the KeyId."""
     if key is None:
         # The identities of the account that is named decide whether the caller learns that it is absent, as over a new key.
         return Subject(
@@ -131,7 +131,7 @@ def _account_named(call: Call, named: str) -> AccountId:
 
 
 def ciphertext_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call with a CiphertextBlob is about: the key that it names, or the one that the caller names."""
+    """Return the subject of a call with a CiphertextBlob: the key that the blob names, else the one that the request names."""
     blob = request.get("CiphertextBlob")
     if "KeyId" in request or blob is None:
         return USED.subject(call, {"KeyId": "*", **request}, unit)
@@ -154,7 +154,7 @@ def require_usable(key: KmsKey, usage: KeyUsage, action: str) -> None:
 
 
 def require_lasting(key: KmsKey) -> None:
-    """Raise KMSInvalidStateException for a key that is to be deleted, or in a state that this release does not know."""
+    """Raise KMSInvalidStateException for a key that is scheduled for deletion, or in an unknown state."""
     if key.state is KeyState.PENDING_DELETION:
         raise KMSInvalidStateException(f"{key.arn} is pending deletion.")
     if key.state is KeyState.UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""Key materials: drawn, kept sealed under the root keyring, and opened for as long as one call needs them."""
+"""Key materials: generated, stored under the root keyring, and opened for one call at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from turnlock.storage import Unit
 from turnlock.storage.alarms import broken
 
 _CIPHERS: Final = Recent[AESGCM](1024)
-"""Opened materials: without it each value costs a second decryption, and a KMS key is used for many."""
+"""Opened symmetric materials. One KMS key serves many values, and each would need a second decryption."""
 
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "ECC_NIST_P256": ec.SECP256R1(),
@@ -78,7 +78,7 @@ def open_secret(unit: Unit, key: KmsKey) -> bytes:
 
 
 def cipher_of(unit: Unit, material: store.Material) -> AESGCM:
-    """Return the cipher of a symmetric key's material, kept open: any other row is another entry. Raises SealBroken."""
+    """Return the cipher of a symmetric key's material, from a cache keyed by the row's content. Raises SealBroken."""
     entry = (unit.keyring, material.sealed, _place(material.key, material.material_id))
     return _CIPHERS.get(entry, lambda: AESGCM(_unwrapped(unit.keyring, material)))
 
@@ -92,7 +92,7 @@ def _unwrapped(keyring: RootKeyring, material: store.Material) -> bytes:
 
 
 def wrap_material(unit: Unit, key: KmsKey, material: bytes) -> bytes:
-    """Seal what is to be a key's current material under the root keyring, for the one row that it may stand in."""
+    """Encrypt a key's new material under the root keyring, bound to its row."""
     return unit.keyring.wrap(material, context=_place(key, key.current_material))
 
 
@@ -101,5 +101,5 @@ def _place(key: KmsKey, material_id: int) -> bytes:
 
 
 def material_name(key: KmsKey, material_id: int) -> str:
-    """Return a material's KeyMaterialId: 64 hexadecimal digits that tell nothing of it."""
+    """Return a material's KeyMaterialId: 64 hexadecimal digits, which reveal nothing of the material."""
     return hashlib.sha256(associated_data("kms-material-id", key.arn, str(material_id))).hexdigest()

@@ -23,7 +23,7 @@ SERVICE_ALIAS: Final = "alias/aws/turnlock"
 """The key that Turnlock seals its own fields under, such as access-key secrets. Callers cannot name it."""
 
 SERVICE_REGION: Final = Region("aws-global")
-"""Where that key lives: no Region that is served, so that no request can reach it."""
+"""The Region of that key. It is not served, so no request can name the key."""
 
 
 class KeyState(Enum):
@@ -34,9 +34,9 @@ class KeyState(Enum):
     DISABLED = "Disabled"
     """It does neither until it is enabled again."""
     PENDING_DELETION = "PendingDeletion"
-    """It does neither and will be gone for good when its waiting period ends."""
+    """It does neither, and is deleted when its waiting period ends."""
     UNAVAILABLE = "Unavailable"
-    """It does neither: its state is none that this release knows."""
+    """It does neither: this release does not know its state."""
 
     @classmethod
     def _missing_(cls, value: object) -> KeyState:  # noqa: ARG003 (enum calls it with the value)
@@ -44,7 +44,7 @@ class KeyState(Enum):
 
 
 class KeyOwner(Enum):
-    """The KeyManager of KMS's DescribeKey: who decides about the key."""
+    """The KeyManager of KMS's DescribeKey."""
 
     AWS = "AWS"
     """This server: an AWS managed key. Nobody can disable or delete it."""
@@ -140,8 +140,7 @@ def parse_kms_key_id(text: str | None, account_id: AccountId, region: Region) ->
     """Read a key id, a key ARN, an alias name or an alias ARN (Secrets Manager API reference, "KmsKeyId").
 
     None and the empty text mean the managed key. Raises InvalidParameterException for a malformed ARN, and
-    ResourceNotFoundException for an ARN of another Region: the answer for a key that is not there, because no key can be
-    used from outside its Region.
+    ResourceNotFoundException for an ARN of another Region, because no key can be used from outside its Region.
     """
     resource, owner = text or MANAGED_ALIAS, account_id
     if resource.startswith("arn:"):
@@ -174,7 +173,7 @@ def key_not_found(arn: str) -> ResourceNotFoundException:
 
 
 def associated_data(*parts: str | bytes) -> bytes:
-    """Join parts into bytes that only these parts, in this order, give: each is preceded by its length."""
+    """Join parts into bytes, each preceded by its length: other parts or another order give other bytes."""
     encoded = [part if isinstance(part, bytes) else part.encode() for part in parts]
     return b"".join([piece for part in encoded for piece in (len(part).to_bytes(4), part)])
 
@@ -188,11 +187,11 @@ def encryption_context(owner: str, part: str) -> bytes:
 
 
 def canonical_context(pairs: Mapping[str, str]) -> bytes:
-    """Return an encryption context's one form: the pairs in the order of their keys (KMS developer guide)."""
+    """Return the canonical form of an encryption context: the pairs in the order of their keys (KMS developer guide)."""
     return associated_data(*(text for key in sorted(pairs) for text in (key, pairs[key])))
 
 
 @lru_cache(maxsize=1024)
 def material_context(account_id: AccountId, region: Region, key_id: str, material_id: int) -> bytes:
-    """Return what a key material is bound to: the one row that it may stand in."""
+    """Return the associated data of a key material, which names its row."""
     return associated_data("kms-material", account_id, region, key_id, str(material_id))

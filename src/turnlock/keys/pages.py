@@ -30,9 +30,10 @@ def position_of(request: Request) -> str | None:
 
 
 def page(member: str, found: Sequence[T], limit: int, name: Callable[[T], str]) -> dict[str, Any]:
-    """Return (the list under `member`, and where it goes on) of up to one entry more than the page has.
+    """Return (the list under `member`, and the next Marker) of up to one entry more than the page has.
 
-    Any text is a good marker: a list begins after it in the order of names, and shows nothing but its caller's own.
+    Any text is a valid marker: the list continues after it in the order of names, and has only the caller's own
+    entries.
     """
     entries = found[:limit]
     if len(found) <= limit:

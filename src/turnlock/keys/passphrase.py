@@ -1,12 +1,12 @@
 """A root key that is derived from a passphrase by Argon2id (RFC 9106).
 
-Beside the store lies a file with what the derivation needs and nothing secret, one line a root key, the newest last:
+A file beside the store has the parameters and salts, which are not secret; one line for each root key, the newest last:
 
     turnlock-root-passphrase 1
     <id: 16 hex digits> <drawn at> argon2id <passes> <memory in KiB> <lanes> <salt: 16 bytes in Base64>
 
-An id is derived from its key, so another passphrase is noticed before anything is opened or sealed. While a rotation is
-under way both keys are derived from the same passphrase, each with a salt of its own.
+An id is derived from its key, so a wrong passphrase is noticed before anything is opened or sealed. During a rotation
+of the root key both keys are derived from the same passphrase, each with its own salt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PASSES, MEMORY_KIB, LANES, SALT_BYTES = 3, 65_536, 4, 16
 """RFC 9106, section 4: the second recommended option, for where 2 GiB are too much."""
 
 MOST_MEMORY_KIB: Final = 4 * 1024 * 1024
-"""The file is not secret, so whoever can write it must not be able to exhaust the machine."""
+"""The most memory that the file may ask for: whoever can write the file must not be able to exhaust the machine's memory."""
 
 SHORTEST: Final = 12
 """Characters of a passphrase for a new root key."""
@@ -102,7 +102,7 @@ class PassphraseRootKey:
         return Keyring([self._derived(derivations[-1])], self._entropy)
 
     def retire(self) -> None:
-        """Forget how every root key but the newest is derived."""
+        """Delete the lines of all root keys but the newest."""
         self._replace(self._read()[-1:])
 
     def _drawn(self) -> Derivation:

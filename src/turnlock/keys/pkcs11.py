@@ -1,8 +1,9 @@
-"""Root keys in a hardware module, by PKCS #11: they are made in it and never leave it.
+"""Root keys in a hardware module, by PKCS #11: they are generated there and never leave it.
 
-A root key is two objects of one label and one CKA_ID: an AES key that wraps (CKM_AES_GCM) and a generic secret whose
-CKM_SHA256_HMAC gives the keys of `mac`, one for each purpose, kept in memory. The CKA_ID are 8 bytes: when the key was made,
-in microseconds since 1970, so that the order of the ids is the order of the keys. It names the key in what it wrapped.
+A root key is two objects with one label and one CKA_ID: an AES key that wraps (CKM_AES_GCM), and a generic secret whose
+CKM_SHA256_HMAC gives the keys of `mac`, one for each purpose, which are kept in memory. The CKA_ID is 8 bytes: when the
+key was made, in microseconds since 1970. So the ids are in the order of the keys. Wrapped bytes name their root key by
+it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Pkcs11Place:
     label: str
     module: Path
     pin_file: Path
-    """The PIN is read from a file: an argument could be seen by every user of the machine."""
+    """The file with the PIN: an argument could be seen by every user of the machine."""
 
     @classmethod
     def parse(cls, text: str) -> Pkcs11Place:
@@ -120,7 +121,7 @@ class Pkcs11RootKey:
         session.generate_key(pkcs11.KeyType.AES, 256, store=True, capabilities=uses, template=inside, **made)
 
     def _pairs(self, session: Any) -> list[_Pair]:
-        """Return the whole pairs, the oldest first: half of one is what a crash left, and was never used."""
+        """Return the complete pairs, the oldest first. Half a pair was left by a crash and never used."""
         import pkcs11  # noqa: PLC0415
 
         asked = {
@@ -139,7 +140,7 @@ class Pkcs11RootKey:
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
-        """Open a session that stays open with its process: the keyring's objects live in it."""
+        """Open a session that stays open as long as the process: the keyring's objects belong to it."""
         try:
             import pkcs11  # noqa: PLC0415
         except ImportError:
@@ -162,7 +163,7 @@ class Pkcs11Keyring:
         self._entropy = entropy
         self._mac_keys: dict[str, bytes] = {}
         self._lock = Lock()
-        """A session is for one thread at a time."""
+        """Only one thread at a time may use a session."""
 
     def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:
         """Seal a key under the newest root key, bound to `context`."""
@@ -233,7 +234,7 @@ def _open_session(place: Pkcs11Place) -> Any:
 
 
 def _library(path: Path) -> Any:
-    """Load a module, or begin anew with one that the process before a fork had loaded. Raises ConfigurationError."""
+    """Load a module; after a fork, initialise it again. Raises ConfigurationError."""
     import pkcs11  # noqa: PLC0415
 
     loaded = _LIBRARIES.get(path)

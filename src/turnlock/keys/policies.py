@@ -1,4 +1,4 @@
-"""Key policies: the one that a key has, the one that it gets by default, and those of AWS managed keys."""
+"""Key policies: stored ones, the default, and those of AWS managed keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_KEY = HotQuery(
 
 
 def policy_of(unit: Unit, key: KmsKey) -> str:
-    """Return a key's policy (JSON). Raises SealBroken for one that was forged or taken away: every key has one."""
+    """Return a key's policy (JSON). Raises SealBroken for one that was forged or removed: every key has one."""
     if key.owner is KeyOwner.AWS:
         return managed_policy(key)
     place = {"account_id": key.account_id, "region": key.region, "key_id": key.key_id}

@@ -22,7 +22,7 @@ from turnlock.storage import Unit
 
 
 class Principals(Protocol):
-    """Who policies and grants name: kept by unique id, shown by ARN. IAM's, given by `app`."""
+    """Translates principals in policies and grants: stored by unique id, shown by ARN. `app` passes in IAM's."""
 
     def saved_policy(self, unit: Unit, text: str) -> str:
         """Return a resource policy as it is kept. Raises ValueError, saying what is wrong."""
@@ -45,10 +45,10 @@ _LONGEST: Final = 32_768
 
 
 def put_key_policy(principals: Principals, call: Call, request: Request, unit: Unit) -> Answer:
-    """PutKeyPolicy: give the key this policy instead of the one it has.
+    """PutKeyPolicy: replace the key's policy.
 
     Raises MalformedPolicyDocumentException for what is no policy, and for one that would not let the caller change it
-    again, unless BypassPolicyLockoutSafetyCheck says that this is meant.
+    again, unless BypassPolicyLockoutSafetyCheck is true.
     """
     key = ADMINISTERED.require(call, request, unit)
     require_customers(key)
@@ -77,7 +77,7 @@ def list_key_policies(call: Call, request: Request, unit: Unit) -> Answer:
 def put_checked_policy(
     principals: Principals, request: Request, unit: Unit, key: KmsKey, policy: str
 ) -> None:
-    """Write a key's policy, then ask the gate whether its caller could do so again: the whole evaluation, not a likeness."""
+    """Write a key's policy, then ask the gate whether its caller could write it again: a full evaluation."""
     if len(policy) > _LONGEST:
         raise LimitExceededException(f"A key policy can have at most {_LONGEST} characters.")
     try:

@@ -1,4 +1,4 @@
-"""A small memory of what was opened lately."""
+"""A small cache of values that were opened lately."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Recent(Generic[T]):
     """Keeps the `size` values that were asked for last; any thread may ask.
 
-    It never asks whether a value still holds: a key must name everything that the value was made of, as read by the
-    request that asks. Then a change makes another key, and the old entry is never found again.
+    An entry is never checked for being current. So its key must have everything that the value was made of, as read by
+    this request: after a change the key is another one, and the old entry is not found.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,7 +23,7 @@ class Recent(Generic[T]):
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value for `key`, made now unless it is kept; what `make` raises passes and is not kept."""
+        """Return the value for `key`, made by `make` unless it is cached. Exceptions of `make` are raised and not cached."""
         with self._lock:
             kept = self._values.get(key)
             if kept is not None:

@@ -1,9 +1,9 @@
-"""Rows whose whole value stands in `body` under a MAC: reading them checks it, writing them makes it.
+"""Rows whose whole value is in `body`, under a MAC that is checked on reading.
 
-    1. The MAC covers the table's name and the body, so no row passes for one of another table.
-    2. The body names its account and its keys, and they are compared with the row's columns: no row stands in another's place.
+    1. The MAC covers the table's name and the body: a row is not valid in another table.
+    2. The body has its account and its keys, which are compared with the row's columns: a row is not valid under another key.
 
-So whoever can write the store can delete a row or put back an older one, and nothing else.
+Whoever can write the store can therefore delete a row or put back an older one. Nothing else goes unnoticed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Records(Generic[T]):
         return next(iter(self.all(unit, *self._where(keys))), None)
 
     def insert(self, unit: Unit, value: T, *, taken: ApiError) -> None:
-        """Insert a value; `taken` is what is raised where its key is taken: each service has an error of its own for it."""
+        """Insert a value. Raises `taken` where its key exists: each service has its own error."""
         try:
             with unit.savepoint():
                 unit.connection.execute(insert(self.table).values(**self._row(unit, value)))
@@ -93,7 +93,7 @@ class Records(Generic[T]):
 
 
 def root_macs_of(table: Table) -> RootMacs:
-    """Return what a rotation of the root key must know of a table of records."""
+    """Return what a rotation of the root key needs for a table of records."""
     return RootMacs(table=table, mac_of=lambda unit, row: body_mac(unit, table, row["body"]))
 
 

@@ -31,11 +31,11 @@ _LONGEST: Final = 65_536
 
 
 class RootKeyProvider(Protocol):
-    """Keeps the root keys outside the store. One that never gives its keys away brings a keyring of its own."""
+    """Keeps the root keys outside the store. A provider whose keys cannot be read has a keyring of its own."""
 
     @property
     def named(self) -> str:
-        """What an operator calls it, such as `file:/etc/turnlock/root.key`; nothing secret."""
+        """The operator's name for it, such as `file:/etc/turnlock/root.key`; nothing secret."""
         ...
 
     def load(self) -> RootKeyring | None:
@@ -47,22 +47,22 @@ class RootKeyProvider(Protocol):
         ...
 
     def successor(self) -> RootKeyring:
-        """Return a keyring over a newer root key alone, which it makes, durably, unless an unfinished rotation did.
+        """Return a keyring over a newer root key alone, made durably unless an unfinished rotation made one.
 
-        From then on `load` knows both. Raises ConfigurationError where this provider cannot make one.
+        From then on `load` returns both. Raises ConfigurationError where this provider cannot make one.
         """
         ...
 
     def retire(self) -> None:
-        """Forget every root key but the newest, for good."""
+        """Delete all root keys but the newest, for good."""
         ...
 
 
 def open_root_key(provider: RootKeyProvider, store_holds_keys: Callable[[], bool]) -> RootKeyring:
     """Return the provider's keyring; make the first root key when there is none and the store holds no keys.
 
-    `store_holds_keys` is asked only then. Raises ConfigurationError when the store holds keys but their root key is
-    missing: a new one would open nothing, and would hide what was lost.
+    `store_holds_keys` is called only then. Raises ConfigurationError when the store holds keys but their root key is
+    missing: a new root key could not open them, and would hide the loss.
     """
     keyring = provider.load()
     if keyring is not None:
@@ -75,7 +75,7 @@ def open_root_key(provider: RootKeyProvider, store_holds_keys: Callable[[], bool
 
 
 class GivenRootKey:
-    """What providers have in common whose keys an operator keeps elsewhere: they make none, and forget none."""
+    """Base of providers whose keys an operator keeps elsewhere: they make and delete none."""
 
     named = ""
 
@@ -90,7 +90,7 @@ class GivenRootKey:
         )
 
     def retire(self) -> None:
-        """Do nothing: the operator, who put the old root key there, takes it away."""
+        """Do nothing: the operator removes the old root key."""
 
 
 class FileRootKey:
@@ -115,7 +115,7 @@ class FileRootKey:
         return None if text is None else Keyring(parse_root_keys(text, self._path), self._entropy)
 
     def create(self) -> Keyring:
-        """Write a file with one new root key; where another process was quicker, read that one's.
+        """Write a file with one new root key; if another process wrote one first, read that.
 
         Raises ConfigurationError when it cannot be written.
         """
@@ -142,7 +142,7 @@ class FileRootKey:
         return Keyring(roots[-1:], self._entropy)
 
     def retire(self) -> None:
-        """Leave the newest root key alone in the file. Raises ConfigurationError."""
+        """Write the file with only the newest root key. Raises ConfigurationError."""
         self._replace(self._roots()[-1:])
 
     def _roots(self) -> list[RootKey]:

@@ -1,4 +1,4 @@
-"""Which provider an operator chose for the root key: `--root-key`."""
+"""From `--root-key` to the provider of the root key."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from turnlock.keys.root_sources import CommandRootKey, EnvironmentRootKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """What a provider is made of."""
+    """The parts from which a provider is made."""
 
     argument: str
-    """What stands after the colon."""
+    """The text after the colon."""
     passphrase: str | None
     data_dir: Path
     clock: Clock
@@ -31,7 +31,7 @@ class _Chosen:
 def root_key_provider(
     choice: RootKeyChoice, data_dir: Path, *, clock: Clock, entropy: Entropy
 ) -> RootKeyProvider:
-    """Return the provider. Raises ConfigurationError for a choice that there is not, or that lacks what it needs."""
+    """Return the provider. Raises ConfigurationError for an unknown one, or one without what it needs."""
     kind, colon, argument = choice.spec.partition(":")
     make = _PROVIDERS.get(kind)
     if make is None or (not argument and kind not in {"file", "passphrase"}) or (colon and not argument):

@@ -1,15 +1,15 @@
-"""Another root key: every material is wrapped anew, every MAC is made anew, in one transaction.
+"""Rotation of the root key: all materials are wrapped anew and all MACs made anew, in one transaction.
 
-    1. A new root key is made, beside the old one; both are known from then on, and either opens the store.
-    2. In one transaction, each material and each MAC of the store is checked under the old key and written under the new.
-       What fits neither key ends it, and nothing was changed: a forged row must not become a good one.
+    1. A new root key is made beside the old one. From then on both are loaded, and either opens the store.
+    2. In one transaction, each material and each MAC of the store is checked under the old key and written under the new one.
+       A row that fits neither key ends the rotation, and nothing has changed: a forged row must not get a good MAC.
     3. Proof: the whole store is read again, and every row must fit the new key.
-    4. The old root key is forgotten.
+    4. The old root key is deleted.
 
-A kill before the commit of (2) leaves the store wholly under the old key, after it wholly under the new; which of the two,
-`settle` sees from the rows themselves. Whatever was done is found done when the rotation is run again, and it goes on.
+A crash before the commit of (2) leaves the whole store under the old key, one after it the whole store under the new
+key. `settle` finds out which from the rows. A rotation that is run again continues where the last one ended.
 
-No server may run meanwhile: it would hold the old key in memory.
+No server may run meanwhile: it would have the old key in memory.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RootMacs:
     rows: Select[Any] | None = None
     """Reads every row with its key, its MAC, and what `mac_of` needs; None for the table's own columns."""
     sealed_rows: SealedRows | None = None
-    """What makes and checks the MACs, where it is the one mechanism for whole rows."""
+    """The sealed rows, for tables that use `storage.sealed_rows`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,11 @@ class RootWraps:
 
     table: Table
     context_of: Callable[[Mapping[str, Any]], bytes]
-    """Returns what a row's key is bound to."""
+    """Returns the associated data of a row's key."""
 
 
 def row_macs(*sealed: SealedRows) -> tuple[RootMacs, ...]:
-    """Return what a rotation of the root key must know of tables with sealed rows."""
+    """Return what a rotation of the root key needs for tables with sealed rows."""
     return tuple(_row_macs(rows) for rows in sealed)
 
 
@@ -129,7 +129,7 @@ def prove(
 
 
 def settle_macs(unit: Unit) -> None:
-    """Let the unit's keyring see under which of its root keys the store's MACs are. Raises ConfigurationError for none."""
+    """Find out under which of its root keys the store's MACs are. Raises ConfigurationError for none."""
     if not unit.keyring.settle(lambda: _fits_some_row(unit)):
         raise ConfigurationError(
             "The root key does not open this store; start with the root key that the store was made with."
@@ -144,19 +144,20 @@ def _under(unit: Unit, keyring: RootKeyring) -> Unit:
 
 
 def _fits_some_row(unit: Unit) -> bool:
-    """Tell whether any key's row has its MAC under the keyring; true where there is none.
+    """Tell whether any key's row has its MAC under the keyring; true where there is no row.
 
-    Any, not every: one forged row must be found as a forged row, and not keep the whole store from opening.
+    One row is enough: a single forged row must be reported as forged, and must not keep the whole store from opening.
     """
     rows = unit.connection.execute(select(KEY_ROWS.table).limit(100)).mappings().all()
     return not rows or any(KEY_ROWS.fits(unit.keyring, row) for row in rows) or lacks_row_macs(unit)
 
 
 def lacks_row_macs(unit: Unit) -> bool:
-    """Tell whether a store is from before, and `seal_former` is to give its rows their MACs: no key's row has its MAC of today, and one has that of before.
+    """Tell whether a store is old, so that `seal_former` gives its rows their MACs.
 
-    A store that was made since has never had one of those. So a forger would have to put back each key's row from a backup of
-    before; that a row has no MAC tells nothing.
+    It is when no key's row has a MAC of today's purpose and one has a MAC of the old purpose. A newer store never had
+    one of the old purpose. So a forger would need each key's row from a backup of that time. Removing MACs is not
+    enough.
     """
     rows = unit.connection.execute(select(KEY_ROWS.table)).mappings().all()
     return not any(KEY_ROWS.fits(unit.keyring, row) for row in rows) and any(
@@ -165,9 +166,10 @@ def lacks_row_macs(unit: Unit) -> bool:
 
 
 def seal_former(unit: Unit, macs: Sequence[RootMacs]) -> int:
-    """Give the rows of a store from before their MACs, once, as they are; return how many. Harmless when another was first.
+    """Give the rows of an old store their MACs, once, as they are; return how many.
 
-    KMS's rows had MACs already: one that does not fit gets none. The others are believed.
+    Harmless when another node was first. KMS's rows had MACs of the old purpose: one that does not fit gets no new MAC.
+    The others are believed.
     """
     if not lacks_row_macs(unit):
         return 0

@@ -1,7 +1,7 @@
 """Root keys that an operator keeps elsewhere: in an environment variable, or behind a command.
 
-What either gives is the text of a root key file, or plain keys: 32 bytes in Base64 each, the oldest first, with white space
-between. A command's standard output can come from a TPM, from a systemd credential, or from any vault.
+Both give the text of a root key file, or plain keys: 32 bytes in Base64 each, the oldest first, separated by white
+space. A command can read a TPM, a systemd credential or any vault.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGEST_OUTPUT: Final = 65_536
 """Bytes of a command's output."""
 
 _UNKNOWN: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a plain key was drawn: it does not say."""
+"""When a plain key was made: not known."""
 
 
 class EnvironmentRootKey(GivenRootKey):
@@ -90,7 +90,7 @@ class CommandRootKey(GivenRootKey):
 
 
 def read_given_keys(text: str, giver: str) -> list[RootKey]:
-    """Read what an operator gives, strictly. Raises ConfigurationError that names the giver and no content."""
+    """Read the keys, strictly. Raises ConfigurationError, which names the source and never the content."""
     if text.startswith(FIRST_LINE):
         return parse_root_keys(text if text.endswith("\n") else f"{text}\n", Path(giver))
     roots: list[RootKey] = []

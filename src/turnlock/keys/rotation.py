@@ -1,6 +1,6 @@
-"""Rotation of key material: periods, on demand, and the list of what was rotated.
+"""Rotation of key material: periodic, on demand, and the list of rotations.
 
-A rotation adds a material with the next number. What older ones encrypted they decrypt for as long as the key lives.
+A rotation adds a material with the next number. Older ones decrypt what they encrypted for as long as the key exists.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ DEFAULT_DAYS: Final = 365
 """The period where none is asked for (API reference, EnableKeyRotation)."""
 
 _NUMBERS: Final = 2**32
-"""More than any material's number: subtracted from it, the newest comes first in the order of texts."""
+"""More than any material's number. Subtracting from it puts the newest first in the order of texts."""
 
 MOST_ON_DEMAND: Final = 25
 """On-demand rotations of one key (KMS developer guide, "Resource quotas")."""
 
 
 def enable_key_rotation(call: Call, request: Request, unit: Unit) -> Answer:
-    """EnableKeyRotation: a new material every so many days from now; with another period, the next date follows it."""
+    """EnableKeyRotation: a new material every so many days from now; another period moves the next date."""
     key = _rotatable(call, request, unit)
     days = int(request.get("RotationPeriodInDays", key.rotation_days or DEFAULT_DAYS))
     if days == key.rotation_days:
@@ -50,7 +50,7 @@ def enable_key_rotation(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def disable_key_rotation(call: Call, request: Request, unit: Unit) -> Answer:
-    """DisableKeyRotation: no further material by itself."""
+    """DisableKeyRotation: no further periodic rotation."""
     key = _rotatable(call, request, unit)
     store.update_key(unit, key.evolve(rotation_days=None, next_rotation_at=None))
     return {}
@@ -88,10 +88,10 @@ def list_key_rotations(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def rotate_due(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:
-    """Carry out a ROTATE job: add a material to a key whose period is over, and await the next.
+    """Carry out a ROTATE job: add a material to a key whose period is over, and queue the next job.
 
-    Harmless when repeated: the key says when it is due, and a rotation moves that. A disabled key is not rotated; enabling
-    it awaits its rotation anew.
+    Harmless when repeated: the key's row says when it is due, and a rotation moves that. A disabled key is not rotated;
+    EnableKey queues the job again.
     """
     payload = unseal_field(unit, account_id, sealed_payload, owner=ROTATE, part=region)
     key = store.find_key(unit, account_id, region, msgspec.json.decode(payload, type=str))

@@ -1,4 +1,4 @@
-"""What of KMS's model this server does not do, each with the reason: nothing is left out in silence."""
+"""Operations of KMS's model that are not implemented, each with the reason."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
         "UpdatePrimaryRegion": _REGIONS,
     }
 )
-"""Operations that have no handler, and why; with the handlers they are the whole model."""
+"""Operation → why it has no handler. With the handlers this is the whole model."""

@@ -1,12 +1,13 @@
 """Envelope encryption: a value under a data key, that under a KMS key's material, that under the root keyring.
 
-What holds every blob in its place:
+What binds each blob to its place:
 
     1. A material is bound to its account, Region, key id and number: in another row it does not open.
-    2. A data key is bound to all of these, and to the encryption context: owner (an ARN) and part (a version id).
+    2. A data key is bound to all of these and to the encryption context: owner (an ARN) and part (a version id).
     3. A value is bound to the bytes before it in its blob, format version included, and to the same context.
 
-So whoever can write the store can delete a blob or put back an older one of the same owner and part, and nothing else.
+Whoever can write the store can therefore delete a blob, or put back an older one of the same owner and part, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def unseal(unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, ow
 def taken_apart(
     unit: Unit, account_id: AccountId, region: Region, blob: bytes, *, owner: str, part: str
 ) -> Sealed:
-    """Take apart what was sealed; whoever has the right on its key opens it. Raises as `unseal` does."""
+    """Parse what `seal` returned, without opening it: whoever has the right on its key opens it. Raises as `unseal` does."""
 
     def parts() -> Sealed:
         return _parts(unit, account_id, region, blob, owner=owner, part=part)
@@ -193,12 +194,12 @@ def _sealed_under(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """A sealed value taken apart, with everything that opening it needs but the data key."""
+    """A parsed sealed value, with all that opening it needs except the data key."""
 
     key: KmsKey
-    """As of the same read."""
+    """The key, from the same read."""
     data_key: Ciphertext
-    """Its data key as KMS's Decrypt takes it, for the context of owner and part."""
+    """Its data key in the form that KMS's Decrypt takes, for the context of owner and part."""
     owner: str
     part: str
     kek: AESGCM
@@ -207,7 +208,7 @@ class Sealed:
     body_aad: bytes
 
     def open(self) -> bytes:
-        """Return the value by this server's own authority. Raises DecryptionFailure for a key that is not enabled."""
+        """Return the value, opened with this server's own rights. Raises DecryptionFailure for a key that is not enabled."""
         if self.key.state is not KeyState.ENABLED:
             raise DecryptionFailure
         try:
@@ -217,11 +218,11 @@ class Sealed:
             self.refuse()
 
     def refuse(self) -> NoReturn:
-        """Raise SealBroken, with a line in the log: also where KMS did not find in the data key what it once gave."""
+        """Raise SealBroken, with a line in the log. For callers whose call of KMS found that the data key was changed."""
         _refuse(self.key.account_id, self.key.region, self.owner, self.part)
 
     def open_with(self, data_key: bytes) -> bytes:
-        """Return the value by a data key that KMS decrypted for who asks. Raises SealBroken, with a line in the log."""
+        """Return the value, opened with a data key that KMS decrypted. Raises SealBroken, with a line in the log."""
         try:
             return decrypt(AESGCM(data_key), self.body, self.body_aad)
         except SealBroken:

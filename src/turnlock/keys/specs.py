@@ -25,9 +25,9 @@ class KeySpec:
 
     name: str
     algorithms: Mapping[KeyUsage, tuple[str, ...]]
-    """By what a key can be for: the algorithms that it then has."""
+    """Usage → the algorithms for it."""
     bits: int
-    """The size of an RSA modulus or of a secret; 0 where the name says it all."""
+    """The size of an RSA modulus or of a secret; 0 for other kinds."""
 
     @property
     def asymmetric(self) -> bool:
@@ -65,7 +65,7 @@ SPECS: Final[Mapping[str, KeySpec]] = MappingProxyType(
         )
     }
 )
-"""By name. What is missing (SM2, ML-DSA, ML-KEM) `cryptography` does not have on every platform."""
+"""By name. SM2, ML-DSA and ML-KEM are missing: `cryptography` does not have them on every platform."""
 
 
 def spec_of(name: str) -> KeySpec:

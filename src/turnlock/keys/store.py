@@ -1,6 +1,6 @@
 """Queries on KMS keys, their materials and aliases; each row's MAC is checked when it is read.
 
-A material is stored sealed under the root keyring and bound to its row; this module neither opens nor makes one.
+A material is stored encrypted under the root keyring and bound to its row. This module neither opens nor makes one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaterialHead:
-    """What may be told of a material."""
+    """A material without its bytes, for ListKeyRotations."""
 
     material_id: int
     rotation_type: str | None
@@ -101,7 +101,7 @@ def current_material(unit: Unit, key: KmsKey) -> Material | None:
 
 
 def any_material(unit: Unit) -> tuple[bytes, bytes] | None:
-    """Return what the store's newest material is bound to and its sealed bytes, or None when there is none."""
+    """Return the context and the sealed bytes of the store's newest material, or None when there is none."""
     columns = kms_key_materials.c
     row = unit.connection.execute(
         select(columns.account_id, columns.region, columns.key_id, columns.material_id, columns.sealed)
@@ -152,7 +152,7 @@ def keys_after(
 
 
 def materials_of(unit: Unit, key: KmsKey) -> list[MaterialHead]:
-    """Return what may be told of a key's materials, the newest first."""
+    """Return the heads of a key's materials, the newest first."""
     columns = kms_key_materials.c
     rows = unit.connection.execute(
         select(columns.material_id, columns.rotation_type, columns.created_at)

@@ -1,6 +1,7 @@
-"""The tables of KMS: every key starts with account, Region and, but for aliases, the KMS key's id.
+"""The tables of KMS: every primary key starts with account, Region and, except for aliases, the KMS key's id.
 
-A material is stored sealed under the root keyring and bound to its row; every other row that decides something has a MAC.
+A material is stored encrypted under the root keyring and bound to its row. Every other row that decides something has a
+MAC.
 """
 
 from __future__ import annotations

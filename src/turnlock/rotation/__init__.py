@@ -1,9 +1,9 @@
-"""Rotation: when a secret's credential is replaced, and how that goes on until the database agrees.
+"""Rotation: when a secret's credential is replaced, and the steps until the database accepts the new one.
 
-What it does: reads schedules, keeps a plan for each rotation, and carries plans out by invoking rotation functions. What
-it trusts: what the database answers to `probe`, and the labels as `secrets` has verified them; never the memory of a
-process. What it must never do: move a label on a guess, run one rotation twice at the same time, or let an error's text
-show a value.
+What it does: reads schedules, keeps a plan for each rotation, and carries plans out by invoking rotation functions.
+What it trusts: what the database answers to `probe`, and the labels that `secrets` has verified; never the memory of a
+process. What it must never do: move a label without knowing what the database accepts, run one rotation twice at the
+same time, or let an error's text show a value.
 """
 
 from turnlock.keys import row_macs
@@ -18,7 +18,7 @@ from turnlock.rotation.scheduler import Limits, Scheduler
 from turnlock.rotation.store import PLAN_ROWS
 
 MACS = row_macs(PLAN_ROWS, MASTER_ROWS)
-"""What a rotation of the root key writes anew."""
+"""The tables of this room with a MAC under the root key: a rotation of the root key makes them anew."""
 
 __all__ = [
     "ACTIONS",

@@ -1,4 +1,4 @@
-"""RotateSecret and CancelRotateSecret, and the rotation of what another service owns."""
+"""RotateSecret and CancelRotateSecret, and the first schedule of secrets that another service owns."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from turnlock.storage import Unit
 
 
 def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
-    """RotateSecret: store the configuration that is given, then rotate now or check the configuration.
+    """RotateSecret: store the configuration in the request, then rotate now or check the configuration.
 
-    Answers at once; the scheduler of any node carries the rotation out. A repeated ClientRequestToken begins nothing.
+    It answers at once; a node's scheduler carries the rotation out. A repeated ClientRequestToken begins nothing.
     """
     token = require_token(request, InvalidParameterException)
     secret = require_writable(call, request, unit)
@@ -69,9 +69,9 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def cancel_rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
-    """CancelRotateSecret: no rotation any more; one in progress ends where it is, and AWSPENDING stays there.
+    """CancelRotateSecret: turn rotation off. One in progress ends where it is, and AWSPENDING stays on its version.
 
-    Works on a secret without rotation too, which then stays as it is.
+    A secret that never had rotation stays as it is.
     """
     secret = require_writable(call, request, unit)
     refuse_managed(call, secret)
@@ -91,7 +91,7 @@ ACTIONS = (
 
 
 def manage(unit: Unit, secret: Secret, rules: Mapping[str, Any]) -> Secret:
-    """Turn the rotation of a service's own secret on, the first one a whole period from now; return the secret as it is."""
+    """Turn rotation on for a secret that a service owns, the first one a whole period from now; return the secret."""
     rotation = Rotation(enabled=True, rules=rules)
     managed = scheduled(unit, secret.evolve(rotation=rotation), last=unit.now, now=unit.now)
     update_secret(unit, managed)
@@ -99,7 +99,7 @@ def manage(unit: Unit, secret: Secret, rules: Mapping[str, Any]) -> Secret:
 
 
 def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
-    """Return the secret with rotation on, by what the request gives and, where it gives nothing, by what is stored."""
+    """Return the secret with rotation on; what the request leaves out stays as it is stored."""
     function_arn = request.get("RotationLambdaARN") or secret.rotation.function_arn
     if function_arn is not None:
         check_function(unit, secret, function_arn)
@@ -124,15 +124,16 @@ def _rules(secret: Secret, given: Mapping[str, Any] | None) -> Mapping[str, Any]
 
 
 def _begun_before(unit: Unit, secret: Secret, token: str) -> bool:
-    """Tell whether this token's rotation runs or is done: a client that repeats its request gets the same answer."""
+    """Tell whether this token's rotation is running or has succeeded: a repeated request gets the same answer."""
     row = last_plan(unit, secret, token)
     return row is not None and (not row.plan.finished or row.plan.state is PlanState.SUCCEEDED)
 
 
 def _resumes(unit: Unit, secret: Secret, token: str) -> bool:
-    """Tell whether this token's version is what a rotation left that ended without success, and nothing else since.
+    """Tell whether this token's version was left by a rotation that ended without success, and AWSPENDING is on no newer one.
 
-    Then the same token takes it up again: after CancelRotateSecret, or once AWSPENDING was taken from it by hand.
+    Then a RotateSecret with the same token continues: after CancelRotateSecret, or after somebody took AWSPENDING from
+    it.
     """
     if find_unfinished(unit, secret) is not None:
         return False

@@ -1,4 +1,4 @@
-"""Carrying one claimed plan out: decide, run the step, decide again, until the plan waits or is over."""
+"""Carrying out one claimed plan: decide, run the step, decide again, until the plan waits or has ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RunFunction = Callable[..., InvocationResult]
 """`functions.Functions.invoke`: (invocation, *, abort) → result."""
 
 Observer = Callable[[str, PlanRow, Step], None]
-"""Told of each step, `decided` when it is about to run and `returned` when it has: for tests that need the very moment."""
+"""Called for each step with `decided` before it runs and `returned` after it. For tests that need this moment."""
 
 CREDENTIAL_SECONDS: Final = 3600
 
@@ -46,14 +46,14 @@ def unobserved(_moment: str, _row: PlanRow, _step: Step) -> None:
 
 
 class WarmProcesses(Protocol):
-    """What a node must know of its function processes to let them go on under a new fencing number."""
+    """What the carrier needs of a node's function processes, to reuse them under a new fencing number."""
 
     def warm_access_key_id(self, function_arn: str, secret_arn: str) -> str | None:
-        """Return the access key of the idle process that would serve the pair next; None when one must be started."""
+        """Return the access key of the idle process that would be used next; None when one must be started."""
         ...
 
     def forget(self, secret_arn: str) -> None:
-        """End what runs for a secret."""
+        """End the processes that run for a secret."""
         ...
 
     def log_refusal(self, function_arn: str, sentence: str) -> None:
@@ -62,12 +62,12 @@ class WarmProcesses(Protocol):
 
 
 class RoleGone(TurnlockError):
-    """A function of one's own has no role any more to work with."""
+    """The role of a function is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A plan that is ours for as long as its lease is."""
+    """A plan whose lease this node holds."""
 
     row: PlanRow
     hold: Hold
@@ -76,7 +76,7 @@ class Claimed:
 
     @property
     def names(self) -> dict[str, str]:
-        """What a log line says of it."""
+        """The fields of a log line about it."""
         return {"secret": self.row.secret_arn, "version_id": self.row.plan.token}
 
 
@@ -92,10 +92,10 @@ class Carrier:
         self._observe = observe
 
     def carry(self, claimed: Claimed) -> None:
-        """Carry a plan on for as long as there is a step to run and the lease is ours.
+        """Carry a plan out while it has a step to run and the lease is held.
 
         Raises StaleFence when another node took the plan over, StoreError when the store did not answer, and whatever
-        an unreadable secret raises: nothing was decided then, and the row says which step may have run.
+        reading a broken secret raises. Then nothing was decided, and the row says which step may have run.
         """
         outcome: Outcome = Woken()
         while not claimed.hold.lost.is_set():
@@ -110,7 +110,7 @@ class Carrier:
                 self._observe("returned", claimed.row, decision.step)
 
     def _decide(self, claimed: Claimed, outcome: Outcome, unit: Unit) -> Decision:
-        """Take one transition in one transaction, under the fence."""
+        """Make one transition of the plan, in one transaction that checks the fencing number."""
         require_current(unit, claimed.hold.fence)
         row = find_row(unit, claimed.row)
         if row is None:
@@ -176,15 +176,15 @@ class Carrier:
         return read_probe(result.payload) if step is Step.PROBE else StepSucceeded(step=step)
 
     def _denied(self, row: PlanRow, step: Step, sentence: str) -> StepFailed:
-        """Return the outcome of a step that may not be run, which its function's log tells too."""
+        """Return the outcome of a step that may not be run, and write it into the function's log."""
         self._processes.log_refusal(row.function_arn, f"{step.value} of {row.secret_arn}: {sentence}")
         return StepFailed(step=step, message=sentence, denied=True)
 
     def _credentials(self, claimed: Claimed) -> identity.TemporaryCredentials:
-        """Issue what a new process works with, under our fencing number.
+        """Issue a new process's credentials, bound to the lease's fencing number.
 
-        A function of one's own gets its role; a hosted one, behind which no role stands, what this secret and its master
-        need.
+        A function with a role gets the role's. A hosted function has no role: it gets the rights on this secret and its
+        master secret.
         """
         row, fence = claimed.row, claimed.hold.fence
 

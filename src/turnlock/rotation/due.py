@@ -1,4 +1,4 @@
-"""Beginning rotations whose turn has come, and opening the next window for those that lost theirs."""
+"""Beginning rotations that are due, and reopening plans that lost their window in the next one."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from turnlock.secrets import AWSCURRENT, AWSPENDING, Secret, SecretReference
 from turnlock.storage import Unit
 
 BATCH: Final = 50
-"""Rotations begun in one transaction: short enough that nobody waits for it."""
+"""Rotations begun in one transaction. A short transaction lets others write soon."""
 
 POSTPONED: Final = timedelta(hours=1)
-"""When a rotation that cannot even begin is tried again."""
+"""How long to wait before trying again a rotation that could not begin."""
 
 log = structlog.get_logger(__name__)
 
 
 def begin_soon(unit: Unit) -> bool:
-    """Tell whether a secret's turn has come: what every tick asks, so it is one indexed row."""
+    """Tell whether any rotation is due. Each tick asks; it reads one row of an index."""
     return bool(secrets.due_for_rotation(unit, unit.now, 1))
 
 
 def begin_due(unit: Unit) -> int:
-    """Begin the rotations whose turn has come, at most BATCH; return how many were begun."""
+    """Begin the rotations that are due, at most BATCH; return how many were begun."""
     return sum(_begun(unit, reference) for reference in secrets.due_for_rotation(unit, unit.now, BATCH))
 
 
 def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]:
-    """Give a plan that lost its window the next one, when its turn there has come."""
+    """Move a plan that lost its window to the next one, when its time there has come."""
     if plan.state is not PlanState.FAILED or plan.finished:
         return secret, plan
     starts_at, closes_at = next_turn(unit, secret, plan)
@@ -67,7 +67,7 @@ def reopen_if_due(unit: Unit, secret: Secret, plan: Plan) -> tuple[Secret, Plan]
 
 
 def _begun(unit: Unit, reference: SecretReference) -> bool:
-    """Begin one; what is wrong with one secret must not keep all others from rotating."""
+    """Begin one. An error of one secret does not stop the others."""
     try:
         with unit.savepoint():
             secret = secrets.find_secret(unit, reference)
@@ -81,7 +81,7 @@ def _begun(unit: Unit, reference: SecretReference) -> bool:
 
 
 def _begin(unit: Unit, secret: Secret) -> bool:
-    """Begin one; False when it cannot begin now, and then its turn is set anew so that it is not asked again at once."""
+    """Begin one; False when it cannot begin now. Then a later time is set, so that the next tick does not try it again."""
     rotation = secret.rotation
     give_way(unit, secret)
     window = stored_window(secret)
@@ -101,7 +101,7 @@ def _begin(unit: Unit, secret: Secret) -> bool:
 
 
 def _token(unit: Unit, secret: Secret) -> str:
-    """Return the new version's id; a version that was left under AWSPENDING is taken up again ("will be reattempted")."""
+    """Return the new version's id. A version that is still under AWSPENDING is continued ("will be reattempted")."""
     pending = secret.labels.get(AWSPENDING)
     if pending is not None and pending != secret.labels.get(AWSCURRENT):
         return pending

@@ -1,4 +1,4 @@
-"""What rotation does when a secret changes under it: domain events of the `secrets` room, in their own transactions."""
+"""Subscribers of `secrets`' events, in the transaction of the change: what rotation does when a secret changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def labels_changed(unit: Unit, event: LabelsChanged) -> None:
 
 
 def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
-    """End the plan of a secret that is going; nobody rotates what is scheduled for deletion."""
+    """End the plan of a secret that was deleted or scheduled for deletion."""
     secret = event.secret
     row = find_unfinished(unit, secret)
     # Its turn goes too: every look for what is due would meet it, for as long as 30 days.
@@ -52,14 +52,14 @@ def secret_doomed(unit: Unit, event: SecretDoomed) -> None:
 
 
 def secret_restored(unit: Unit, event: SecretRestored) -> None:
-    """Schedule again what was to be deleted: its plan was ended, and turns that came meanwhile were passed over."""
+    """Schedule a restored secret again: its plan was ended, and its windows were skipped meanwhile."""
     secret = event.secret
     if secret.rotation.enabled:
         update_secret(unit, scheduled(unit, secret, last=last_change(unit, secret), now=unit.now))
 
 
 def token_presented(unit: Unit, event: RotationTokenPresented) -> None:
-    """Refuse a RotationToken that is not the one of the running step, or whose lease was taken over."""
+    """Refuse a RotationToken that is not that of the running step, or whose lease another node has now."""
     row = find_unfinished(unit, event.secret)
     if row is None or not is_current(unit, row, event.version_id, event.rotation_token):
         raise InvalidRequestException(
@@ -80,4 +80,4 @@ SUBSCRIBERS: Subscribers = {
     SecretDoomed: (secret_doomed,),
     SecretRestored: (secret_restored,),
 }
-"""What this room wants to hear of; joined to the store in `app`."""
+"""Subscriptions of this room; `app` registers them."""

@@ -1,8 +1,8 @@
-"""Keeping leases: renewed for as long as work goes on under them, given up for lost before another can have them.
+"""Renewing leases while work runs under them, and giving them up before another node can take them.
 
-Two threads, because a renewal can wait long for its store just when it matters most: one renews, the other only looks at
-the clock. That clock is monotonic, and counted from before a lease was asked for: it stands in for the database's on the
-safe side.
+Two threads, because a renewal may wait long for a slow store: one renews, the other only watches the clock. It is the
+monotonic clock, read before the lease was asked for. So a lease counts as lost here before it ends on the database's
+clock.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ RENEWALS: Final = 3
 """How often a lease is renewed in its length: two renewals may fail before it is lost."""
 
 SURE: Final = 0.85
-"""The part of a lease after which it counts as lost; the rest is there to end what runs under it."""
+"""The fraction of a lease after which it counts as lost. The rest of the time is for ending what runs under it."""
 
 LOOKS: Final = 20
-"""How often the clock is looked at in a lease's length."""
+"""How often in a lease's length the clock is read."""
 
 _CLOSE_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Hold:
-    """A lease that is ours, for as long as `lost` is not set."""
+    """A lease that this node holds until `lost` is set."""
 
     fence: Fence
     sure_until: float
     """On the monotonic clock, in seconds."""
     lost: threading.Event = field(default_factory=threading.Event)
-    """Set when another may hold the lease, or when this node closes: what runs under it must end at once."""
+    """Set when another node may hold the lease, or when this node closes. What runs under it must end at once."""
 
 
 class LeaseKeeper:
-    """Renews the leases of one node, each `seconds` long; `close` it."""
+    """Renews the leases of one node, each `seconds` long. The owner calls `close`."""
 
     def __init__(self, database: Database, *, seconds: float) -> None:
         self._database = database
@@ -61,7 +61,7 @@ class LeaseKeeper:
             thread.start()
 
     def keep(self, fence: Fence, *, asked_at: float) -> Hold:
-        """Begin to renew a lease; `asked_at` is the monotonic clock from before it was claimed."""
+        """Begin to renew a lease; `asked_at` is the monotonic clock before it was claimed."""
         hold = Hold(fence=fence, sure_until=asked_at + SURE * self._seconds)
         with self._lock:
             self._kept[fence] = hold
@@ -70,12 +70,12 @@ class LeaseKeeper:
         return hold
 
     def leave(self, hold: Hold) -> None:
-        """Stop renewing a lease, and let it run out by itself."""
+        """Stop renewing a lease without releasing it: it expires."""
         with self._lock:
             self._kept.pop(hold.fence, None)
 
     def let_go(self, hold: Hold) -> None:
-        """Stop renewing a lease and release it, if it is still ours; a store that does not answer lets it run out."""
+        """Stop renewing a lease and release it if it is still held. If the store does not answer, it expires."""
         self.leave(hold)
         try:
             self._database.write(lambda unit: release(unit, hold.fence))
@@ -85,14 +85,14 @@ class LeaseKeeper:
             )
 
     def lose_all(self) -> None:
-        """Tell everything that runs under a lease of this node to end, and what would begin now, not to."""
+        """End everything that runs under a lease of this node, and refuse new work."""
         with self._lock:
             self._ending = True
             for hold in self._kept.values():
                 hold.lost.set()
 
     def close(self) -> None:
-        """Stop renewing; what is still held runs out. Waits a bounded time for a renewal that hangs."""
+        """Stop renewing; held leases expire. Waits a bounded time for a renewal that hangs."""
         self._closing.set()
         self.lose_all()
         for thread in self._threads:
@@ -114,7 +114,10 @@ class LeaseKeeper:
                 self._renew(holds)
 
     def _renew(self, holds: list[Hold]) -> None:
-        """Renew all in one transaction. A lease that another holds is lost at once; one that nobody could renew, in time."""
+        """Renew all in one transaction.
+
+        A lease that another node holds is lost at once, one that could not be renewed when SURE of its length has passed.
+        """
         asked_at = time.monotonic()
         try:
             ours = self._database.write(

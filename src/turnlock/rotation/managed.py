@@ -17,7 +17,7 @@ _DATABASE_TAGS: Final = frozenset({"aws:rds:primaryDBInstanceArn", "aws:rds:prim
 
 
 def function_of(secret: Secret) -> str | None:
-    """Return the ARN of the function that rotates a secret: the configured one, or that of the service which owns it."""
+    """Return the ARN of the function that rotates a secret: the owning service's, else the configured one."""
     name = _FUNCTIONS.get(secret.owning_service or "")
     if name is None:
         return secret.rotation.function_arn
@@ -25,7 +25,7 @@ def function_of(secret: Secret) -> str | None:
 
 
 def databases_of(unit: Unit, secret: Secret) -> list[str]:
-    """Return the ARNs of the databases that a rotation may look up: those of managed secrets, the secret itself or its master."""
+    """Return the ARNs of the databases that a rotation may look up: those that the tags of a managed secret or master name."""
     candidates = (secret, find_master(unit, secret))
     owned = [one for one in candidates if one is not None and one.owning_service in _FUNCTIONS]
     tags = [tag for one in owned for tag in secrets.find_tags(unit, one).items()]

@@ -1,8 +1,8 @@
-"""Which master secret the rotation of a secret may read: the one that a caller with the right to read it has let it use.
+"""The master secret that a secret's rotations may read: one that a caller with the right to read it has named.
 
-A secret's value may name a master secret (`masterarn`), and whoever may put a value may write any name there. The name alone
-therefore opens nothing: RotateSecret asks the gate whether its caller may get the master's value, and what it answered is kept
-here with the secret. A function's session policy names the master secret only while AWSCURRENT still names the same one.
+A secret's value may name a master secret (`masterarn`), and whoever may store a value may write any ARN there. So the
+name gives no right. RotateSecret asks the gate whether its caller may read the master's value, and keeps the answer
+here. A function's session policy names the master secret only while AWSCURRENT still names the same one.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ _SENTENCE = "The secret's masterarn must be the ARN of another secret in the sam
 
 
 def named_master(unit: Unit, secret: Secret) -> str | None:
-    """Return what the secret's AWSCURRENT value names as its master secret; None for a value that names none."""
+    """Return the `masterarn` in the secret's AWSCURRENT value; None where there is none."""
     return text_member(current_value(unit, secret), "masterarn")
 
 
 def allow_master(unit: Unit, secret: Secret) -> None:
-    """Let the secret's rotations read the master secret that its value names, as far as the caller itself may.
+    """Let the secret's rotations read the master secret that its value names, if the caller may read it.
 
-    What was allowed before stays allowed for whoever asks for a rotation. InvalidRequestException for a name that is not the
-    ARN of a secret of the same account and Region; AccessDeniedException where the caller may not get the master's value.
+    A master that was allowed before stays allowed, whoever calls RotateSecret. InvalidRequestException for a name that
+    is not the ARN of a secret of the same account and Region; AccessDeniedException where the caller may not read the
+    master's value.
     """
     named = named_master(unit, secret)
     if named is None:
@@ -69,9 +70,9 @@ def allow_master(unit: Unit, secret: Secret) -> None:
 
 
 def note_master(unit: Unit, secret: Secret) -> None:
-    """Do what `allow_master` does, and nothing where it refuses: for a function of one's own its role decides what it may read.
+    """Do as `allow_master`, and nothing where it would refuse. For functions with a role, which reads what the role may.
 
-    A master that is kept is then one whose values no log line shows.
+    The master is kept so that log lines and errors show none of its values.
     """
     try:
         allow_master(unit, secret)

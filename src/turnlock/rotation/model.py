@@ -1,31 +1,31 @@
-"""The rotation plan: what to do next for one rotation, decided from what is known and from nothing else.
+"""The rotation plan: what to do next in one rotation. Pure.
 
-A plan is a row. It is written, `in_flight` set, *before* its step runs; whoever finds such a row knows that the step may
-have run, wholly, partly or not at all. `decide` is the one transition, `(plan, outcome, facts, now) -> decision`; the
-scheduler writes the decision's plan and its events in the transaction that read the facts, and only then acts:
+A plan is a row. It is written with `in_flight` set *before* its step runs. A row with `in_flight` means that the step
+may have run, wholly, partly or not at all. `decide` is the one transition, `(plan, outcome, facts, now) -> decision`.
+The scheduler writes the decision's plan and events in the transaction that read the facts, and only then acts:
 
     createSecret -> setSecret -> testSecret -> finishSecret -> success
-    any of them failed or interrupted: probe (or createSecret again, where the function answers no probe)
+    a step failed or was interrupted: probe (or createSecret again, where the function has no probe)
 
-finishSecret moves AWSCURRENT, and its end is the rotation's: an error after the move is a failed attempt like any other, and the
-whole process runs again (RotationFailed at once: applications have the new version already). AWSPENDING stays on the token until
-success takes it away, in the transaction that records the success.
+finishSecret moves AWSCURRENT, but the rotation has succeeded only when finishSecret returns. An error after the move is
+a failed attempt, and all steps run again; RotationFailed is recorded at once, because applications have the new version
+already. The transaction that records the success takes AWSPENDING away.
 
-After a probe the plan follows the database. Of the versions, in this order, the first one that is not refused decides:
+After a probe the plan follows the database. The first version in this order that is not refused decides:
 
     the token is pending:     pending accepted -> testSecret;  current, then previous accepted -> setSecret
     the token is AWSCURRENT:  current accepted -> success;     previous accepted -> setSecret, then probe again
     no value under the token: createSecret, whatever the answers are
-    unreachable: wait and probe again; nothing is known, so nothing changes
+    unreachable: wait and probe again; nothing changes
     all refused: a failed attempt
 
-The second row is a database that lost a finished change (restored from a backup). It asks this of a hosted function:
-`setSecret` for a token that holds AWSCURRENT makes that version's value valid, logging in with AWSPREVIOUS.
+The second row is a database that lost a finished change, restored from a backup for example. A hosted function then
+gets `setSecret` for a token that has AWSCURRENT: it logs in with AWSPREVIOUS and sets that value again.
 
-While AWSCURRENT may be refused by the database (`exposed`: setSecret was begun by a function that does not leave it valid, and
-no probe has shown otherwise since; or a probe has shown it),
-the window's end reports the failure but does not stop a hosted function: applications are locked out until the plan has
-converged, so it goes on, spaced by the back-off, until a label that can log in is AWSCURRENT.
+A plan is `exposed` while the database may refuse AWSCURRENT: setSecret began, by a function that does not leave
+AWSCURRENT valid, and no probe has shown since that it is; or a probe has shown that it is not. Applications are then
+locked out. So the end of the window reports the failure but does not stop a hosted function: it goes on, spaced by the
+back-off, until AWSCURRENT can log in.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ URGENT_DELAY: Final = timedelta(seconds=1)
 """The longest wait after the first failed attempt, and that of an `exposed` plan; it doubles with each further one."""
 
 LONGEST_DELAY: Final = timedelta(hours=1)
-"""Where the doubling ends. A window of 1 hour has room for 7 attempts, a whole day for MOST_ATTEMPTS."""
+"""The longest wait. A window of 1 hour has room for 7 attempts, a whole day for MOST_ATTEMPTS."""
 
 DISCARD_WINDOW: Final = timedelta(days=365)
-"""How long an old credential that cannot be discarded is tried again, at the most once an hour; a rotation ends it sooner."""
+"""How long discarding an old credential is tried, at most once an hour. A rotation ends it sooner."""
 
 MOST_ATTEMPTS: Final = 30
 """Failed attempts in one window; AWS says "multiple times" and no number (user guide, "Rotation windows")."""
@@ -96,7 +96,7 @@ _EVENTS: Final[Mapping[tuple[Purpose, PlanState], EventName]] = {
 def begin(
     *, token: str, purpose: Purpose, now: datetime, starts_at: datetime, window_closes_at: datetime
 ) -> tuple[Plan, Events]:
-    """Return a new plan whose first step may run from `starts_at` on, and the event that says so."""
+    """Return a new plan, whose first step may run from `starts_at` on, and its event."""
     plan = Plan(
         token=token,
         purpose=purpose,
@@ -109,7 +109,7 @@ def begin(
 
 
 def discard(*, token: str, now: datetime, starts_at: datetime) -> Plan:
-    """Return the plan to discard what was valid before `token` became AWSCURRENT, from `starts_at` on."""
+    """Return the plan that makes the credential before `token` invalid, from `starts_at` on."""
     return Plan(
         token=token,
         purpose=Purpose.DISCARD,
@@ -123,8 +123,8 @@ def discard(*, token: str, now: datetime, starts_at: datetime) -> Plan:
 def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Plan:
     """Return a failed rotation as running in a new window, with the same token; any other plan unchanged.
 
-    To be called when the window has opened, not before: until then a failed plan may still be repairing. A repair in
-    flight stays in flight, and its outcome counts in the new window.
+    Call it when the window has opened: before, a failed plan may still be repairing. A repair in flight stays in
+    flight, and its outcome counts in the new window.
     """
     if plan.finished or plan.state is not PlanState.FAILED:
         return plan
@@ -135,12 +135,12 @@ def reopen(plan: Plan, *, starts_at: datetime, window_closes_at: datetime) -> Pl
 
 
 def cancel(plan: Plan) -> Plan:
-    """Return the plan after CancelRotateSecret: over at once, even with a step in flight; a finished one unchanged."""
+    """Return the plan after CancelRotateSecret: cancelled at once, even with a step in flight; a finished one unchanged."""
     return plan if plan.finished else plan.evolve(state=PlanState.CANCELLED, in_flight=False)
 
 
 def lose_window(plan: Plan) -> Fail:
-    """Return what follows for a running plan whose window is over, whoever finds that; a repair goes on all the same."""
+    """Return the decision for a running plan whose window is over; a repair continues."""
     ran = plan.tried or plan.in_flight or plan.attempts > 0
     if plan.in_flight:
         plan = plan.evolve(step=_RECOVERY[plan.purpose])
@@ -152,7 +152,7 @@ def lose_window(plan: Plan) -> Fail:
 
 
 def not_attempted(closes_at: datetime) -> str:
-    """Return the reason of a failure that nobody made: nothing ran in a window, and nothing else says so."""
+    """Return the error message of a window in which nothing ran."""
     return (
         f"No attempt could run in the rotation window that ended at {closes_at:%Y-%m-%dT%H:%M:%SZ}: every server was down or"
         " had no place free."
@@ -160,10 +160,10 @@ def not_attempted(closes_at: datetime) -> str:
 
 
 def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter: float = 0.0) -> Decision:
-    """Say what follows from `outcome`. Total: each outcome in each state has an answer, and none raises.
+    """Return the decision that follows from `outcome`; defined for each outcome in each state, and raises nothing.
 
-    `jitter`, in [0, 1), shortens a wait by up to half. Outcomes for a finished plan, or of another step than the one in
-    flight, change nothing.
+    `jitter`, in [0, 1), shortens a wait by up to half. Outcomes for a finished plan, or for another step than the one
+    in flight, change nothing.
     """
     if plan.finished:
         return Stop(plan=plan)
@@ -189,10 +189,10 @@ def decide(plan: Plan, outcome: Outcome, facts: Facts, *, now: datetime, jitter:
 
 
 def supersede(plan: Plan) -> Succeed | Abandon:
-    """Return how a rotation ends whose token is AWSCURRENT, and which RotateSecret is to follow before it has ended.
+    """Return how a rotation whose token is AWSCURRENT ends, when RotateSecret asks for the next one.
 
-    AWSPENDING on the AWSCURRENT version is no rotation in progress (API reference, RotateSecret): with finishSecret on its
-    way and no error since the move it has succeeded, else the next rotation takes its place.
+    AWSPENDING on the AWSCURRENT version is no rotation in progress (API reference, RotateSecret). With finishSecret
+    running and no error since the move it has succeeded; else the next rotation takes its place.
     """
     if plan.step is Step.FINISH and plan.in_flight and not plan.told:
         return _end(Succeed, plan.evolve(exposed=False), PlanState.SUCCEEDED, None)
@@ -202,7 +202,10 @@ def supersede(plan: Plan) -> Succeed | Abandon:
 
 
 def read_probe(answer: Any) -> ProbeResult | StepFailed:
-    """Read a function's answer to `probe`, parsed JSON; a failed step, which does not repeat it, when it is not three Logins."""
+    """Read a function's answer to `probe`, parsed JSON. An answer that is not three Logins is a failed step.
+
+    Its message does not repeat the answer.
+    """
     try:
         return ProbeResult(**{name: Login(answer[name]) for name in ("pending", "current", "previous")})
     except (KeyError, TypeError, ValueError):
@@ -210,9 +213,9 @@ def read_probe(answer: Any) -> ProbeResult | StepFailed:
 
 
 def _tells_at_once(plan: Plan, outcome: Outcome, facts: Facts) -> bool:
-    """Tell whether a failed attempt is told of now, and not only when its window ends without success.
+    """Tell whether RotationFailed is recorded now and not only at the window's end.
 
-    So it is after the label has moved, and where the function may not be run any more: no attempt mends that by itself.
+    It is after the label has moved, and where the function may not be run any more, which no further attempt changes.
     """
     failed = isinstance(outcome, StepFailed) and outcome.step is not Step.PROBE
     if plan.told or not failed or (plan.purpose, plan.state) != (Purpose.ROTATE, PlanState.RUNNING):
@@ -221,7 +224,7 @@ def _tells_at_once(plan: Plan, outcome: Outcome, facts: Facts) -> bool:
 
 
 def _record(plan: Plan, outcome: Outcome, facts: Facts, now: datetime, jitter: float) -> Plan:
-    """Return the plan with the outcome of its step taken in."""
+    """Return the plan with its step's outcome written into it."""
     steps = _STEPS[plan.purpose]
     if isinstance(outcome, Woken):
         return plan.evolve(step=_RECOVERY[plan.purpose], next_attempt_at=now)
@@ -259,7 +262,7 @@ def _believe(plan: Plan, result: ProbeResult, facts: Facts, now: datetime, jitte
 
 
 def _missed(plan: Plan, message: str, now: datetime, jitter: float) -> Plan:
-    """Return the plan after a failed attempt: later, find out where we are."""
+    """Return the plan after a failed attempt: wait, then probe (a rotation) or repeat the step."""
     attempts, recovery = plan.attempts + 1, _RECOVERY[plan.purpose]
     first = URGENT_DELAY if plan.exposed else FIRST_DELAY
     # The exponent is bounded first: a repair may go on for as long as the database is away.
@@ -268,7 +271,7 @@ def _missed(plan: Plan, message: str, now: datetime, jitter: float) -> Plan:
 
 
 def _continue(plan: Plan, facts: Facts, now: datetime) -> Decision:
-    """Say what follows for a plan with nothing in flight."""
+    """Return the decision for a plan with no step in flight."""
     unprobed = plan.step is Step.PROBE and not facts.can_probe
     if plan.state is PlanState.SUCCEEDED:
         return _end(Succeed, plan.evolve(exposed=False), PlanState.SUCCEEDED, None)

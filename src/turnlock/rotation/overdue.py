@@ -1,8 +1,8 @@
-"""The dead man's switch: plans whose window ended while nobody carried them out.
+"""Plans whose window ended while no node carried them out.
 
-A window that is over is told of by whoever carries the plan. Where nobody does (every node is at its limits, or the one that
-did is gone and no other has a place free), the next tick of any node tells of it, runs nothing, and lets the plan wait for
-the next window. A plan's lease is taken for that moment, so that a holder which sleeps meanwhile finds its number used.
+The node that carries a plan records the end of its window. Where no node does (all are at their limits, or the one that
+did is gone), the next tick of any node records it, runs nothing, and lets the plan wait for the next window. The tick
+takes the plan's lease for that moment, so a former holder's fencing number is no longer the newest.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ log = structlog.get_logger(__name__)
 
 
 def close_overdue(unit: Unit, holder: str) -> int:
-    """Tell of the windows that are over, at most BATCH plans at once; return how many plans."""
+    """Record the windows that are over, of at most BATCH plans; return how many plans."""
     return sum(_closed(unit, row, holder) for row in overdue(unit, unit.now, BATCH))
 
 
 def _closed(unit: Unit, row: PlanRow, holder: str) -> bool:
-    """Close one; what is wrong with one secret must not keep all others unheard."""
+    """Record one. An error of one secret does not stop the others."""
     try:
         with unit.savepoint():
             fence = claim(unit, row.account_id, row.region, row.lease, holder=holder, seconds=_LEASE_SECONDS)

@@ -1,16 +1,17 @@
-"""The places of one node: for work whose length nobody knows yet, and for what has turned out to be slow.
+"""How many plans one node carries out at once, and how slow functions are kept from delaying the others.
 
-    1. `at_once` plans are worked on at the same time.
-    2. One whose step has run for SLOW_AFTER is slow: it only waits, and moves to one of SLOW_SHARE times as many further places.
-    3. When those are full, it stays where it is, and after SENT_BACK_AFTER it is sent back if others wait for its place: its
-       function is ended, its plan goes on later, in a place for the slow. Not while the database may refuse AWSCURRENT
-       (`Plan.exposed`): the step that would mend that runs to its end.
-    4. What was sent back or ran for REMEMBERED_AFTER, a function against a host, is begun again only in a place for the slow, and
-       fills at most `at_once` of them.
-       Where more of the slow wait than there are places, each keeps its own for a turn, twice as long each time.
+    1. `at_once` plans are carried out at the same time.
+    2. A plan whose step has run for SLOW_AFTER is slow. It moves to one of the further places for slow plans, SLOW_SHARE times
+       as many.
+    3. When those are full it stays, and after SENT_BACK_AFTER it is sent back if another plan waits for its place: its function
+       is ended, and its plan runs later in a slow place. Except while the database may refuse AWSCURRENT (`Plan.exposed`): the
+       step that repairs this runs to its end.
+    4. A function that was sent back or ran for REMEMBERED_AFTER against a host begins only in slow places from then on, and has at
+       most `at_once` of them. Where more are slow than there are places, each keeps its place for a turn, and its next turn is
+       twice as long.
 
-So a quick rotation waits for a place no longer than SENT_BACK_AFTER, however many functions hang, and one that was taken for slow
-by mistake no longer than a turn (docs/decisions/0032). The scheduler's lock guards it.
+So a quick rotation waits at most SENT_BACK_AFTER for a place, however many functions hang, and one that was taken for
+slow by mistake at most a turn (docs/decisions/0032). The scheduler's lock guards this object.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SLOW_AFTER: Final = 2.0
-"""Seconds of one step without its process's start. A hosted function's steps take a tenth of a second."""
+"""Seconds of one step, without its process's start, after which it is slow. A hosted function's steps take 0.1 s."""
 
 SENT_BACK_AFTER: Final = 3.0
-"""Seconds of one step after which it gives its place up to those that wait."""
+"""Seconds of one step after which a plan is sent back if others wait."""
 
 START_ALLOWANCE: Final = 10.0
-"""Seconds for which a process may start before that counts as its step: Lambda's limit of the init phase.
+"""Seconds that a process may take to start before the time counts as its step: Lambda's limit of the init phase.
 
-Half a second is usual. A machine under load takes longer, and must not start still more processes because of that.
+Half a second is usual. A machine under load takes longer, and must not start more processes because of it.
 """
 
 FIRST_TURN: Final = 30.0
-"""Seconds for which a slow function keeps its place the first time, while others that are slow wait."""
+"""Seconds of a slow function's first turn, while other slow ones wait."""
 
 SLOW_SHARE: Final = 2
-"""Places for the slow, for each of `at_once`."""
+"""Slow places for each of `at_once`."""
 
 REMEMBERED_AFTER: Final = 10.0
-"""Seconds of one step after which its function counts as slow from then on, as it does when it is sent back."""
+"""Seconds of one step after which its function is remembered as slow."""
 
 REMEMBERED_SECONDS: Final = 600.0
-"""How long a function counts as slow against a host after it was."""
+"""How long a function is remembered as slow against a host."""
 
 MOST_REMEMBERED: Final = 200
 
@@ -56,24 +57,24 @@ class Work:
 
     target: Target
     step_began: float | None = None
-    """When the step that runs was begun, of one whose process starts: will have been; None between two."""
+    """When the running step began. While its process starts: when it will count as begun. None between two steps."""
     exposed: bool = False
-    """Whether that step must not be sent back."""
+    """Whether the running step must not be sent back."""
     slow: bool = False
-    """Whether it holds, or should hold, a place for the slow; for as long as it is carried out."""
+    """Whether it is slow; then it stays so until it ends."""
     longest: float = 0.0
-    """How long its longest step has run, as far as anybody looked."""
+    """How long its longest step ran, when last looked at."""
     sent_back: bool = False
-    """Whether its function is being ended, for others that wait."""
+    """Whether its function is being ended because others wait."""
     begun_slow: bool = False
-    """Whether it was begun in a place for the slow, where it may stay."""
+    """Whether it began in a slow place."""
 
     def begin(self, now: float, *, exposed: bool) -> None:
-        """Note that a step is asked for, whose process may have to be started."""
+        """Note that a step was requested; its process may have to start first."""
         self.exposed, self.step_began = exposed, now + START_ALLOWANCE
 
     def started(self) -> None:
-        """Note that the step's process has started, and has its event now."""
+        """Note that the step's process has started and has its event."""
         if self.step_began is not None:
             self.step_began = min(self.step_began, time.monotonic())
 
@@ -84,26 +85,26 @@ class Work:
 
 @dataclass(slots=True, kw_only=True)
 class Places:
-    """What is being carried out, and what was slow lately."""
+    """The plans that are being carried out, and the functions that were slow lately."""
 
     at_once: int
     _works: list[Work] = field(default_factory=list)
     _slow_until: OrderedDict[Target, float] = field(default_factory=OrderedDict)
     _turns: dict[Target, float] = field(default_factory=dict)
-    """How long a slow function's next turn is, where it is not the first."""
+    """Function and host → length of the next turn, where it is not the first."""
 
     @property
     def most(self) -> int:
-        """How many plans can be carried out at the same time, the slow among them."""
+        """How many plans can be carried out at once, slow ones included."""
         return self.at_once * (1 + SLOW_SHARE)
 
     def take(self, work: Work) -> None:
-        """Give a plan the place that was free for it."""
+        """Give a plan a free place."""
         work.slow = work.begun_slow = work.target in self._slow_until
         self._works.append(work)
 
     def leave(self, work: Work, now: float) -> None:
-        """Take the place back, and learn from how it went: what ended in time against a host is not slow any more."""
+        """Free a plan's place. A function that ended in time is no longer remembered as slow."""
         self.look(now)
         self._works = [one for one in self._works if one is not work]
         if work.longest < SLOW_AFTER and not work.sent_back:
@@ -111,7 +112,7 @@ class Places:
             self._turns.pop(work.target, None)
 
     def look(self, now: float) -> None:
-        """Find out what has become slow, and forget what was slow long ago."""
+        """Mark plans that have become slow, and forget functions that were slow long ago."""
         for work in self._works:
             work.longest = max(work.longest, work.runs_for(now))
             if work.longest >= SLOW_AFTER:
@@ -124,7 +125,7 @@ class Places:
             self._turns.pop(self._slow_until.popitem(last=False)[0], None)
 
     def free(self) -> int:
-        """Return how many plans may begin of which nothing is known."""
+        """Return how many plans may begin that are not known to be slow."""
         too_many = max(0, self._slow() - self.at_once * SLOW_SHARE)
         return max(0, self.at_once - (len(self._works) - self._slow()) - too_many)
 
@@ -133,21 +134,21 @@ class Places:
         return max(0, self.at_once * SLOW_SHARE - self._slow())
 
     def known_slow(self) -> list[Target]:
-        """Return what may begin in places for the slow alone."""
+        """Return the functions and hosts that may begin only in slow places."""
         return list(self._slow_until)
 
     def claimable_slow(self) -> dict[Target, int]:
-        """Return what of it may begin now, and how many plans of each."""
+        """Return which of these may begin now, and how many plans of each."""
         free, busy = self.free_for_slow(), Counter(work.target for work in self._works)
         rooms = {target: min(free, self.at_once - busy[target]) for target in self._slow_until}
         return {target: room for target, room in rooms.items() if room > 0}
 
     def any_slow(self) -> bool:
-        """Tell whether slow work holds a place: then what came last goes before some of what waits."""
+        """Tell whether a slow plan has a place: then every other place goes to the plan that became due last."""
         return self._slow() > 0
 
     def to_send_back(self, now: float) -> list[Work]:
-        """Return what must give its place to others that wait: the slow beyond their places, the longest-running first."""
+        """Return the plans to send back: slow ones beyond the slow places, the longest-running first."""
         too_many = self._slow() - self.at_once * SLOW_SHARE
         candidates = [
             one
@@ -162,7 +163,7 @@ class Places:
         return sent_back
 
     def to_take_turns(self, now: float) -> list[Work]:
-        """Return the slow work whose turn is over, for when others that are slow wait; its next turn is twice as long."""
+        """Return the slow plans whose turn is over, when other slow ones wait; their next turn is twice as long."""
         if self.free_for_slow():
             return []
         over = [

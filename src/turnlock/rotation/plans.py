@@ -1,4 +1,4 @@
-"""Plans of real secrets: beginning them, and carrying their decisions into the secret's own fields, labels and the trail."""
+"""Beginning plans, and writing their decisions into the secret, its labels and the trail."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from turnlock.secrets import AWSCURRENT, AWSPENDING, Rotation, Secret
 from turnlock.storage import Unit, micros
 
 MOST_REPORTED: Final = 100
-"""Missed windows of one secret that are told of one by one."""
+"""The most missed windows of one secret that get an event each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanBegun:
-    """A plan was written whose first step can run."""
+    """A plan was written; its first step can run."""
 
     secret_arn: str
 
@@ -77,7 +77,7 @@ def schedule_of(rotation: Rotation) -> Schedule | None:
 
 
 def scheduled(unit: Unit, secret: Secret, *, last: datetime, now: datetime) -> Secret:
-    """Return the secret with its first window not over at `now`, counted from `last`; written by the caller."""
+    """Return the secret with its next window, counted from `last` and not over at `now`; the caller writes it."""
     schedule = schedule_of(secret.rotation)
     if schedule is None or not secret.rotation.enabled:
         return secret.evolve(
@@ -105,10 +105,10 @@ def begin_plan(
     starts_at: datetime,
     exposed: bool = False,
 ) -> None:
-    """Put AWSPENDING on `token`, write its plan and RotationStarted; the schedule waits until the plan is over.
+    """Put AWSPENDING on `token`, write its plan and RotationStarted; no other rotation is scheduled until the plan ends.
 
-    A version that is there already was left by a rotation that did not end: what the database makes of it is asked first.
-    `exposed` is what the rotation that this one takes the place of knew (`Plan.exposed`).
+    If the version exists, an earlier rotation left it: its plan begins with a probe. `exposed` is that of the rotation
+    that this one replaces (`Plan.exposed`).
     """
     current = secret.labels.get(AWSCURRENT)
     taken_up = secrets.find_version(unit, secret, token) is not None
@@ -127,7 +127,7 @@ def begin_plan(
 
 
 def plan_discard(unit: Unit, secret: Secret, row: PlanRow) -> None:
-    """Write the plan that ends what a rotation has left valid beside its result, once the secret's grace period is over."""
+    """Write the plan that makes the old one of two passwords invalid after the secret's grace period."""
     hosted = functions.find_hosted(row.function_arn)
     if hosted is None or not hosted.supports_probe:
         return
@@ -139,14 +139,14 @@ def plan_discard(unit: Unit, secret: Secret, row: PlanRow) -> None:
 
 
 def give_way(unit: Unit, secret: Secret) -> None:
-    """End a plan to discard: the rotation that is about to begin leaves the same two versions valid, and its own plan."""
+    """End a plan to discard before a rotation: that leaves two passwords valid again, and makes a plan of its own."""
     row = find_unfinished(unit, secret)
     if row is not None and row.plan.purpose is Purpose.DISCARD:
         end_plan(unit, secret, row)
 
 
 def supersede_finished(unit: Unit, secret: Secret) -> tuple[Secret, bool]:
-    """End the secret's rotation if its token is AWSCURRENT; return the secret then, and whether AWSCURRENT may be refused."""
+    """End the secret's rotation if its token is AWSCURRENT; return the secret, and whether AWSCURRENT may be refused."""
     row = find_unfinished(unit, secret)
     if (
         row is None
@@ -175,7 +175,7 @@ def facts_of(unit: Unit, secret: Secret, row: PlanRow) -> Facts:
 
 
 def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision) -> None:
-    """Write a decision: the plan, its events, and what its end means for the secret's schedule and labels."""
+    """Write a decision: the plan, its events, and the changes of the secret's schedule and labels."""
     plan = decision.plan
     if isinstance(decision, Succeed) and plan.purpose is Purpose.ROTATE:
         rotated = replace(secret.rotation, last_rotated_at=unit.now)
@@ -207,7 +207,7 @@ def apply_decision(unit: Unit, secret: Secret, row: PlanRow, decision: Decision)
 
 
 def end_plan(unit: Unit, secret: Secret, row: PlanRow) -> Plan:
-    """End a plan where it is, for good; AWSPENDING stays on its version, unless that is a configuration check's copy."""
+    """End a plan for good. AWSPENDING stays on its version, except on the copy that a configuration check made."""
     plan = cancel(row.plan)
     save_plan(unit, row, plan, look_at=plan.next_attempt_at)
     _drop_copy(unit, secret, plan)
@@ -215,9 +215,9 @@ def end_plan(unit: Unit, secret: Secret, row: PlanRow) -> Plan:
 
 
 def next_turn(unit: Unit, secret: Secret, plan: Plan) -> tuple[datetime, datetime]:
-    """Return when a plan that lost its window may run again, and until when: in the secret's next window.
+    """Return when a plan that lost its window may run again, and until when: the secret's next window.
 
-    A secret without a schedule has no next window; its rotation is taken up again a day at a time.
+    A secret without a schedule has no window: its rotation gets a day.
     """
     window = stored_window(secret)
     if window is None:
@@ -234,10 +234,10 @@ def stored_window(secret: Secret) -> Window | None:
 
 
 def report_missed(unit: Unit, secret: Secret, *, last: datetime, since: datetime) -> None:
-    """Record a RotationFailed for each window, counted from `last`, that ended after `since` and is over: nothing ran there.
+    """Record a RotationFailed for each window, counted from `last`, that ended after `since` and in which nothing ran.
 
-    Whoever reports them moves the secret's next window past them in the same transaction, so that each is told of once.
-    Beyond MOST_REPORTED the oldest are told of by their number.
+    The caller moves the secret's next window past them in the same transaction, so that each is recorded once. Beyond
+    MOST_REPORTED the oldest share one event with their number.
     """
     schedule = schedule_of(secret.rotation)
     if schedule is None or not secret.rotation.enabled:
@@ -252,7 +252,7 @@ def report_missed(unit: Unit, secret: Secret, *, last: datetime, since: datetime
 
 
 def report_window(unit: Unit, secret: Secret, closes_at: datetime, *, earlier: int = 0) -> None:
-    """Record that no attempt could run in the window that ended at `closes_at`, and in so many before it."""
+    """Record that no attempt ran in the window that ended at `closes_at`, nor in so many windows before it."""
     reason = not_attempted(closes_at) + (f" Nor in {earlier} windows before." if earlier else "")
     event = ServiceEvent(name=EventName.ROTATION_FAILED, error_message=reason)
     record_events(unit, secret, f"{closes_at:%Y%m%dT%H%M%SZ}", (event,))
@@ -277,7 +277,7 @@ def record_events(unit: Unit, secret: Secret, token: str, events: Events) -> Non
 
 
 def record_late_error(unit: Unit, secret: Secret, plan: Plan, outcome: Outcome) -> None:
-    """Record RotationFailed for a finishSecret that failed when the next rotation had been asked for, and so was taken for done."""
+    """Record RotationFailed for a finishSecret that failed after the next rotation was asked for."""
     if not isinstance(outcome, StepFailed) or outcome.step is not Step.FINISH:
         return
     if (plan.purpose, plan.state) == (Purpose.ROTATE, PlanState.SUCCEEDED):
@@ -291,15 +291,15 @@ def new_token(unit: Unit) -> str:
 
 
 def counted_from(unit: Unit, secret: Secret, plan: Plan) -> datetime:
-    """Return the moment from which the next rotation is counted: the last one, or a newer value put by hand.
+    """Return the moment from which the next rotation is counted: the last rotation, or a newer value stored by hand.
 
-    A configuration check ends with the schedule as it was when rotation was configured.
+    After a configuration check it is the moment when rotation was configured.
     """
     return plan.started_at if plan.purpose is Purpose.TEST else last_change(unit, secret)
 
 
 def last_change(unit: Unit, secret: Secret) -> datetime:
-    """Return when the secret's value last changed: by rotation, by hand, or by being made."""
+    """Return when the secret's value last changed: by rotation, by hand, or at its creation."""
     current = secret.labels.get(AWSCURRENT)
     version = secrets.find_version(unit, secret, current) if current is not None else None
     moments = (secret.created_at, secret.rotation.last_rotated_at, version.created_at if version else None)
@@ -307,7 +307,7 @@ def last_change(unit: Unit, secret: Secret) -> datetime:
 
 
 def _drop_copy(unit: Unit, secret: Secret, plan: Plan) -> None:
-    """Remove what a finished configuration check logged in with; not where somebody gave it a label of their own."""
+    """Remove the copy of a finished configuration check, unless somebody gave it a label."""
     if not plan.drops_pending or secrets.find_version(unit, secret, plan.token) is None:
         return
     if set(secrets.stages_of(secret.labels, plan.token)) <= {AWSPENDING}:

@@ -1,4 +1,4 @@
-"""Which texts no log line and no error may show: what stands in a secret's labelled versions."""
+"""The texts that no log line and no error may show: the values in a secret's labelled versions."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SPEAKING = frozenset(
 """Members of a database secret that may be shown in an error (docs/aws-behaviour.md#values-of-database-secrets)."""
 
 _SHORTEST = 4
-"""Shorter texts are everywhere; hiding them would hide the error."""
+"""Shorter texts are not redacted: they occur everywhere, and an error would become unreadable."""
 
 
 def known_values(unit: Unit, secret: Secret) -> frozenset[str]:
     """Return the values in the labelled versions of the secret and of the master secret that its rotations may read.
 
-    They are the whole texts, and the members that are not for reading.
+    They are the whole texts, and all members except those in `_SPEAKING`.
     """
     texts: set[str] = set()
     master = find_master(unit, secret)
@@ -59,7 +59,7 @@ def _texts(value: bytes) -> Iterator[str]:
 
 
 def _members(document: object) -> Iterator[str]:
-    """Yield every text and number in a parsed document, but for the members that may be read."""
+    """Yield every text and number in a parsed document, except the members that may be shown."""
     waiting = [document]
     while waiting:
         value = waiting.pop()

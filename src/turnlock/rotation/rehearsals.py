@@ -1,4 +1,4 @@
-"""What rehearsals found: one row a secret, and which secrets' turn it is."""
+"""The table of rehearsals, one row for each secret, and which secrets are rehearsed next."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ rehearsals = Table(
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     outcome: str
@@ -73,15 +73,15 @@ class Report(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A secret that is to be rehearsed."""
+    """A secret to rehearse."""
 
     reference: SecretReference
     requested: bool
-    """Somebody asked; else it is the night's."""
+    """Whether somebody asked for it; else it is a nightly one."""
 
 
 def read_report(answer: Any) -> Report:
-    """Read a function's answer to `rehearse`, parsed JSON; a report of one problem when it is none."""
+    """Read a function's answer to `rehearse`, parsed JSON; a malformed one gives a report with one problem."""
     try:
         return msgspec.convert(answer, type=Report)
     except msgspec.ValidationError:
@@ -94,7 +94,7 @@ def failed_report(words: str) -> Report:
 
 
 def ask(unit: Unit, secret: Secret) -> None:
-    """Ask for a rehearsal of a secret's rotation; whichever node looks next carries it out."""
+    """Ask for a rehearsal of a secret's rotation; the next tick of any node carries it out."""
     _forget_another(unit, secret)
     asked = unit.connection.execute(
         update(rehearsals).where(*_key(secret)).values(requested_at=unit.now)
@@ -104,7 +104,7 @@ def ask(unit: Unit, secret: Secret) -> None:
 
 
 def save(unit: Unit, secret: Secret, report: Report) -> None:
-    """Keep what a rehearsal found, sealed: it names users and hosts."""
+    """Store a report, sealed because it names users and hosts."""
     _forget_another(unit, secret)
     sealed = keys.seal_field(
         unit, secret.account_id, msgspec.json.encode(report), owner=secret.arn, part="rehearsal"
@@ -126,7 +126,7 @@ def latest(unit: Unit, secret: Secret) -> tuple[datetime, Report] | None:
 
 
 def requested(unit: Unit, limit: int) -> list[Turn]:
-    """Return the rehearsals that somebody waits for, the longest first."""
+    """Return the rehearsals that somebody asked for, the oldest request first."""
     statement = (
         select(rehearsals.c.account_id, rehearsals.c.region, rehearsals.c.name)
         .where(rehearsals.c.requested_at.is_not(None))
@@ -137,7 +137,7 @@ def requested(unit: Unit, limit: int) -> list[Turn]:
 
 
 def nightly(unit: Unit, limit: int) -> list[Turn]:
-    """Return secrets that rotate within AHEAD and were not rehearsed in it, the next first."""
+    """Return secrets that rotate within AHEAD and were not rehearsed in that time, the next one first."""
     turns: list[Turn] = []
     behind: tuple[datetime, str] | None = None
     while len(turns) < limit:
@@ -166,7 +166,7 @@ def _turn(row: Any, *, requested: bool) -> Turn:
 
 
 def forget(unit: Unit, reference: SecretReference) -> None:
-    """Forget the rehearsals of a secret that is gone."""
+    """Delete the rehearsals of a secret that is gone."""
     unit.connection.execute(
         delete(rehearsals).where(
             rehearsals.c.account_id == reference.account_id,
@@ -177,7 +177,7 @@ def forget(unit: Unit, reference: SecretReference) -> None:
 
 
 def _forget_another(unit: Unit, secret: Secret) -> None:
-    """Remove what an earlier secret of the same name left."""
+    """Delete the row of an earlier secret of the same name."""
     unit.connection.execute(delete(rehearsals).where(*_key(secret), rehearsals.c.secret_arn != secret.arn))
 
 

@@ -1,7 +1,7 @@
-"""Carrying rehearsals out: those that somebody asked for, and each night those of the rotations that are due next.
+"""Carrying out rehearsals: those that somebody asked for, and each night those of the rotations that are due next.
 
-A rehearsal runs the hosted function's step `rehearse` under the lease of the secret's rotations, so that it looks at nothing
-half done and no rotation starts beside it; with credentials that may read, and nothing else.
+A rehearsal runs the hosted function's step `rehearse` under the lease of the secret's rotations, so that no rotation
+runs at the same time. Its credentials may only read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ FAILED_EVENT: Final = "RotationRehearsalFailed"
 
 
 def rehearse_rotation(call: Call, request: Request, unit: Unit) -> Answer:
-    """Ask for a rehearsal; Turnlock's own, with RotateSecret's input and right. The result is read from the store."""
+    """RehearseRotation, an action of Turnlock's own: ask for a rehearsal, with RotateSecret's input and right.
+
+    The report is read from the store.
+    """
     secret = require_writable(call, request, unit)
     if not _can_rehearse(secret):
         raise InvalidRequestException("Only the rotation by a hosted function can be rehearsed.")
@@ -77,7 +80,7 @@ class Rehearser:
         self._until_night = 0.0
 
     def tick(self) -> float:
-        """Carry out what is asked for, then a batch of the night's; return the seconds until the next look."""
+        """Carry out the requested rehearsals, then a batch of the nightly ones; return the seconds until the next look."""
         for turn in self._database.read(partial(rehearsals.requested, limit=BATCH)):
             self._carry_out(turn)
         self._until_night -= POLL_SECONDS
@@ -90,7 +93,7 @@ class Rehearser:
         return POLL_SECONDS
 
     def _carry_out(self, turn: Turn) -> None:
-        """Rehearse one; what is wrong with one secret must not keep all others from being rehearsed."""
+        """Rehearse one. An error of one secret does not stop the others."""
         try:
             claimed = self._database.write(partial(self._claim, turn))
             if claimed is None:
@@ -112,7 +115,7 @@ class Rehearser:
             log.exception("a rehearsal broke", action="rehearsal_broken", secret=turn.reference.name)
 
     def _claim(self, turn: Turn, unit: Unit) -> tuple[Secret, Fence] | None:
-        """Take the lease of the secret's rotations; None when one runs, or there is nothing to rehearse."""
+        """Take the lease of the secret's rotations; None when a rotation runs, or there is nothing to rehearse."""
         secret = secrets.find_secret(unit, turn.reference)
         if secret is None:
             rehearsals.forget(unit, turn.reference)
@@ -169,7 +172,7 @@ def _can_rehearse(secret: Secret) -> bool:
 
 
 def _credentials(secret: Secret, fence: Fence, unit: Unit) -> identity.TemporaryCredentials:
-    """Issue what a rehearsal works with: it may read the secret, its master and where its database is."""
+    """Issue a rehearsal's credentials: it may read the secret, its master secret and where the database is."""
     policy = identity.rotation_policy(
         secret.arn, allowed_master(unit, secret), databases_of(unit, secret), reads_only=True
     )
@@ -185,7 +188,7 @@ def _credentials(secret: Secret, fence: Fence, unit: Unit) -> identity.Temporary
 
 
 def _keep(turn: Turn, secret: Secret, fence: Fence, report: Report, unit: Unit) -> None:
-    """Keep the report; a night's rehearsal that failed is an event too."""
+    """Store the report; a nightly rehearsal that found a problem is a service event too."""
     require_current(unit, fence)
     hidden = known_values(unit, secret)
     findings = [

@@ -1,7 +1,8 @@
 """When a secret is due: rotation rules as AWS writes them, and the windows that follow from them.
 
-Pure: `now`, the moment of the last rotation and the stagger fraction are given. Everything is UTC; a moment in any other
-zone is converted, a naive one is refused. The grammar is that of the Secrets Manager user guide, "Schedule expressions":
+Pure: `now`, the moment of the last rotation and the stagger fraction are given. Everything is UTC; a moment in another
+zone is converted, a naive one is refused. The grammar is that of the Secrets Manager user guide, "Schedule
+expressions":
 
     AutomaticallyAfterDays 1-1000              a day schedule
     rate(n hours), 4-23                        an hour schedule
@@ -9,9 +10,9 @@ zone is converted, a naive one is refused. The grammar is that of the Secrets Ma
     cron(0 Hours Day-of-month Month Day-of-week *)
         one hour a day: a day schedule; more: an hour schedule
 
-Where the guide is silent, this module decides: `hour`, `hours`, `day` and `days` go with any number (the guide lists
-`hour` although no number below 4 is allowed); hours stop at 23, a day is written in days; names of days and months are
-read in any case; a range runs upwards; `L` as day of the week is Saturday, and `FRIL` or `6L` the month's last Friday.
+Decided where the guide is silent: `hour`, `hours`, `day` and `days` go with any number (the guide lists `hour`,
+although no number below 4 is allowed); the highest number of hours is 23; names of days and months have any case; a
+range ascends; `L` as Day-of-week is Saturday; `FRIL` or `6L` is the last Friday of the month.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timetable:
-    """A cron expression: the days it names and the full hours of such a day."""
+    """A cron expression: its days and its hours, which are the same on each of these days."""
 
     hours: tuple[int, ...]
     """Ascending, 0-23, at least one."""
     months: frozenset[int]
     days: frozenset[str]
-    """Of the marks that `_marks` gives a date, those that make it a day of this timetable."""
+    """The marks (see `_marks`) that select a day."""
 
     def includes(self, day: date) -> bool:
         """Say whether the expression fires on this day."""
@@ -207,17 +208,16 @@ def immediate_window(schedule: Schedule | None, *, now: datetime) -> Window:
 def next_rotation_date(window: Window) -> datetime:
     """Return what NextRotationDate shows: the last whole second of the window ("on or before").
 
-    A window that ends with its day shows that day and not the next one.
+    A window that ends at midnight shows the day that ends, not the next one.
     """
     return window.closes_at - _SECOND
 
 
 def start_at(window: Window, fraction: float) -> datetime:
-    """Return the moment at which one secret's turn comes.
+    """Return the moment at which one secret's rotation starts.
 
-    `fraction`, in [0, 1), comes from a keyed hash of the secret, so that the secrets of one window start spread out:
-    over its first hour or its first quarter, whichever is shorter. Three quarters are always left for retries.
-    ValueError for another fraction.
+    `fraction`, in [0, 1), comes from a keyed hash of the secret. It spreads the secrets of one window over its first
+    hour or its first quarter, whichever is shorter. The rest is for retries. ValueError for another fraction.
     """
     if not 0 <= fraction < 1:
         raise ValueError("a stagger fraction is in [0, 1)")
@@ -242,7 +242,7 @@ def _day_opening(schedule: EveryDays, last: datetime, now: datetime) -> datetime
 
 
 def _marks(day: date) -> set[str]:
-    """Return what can be said of a day in cron's words: 31, L, TUE, TUE#5, TUEL."""
+    """Return a day's marks, all the ways in which cron can select it: 31, L, TUE, TUE#5, TUEL."""
     name = _WEEKDAYS[day.isoweekday() % 7]
     days_left = calendar.monthrange(day.year, day.month)[1] - day.day
     marks = {str(day.day), name, f"{name}#{(day.day + 6) // 7}"}
@@ -258,7 +258,7 @@ def _next_month(day: date) -> date:
 
 
 def _every_kind_of_year() -> Iterator[date]:
-    """Yield the days of 28 years: leap or not, beginning on each weekday, with each kind of year that can follow."""
+    """Yield the days of 28 years: a leap year or not, beginning on each weekday, with each kind of next year."""
     first = date(2000, 1, 1)
     return (first + timedelta(days=count) for count in range((date(2028, 1, 1) - first).days + 1))
 

@@ -1,7 +1,7 @@
-"""The scheduler of one node: begins what is due, claims what can run, and has it carried out.
+"""The scheduler of one node: begins rotations that are due, claims plans that can run, and has them carried out.
 
-Any number of nodes do this on one store. Each plan runs under a lease on the database's clock; every write of a plan
-proves that the lease's fencing number is still the newest, and a holder that cannot renew kills its function.
+Any number of nodes do this on one store. Each plan runs under a lease on the database's clock. Each write of a plan
+checks that the lease's fencing number is still the newest. A holder that cannot renew its lease kills its function.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
 OVERDUE_LOOKS: Final = timedelta(seconds=10)
-"""The time between two looks for windows that ended unheard: those are an hour long and more."""
+"""Seconds between two looks for overdue windows. Windows are an hour long or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Limits:
 
     lease_seconds: float = 10.0
     at_once: int = 4
-    """Rotations that are worked on at the same time; those that only wait for a slow function come on top (`places`)."""
+    """Rotations that are carried out at the same time; slow ones are counted apart (`places`)."""
     per_host: int = 2
     """Rotations against one database host, over all nodes."""
 
@@ -74,14 +74,14 @@ class Scheduler:
         self._keeper = LeaseKeeper(database, seconds=limits.lease_seconds)
         self._places = Places(at_once=limits.at_once)
         self._newest = False
-        """Whether the next place goes to what became due last."""
+        """Whether the next free place goes to the plan that became due last."""
         self._threads = ThreadPoolExecutor(self._places.most, "rotation")
         self._active: dict[Fence, Claimed] = {}
         self._lock = threading.Lock()
         self._overdue_look = datetime.min.replace(tzinfo=UTC)
         """On the store's clock."""
         self.wake: Callable[[], None] = lambda: None
-        """Called when a place is free again; the loop that ticks sets it."""
+        """Called when a place becomes free; the loop that ticks sets it."""
 
     @property
     def busy(self) -> int:
@@ -89,7 +89,7 @@ class Scheduler:
         return len(self._active)
 
     def tick(self) -> float:
-        """Begin and claim what there is; return the seconds until the next look."""
+        """Begin and claim what is due; return the seconds until the next look."""
         with self._lock:
             self._places.look(time.monotonic())
         due, overdue, claimable, slow_waits, now = self._database.read(self._look)
@@ -110,7 +110,7 @@ class Scheduler:
             return min(POLL_SECONDS, max(0.05, self._places.next_look(time.monotonic())))
 
     def close(self) -> None:
-        """Abort what runs: its steps are taken up by whoever claims the plans next."""
+        """Abort what runs. The next node that claims a plan continues it."""
         self._keeper.lose_all()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for claimed in list(self._active.values()):  # claimed, and cancelled before a thread took it
@@ -136,8 +136,8 @@ class Scheduler:
     def _claim(self, unit: Unit) -> list[tuple[PlanRow, Fence, str]]:
         """Claim plans for the free places, no more than `per_host` against one host over all nodes.
 
-        While slow work holds places, every other place goes to what became due last: a rotation that is asked for now need not
-        wait until all that hang have been tried.
+        While slow plans have places, every other place goes to the plan that became due last. So a rotation that was
+        just asked for does not wait for all plans whose functions hang.
         """
         with self._lock:
             free, for_slow = self._places.free(), self._places.free_for_slow()
@@ -178,7 +178,7 @@ class Scheduler:
         return mine
 
     def _send_back(self, *, slow_waits: bool) -> None:
-        """End steps of functions that hang where others wait for their places: whoever claims their plans next goes on."""
+        """End steps of functions that hang while others wait for their places; the plans are claimed again later."""
         with self._lock:
             now = time.monotonic()
             works = self._places.to_send_back(now)
@@ -224,10 +224,10 @@ class Scheduler:
         self._threads.submit(self._carry_out, claimed)
 
     def _carry_out(self, claimed: Claimed) -> None:
-        """Carry one plan out on a thread of the pool, then let go of its lease.
+        """Carry one plan out on a thread of the pool, then release its lease.
 
-        After an error that is no passing one the lease is left to run out: what is broken is not claimed again at once,
-        by this node or another, but once in a lease's length.
+        After an unexpected error the lease is left to expire: so the plan is claimed again after a lease's length and
+        not at once, by this node or another.
         """
         finish = self._keeper.leave
         try:

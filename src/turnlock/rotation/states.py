@@ -1,6 +1,6 @@
-"""What a rotation plan is made of: steps, purposes, states, events, outcomes, facts, and the decisions that can follow.
+"""The values of a rotation plan: steps, purposes, states, events, outcomes, facts and decisions.
 
-Values only: what follows from what, `model` says.
+`model` has the transitions.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ class Step(Enum):
     FINISH = "finishSecret"
     """Move AWSCURRENT to the token."""
     DISCARD = "discardPrevious"
-    """End what AWSPREVIOUS may still do, where a rotation has left it valid; hosted functions only."""
+    """Make AWSPREVIOUS invalid where a rotation has left it valid; hosted functions only."""
     PROBE = "probe"
     """Say which versions the database accepts, changing nothing; hosted functions only."""
 
 
 class Login(Enum):
-    """What the database made of one version's credential."""
+    """What the database answered to a login with one version's credential."""
 
     ACCEPTED = "accepted"
     """It logged in."""
     REFUSED = "refused"
     """The database judged the credential and said no."""
     UNREACHABLE = "unreachable"
-    """Nobody judged it: no answer, no TLS, starting up, no free connection."""
+    """It was not judged: no answer, no TLS, starting up, no free connection."""
     ABSENT = "absent"
     """There is no such version, or it has no value."""
 
@@ -47,13 +47,13 @@ class Purpose(Enum):
     ROTATE = "rotate"
     """Replace the credential."""
     DISCARD = "discard"
-    """End the grace period of AWSPREVIOUS, which a finished rotation has left valid: discardPrevious alone."""
+    """Make AWSPREVIOUS invalid after its grace period: discardPrevious alone."""
     TEST = "test"
     """RotateImmediately=false: testSecret alone, on a copy of the current value under AWSPENDING."""
 
 
 class PlanState(Enum):
-    """How far a plan has come."""
+    """The state of a plan."""
 
     RUNNING = "running"
     """It is carried out, or waits for its next attempt in this window."""
@@ -77,14 +77,15 @@ class EventName(Enum):
     ROTATION_FAILED = "RotationFailed"
     """Once for each window without success, also one in which nothing ran.
 
-    At the window's end, but at once for an error after AWSCURRENT has moved and for a function that may not be run any more.
+    Recorded at the window's end; at once for an error after AWSCURRENT has moved, and for a function that may not be
+    run any more.
     """
     ROTATION_ABANDONED = "RotationAbandoned"
     """Once, when AWSPENDING was taken away."""
     DISCARD_SUCCEEDED = "PreviousCredentialDiscarded"
     """Turnlock's own: AWSPREVIOUS is not valid any more."""
     DISCARD_FAILED = "PreviousCredentialDiscardFailed"
-    """Turnlock's own: it could not be ended in a year, or AWSCURRENT was moved by hand; the next rotation ends it."""
+    """Turnlock's own: AWSPREVIOUS could not be made invalid in a year, or AWSCURRENT was moved by hand."""
     TEST_STARTED = "TestRotationStarted"
     """Once for each configuration check."""
     TEST_SUCCEEDED = "TestRotationSucceeded"
@@ -136,7 +137,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Woken:
-    """A holder of the plan's lease looks at the row and runs nothing: a step in flight was interrupted."""
+    """A node has taken the plan's lease and no step runs. A step in flight was interrupted."""
 
 
 Outcome = StepSucceeded | StepFailed | ProbeResult | Woken
@@ -144,7 +145,7 @@ Outcome = StepSucceeded | StepFailed | ProbeResult | Woken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is true of the secret, read in the transaction that will write the decision."""
+    """The state of the secret, read in the transaction that writes the decision."""
 
     pending_labelled: bool
     """The token's version carries AWSPENDING."""
@@ -167,9 +168,9 @@ class Plan:
     purpose: Purpose
     state: PlanState = PlanState.RUNNING
     step: Step
-    """The step in flight or about to run; `probe` also stands for "find out where we are"."""
+    """The step in flight or the next one. `probe` also means that the state of the database is not known."""
     in_flight: bool = False
-    """The row was written for a step whose outcome is not known."""
+    """The step was begun and its outcome is not known."""
     exposed: bool = False
     """The database may refuse AWSCURRENT."""
     attempts: int = 0
@@ -186,13 +187,13 @@ class Plan:
 
     @property
     def finished(self) -> bool:
-        """Nothing will ever run for it again."""
+        """Whether the plan has ended for good."""
         over = self.state is PlanState.FAILED and self.purpose is not Purpose.ROTATE
         return over or self.state not in (PlanState.RUNNING, PlanState.FAILED)
 
     @property
     def drops_pending(self) -> bool:
-        """The token's version is to be removed: it was the copy that a finished configuration check used."""
+        """Whether the token's version is removed: the copy of a finished configuration check."""
         return self.finished and self.purpose is Purpose.TEST
 
     def evolve(self, **changes: Any) -> Plan:
@@ -202,7 +203,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What follows; the plan and the events are written together before anything is done."""
+    """A decision; its plan and events are written together before it is carried out."""
 
     plan: Plan
     events: Events = ()
@@ -227,7 +228,7 @@ class Succeed(Decision):
 
 
 class Fail(Decision):
-    """The window is lost: choose the next one, and decide again, Woken, for a repair that cannot wait for it."""
+    """The window ended without success: choose the next one. A repair that cannot wait for it decides again, Woken."""
 
 
 class Abandon(Decision):

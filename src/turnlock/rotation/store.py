@@ -39,7 +39,7 @@ from turnlock.storage.leases import leases
 from turnlock.storage.schema import database_now
 
 KEPT: Final = timedelta(days=30)
-"""How long a finished plan is kept: so long a repeated ClientRequestToken is known. The trail keeps what happened."""
+"""How long a finished plan is kept, and so a repeated ClientRequestToken is recognised."""
 
 _UNFINISHED = text("state = 'running'")
 
@@ -79,7 +79,7 @@ rotations = Table(
 PLAN_ROWS: Final = SealedRows(rotations)
 
 BROKEN_WAITS: Final = timedelta(hours=1)
-"""How long a plan whose row was forged is passed over before the alarm comes again."""
+"""How long a plan with a forged row is left out before the alarm is repeated."""
 
 
 def lease_name(secret_name: str) -> str:
@@ -89,7 +89,7 @@ def lease_name(secret_name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """A plan with its place: whose secret, which function, which database host."""
+    """A plan with its secret, its function and its database host."""
 
     account_id: AccountId
     region: Region
@@ -100,7 +100,7 @@ class PlanRow:
     function_arn: str
     plan: Plan
     host_key: bytes | None = field(default=None, repr=False)
-    """A keyed hash of the database's host, None when the value names none: what limits rotations per host."""
+    """A keyed hash of the database's host, None when the value names none. Rotations are limited for each host."""
 
     @property
     def lease(self) -> str:
@@ -109,7 +109,7 @@ class PlanRow:
 
     @property
     def target(self) -> Target:
-        """What works, and on what: what is slow, if this is."""
+        """The function and the host: slowness is remembered for the pair."""
         return self.function_arn, self.host_key
 
     @property
@@ -120,7 +120,7 @@ class PlanRow:
 
 
 def insert_plan(unit: Unit, secret: Secret, function_arn: str, plan: Plan, host_key: bytes | None) -> None:
-    """Insert a new plan, and delete what finished KEPT ago. The schema refuses a second unfinished one of a secret."""
+    """Insert a new plan, and delete plans that finished KEPT ago. The schema allows one unfinished plan a secret."""
     unit.connection.execute(
         delete(rotations).where(*_owner(secret), rotations.c.finished_at <= unit.now - KEPT)
     )
@@ -189,20 +189,20 @@ def last_plan(unit: Unit, secret: Secret, token: str) -> PlanRow | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Among:
-    """Which of the plans that are due are meant.
+    """Which of the plans that are due are wanted.
 
-    The rest is left out by the query and not by the caller: thousands that wait for one host must not hide the one behind them that
-    waits for another.
+    The query leaves the rest out, not the caller: thousands of plans that wait for one host must not hide one that
+    waits for another host.
     """
 
     passing_over: Collection[bytes] = ()
-    """Hosts whose plans are not."""
+    """Hosts whose plans are left out."""
     but: Collection[Target] = ()
-    """Functions against hosts whose plans are not."""
+    """Pairs of function and host whose plans are left out."""
     only: Collection[Target] | None = None
-    """The same, whose plans alone are; None for all."""
+    """Pairs to which the plans are limited; None for all."""
     newest_first: bool = False
-    """Whether what became due last comes first, and not what did first."""
+    """Whether the plan that became due last comes first."""
 
 
 def any_runnable(unit: Unit, now: datetime, among: Among = Among()) -> bool:
@@ -221,7 +221,7 @@ def any_overdue(unit: Unit, now: datetime) -> bool:
 
 
 def overdue(unit: Unit, now: datetime, limit: int) -> list[PlanRow]:
-    """Return unfinished plans that nobody carries out and whose window is over, the longest over first; in a unit that writes."""
+    """Return unfinished plans without a holder whose window is over, the longest over first; in a unit that writes."""
     return _whole(unit, _overdue(now, limit))
 
 
@@ -317,9 +317,9 @@ def _columns(unit: Unit, plan: Plan, look_at: datetime) -> dict[str, object]:
 
 
 def _whole(unit: Unit, statement: Select[Any]) -> list[PlanRow]:
-    """Return the plans that a statement finds. One that was forged is put behind the others, and must not keep them waiting.
+    """Return the plans that a statement finds, leaving out forged ones.
 
-    That makes nothing good: its MAC does not fit, whatever else is changed in it.
+    A forged plan gets a later time, so that it does not keep the others waiting. Its MAC still does not fit.
     """
     plans = []
     for found in unit.connection.execute(statement).all():

@@ -1,8 +1,8 @@
-"""RotationToken: what a function presents to show which step of which holder it runs for.
+"""RotationToken: a function sends it with PutSecretValue to show under which lease it runs.
 
     <fencing number>-<first 32 hex digits of a MAC over secret ARN, version id and fencing number>
 
-36 to 256 letters, digits and hyphens, as the API reference asks of it: the number is written with ten digits.
+The API reference wants 36 to 256 letters, digits and hyphens, so the number has ten digits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What rotation itself reads in a database secret's value: everything else there is the function's."""
+"""The members of a database secret's value that this room reads; the rest is for the rotation function."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRACE_HOURS: Final = 24
 """How long AWSPREVIOUS stays valid beside AWSCURRENT where the secret does not say `gracePeriodHours`."""
 
 _MOST_HOURS: Final = 999 * 24
-"""The longest rotation schedule that there is."""
+"""The longest possible rotation schedule, in hours."""
 
 
 def current_value(unit: Unit, secret: Secret) -> Mapping[str, Any]:
@@ -35,17 +35,16 @@ def current_value(unit: Unit, secret: Secret) -> Mapping[str, Any]:
 
 
 def text_member(value: Mapping[str, Any], name: str) -> str | None:
-    """Return a member that is a text with something in it."""
+    """Return a member that is a text and not empty, else None."""
     member = value.get(name)
     return member if isinstance(member, str) and member else None
 
 
 def grace_period(value: Mapping[str, Any], *, always: bool = False) -> timedelta | None:
-    """Return how long the old one of two passwords stays valid; None for a secret whose strategy has no second password.
+    """Return how long the old one of two passwords stays valid; None where the strategy has no second password.
 
-    `always`: the function has no other strategy.
-
-    A `gracePeriodHours` that is no number from 0 to 999 days counts as absent: nobody is locked out by a slip.
+    `always`: the function has no other strategy. A `gracePeriodHours` that is no number from 0 to 999 days is ignored:
+    a mistake must not lock anybody out.
     """
     if not always and value.get("rotationStrategy") != DUAL_PASSWORDS:
         return None

@@ -1,9 +1,9 @@
-"""When a secret was last read, to the day, without a write for each read.
+"""LastAccessedDate: the day on which a secret was last read, without a write for each read.
 
-A read that is the first of its day announces it; the process keeps that in memory, and a loop writes what was kept a few times
-a second. Whoever shows when something was read asks for what is kept too, so that a read shows in the very next answer of the same
-process, and in those of others a moment later. What a process did not come to write is lost, and that is harmless: the trail has
-every read, and the next one of the day is announced again.
+The first read of a version on a day is announced as an event. `AccessNotes` keeps it in memory, and a background loop
+writes what is kept a few times a second. Answers of this process include what is not written yet; other processes see
+it after the write. A process that crashes loses what it kept. That costs nothing else: the trail has every read, and
+the next read of the day is announced again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from turnlock.storage.unit import Subscribers
 
 FLUSH_SECONDS: Final = 0.2
 BATCH: Final = 500
-"""Accesses written in one transaction: short enough that nobody waits for it."""
+"""Accesses written in one transaction. A short transaction lets others write soon."""
 
 MOST_KEPT: Final = 100_000
 """Accesses kept in memory while the store takes none; beyond it they are dropped."""
@@ -33,7 +33,7 @@ MOST_KEPT: Final = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRead:
-    """A version was read for the first time on a day, as far as the store knows."""
+    """A version was read for the first time on a day."""
 
     account_id: AccountId
     region: Region
@@ -45,7 +45,7 @@ class VersionRead:
 
 
 def note_access(unit: Unit, secret: Secret, version: Version) -> None:
-    """Announce a read of a version unless the store knows of one on this day. On the hot path: mostly one comparison."""
+    """Announce a read of a version, unless the store has one of this day. Usually this is one comparison."""
     known = version.last_accessed_at
     if known is None or known.date() < unit.now.date():
         unit.announce(
@@ -69,27 +69,27 @@ NotedReads = Mapping[OwnerKey, Mapping[str, datetime]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsAsked:
-    """A question to whoever keeps notes: what is noted of these secrets, also what may not be written yet."""
+    """Asks the subscribers which reads of these secrets they have noted, including those that are not written yet."""
 
     secrets: tuple[OwnerKey, ...]
     found: dict[OwnerKey, dict[str, datetime]] = field(default_factory=dict)
-    """Filled by who hears the question."""
+    """The subscriber's answer."""
 
 
 def owner_key(secret: Secret) -> OwnerKey:
-    """Return what notes know a secret by."""
+    """Return the key of a secret in `NotedReads`."""
     return secret.account_id, secret.region, secret.name, secret.suffix
 
 
 def noted_reads(unit: Unit, secrets_: Sequence[Secret]) -> NotedReads:
-    """Return the reads of secrets that this process has noted and others may not see yet."""
+    """Return the reads of secrets that this process has noted; they may not be in the store yet."""
     asked = ReadsAsked(secrets=tuple(map(owner_key, secrets_)))
     unit.announce(asked)
     return asked.found
 
 
 def last_read(secret: Secret, noted: NotedReads) -> datetime | None:
-    """Return the day on which a secret was last read, by the store and by what is noted."""
+    """Return the day on which a secret was last read, from the store and from what is noted."""
     found = secret.last_accessed_at
     for day in noted.get(owner_key(secret), {}).values():
         found = later(found, day)
@@ -97,7 +97,7 @@ def last_read(secret: Secret, noted: NotedReads) -> datetime | None:
 
 
 def later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the later of two moments, None being before all."""
+    """Return the later of two moments; None is earlier than any."""
     return max((at for at in (one, other) if at is not None), default=None)
 
 
@@ -113,14 +113,14 @@ class AccessNotes:
         self._written: tuple[list[VersionRead], list[VersionRead]] = ([], [])
         """The batches of the last two flushes, the newer one first."""
         self._days: dict[OwnerKey, dict[str, datetime]] = {}
-        """What stands in the two above, as it is asked for."""
+        """The days in `_written`, by secret and version."""
 
     def subscribers(self) -> Subscribers:
-        """Return what the notes want to hear of."""
+        """Return the events to subscribe to, with their subscribers."""
         return {VersionRead: (self.note,), ReadsAsked: (self.tell,)}
 
     def note(self, _unit: Unit, access: VersionRead) -> None:
-        """Keep an access; a subscriber's form."""
+        """Keep an access. Subscribes to VersionRead."""
         with self._lock:
             if access in self._noted or len(self._noted) >= MOST_KEPT:
                 return
@@ -128,7 +128,7 @@ class AccessNotes:
             self._remember(access)
 
     def tell(self, _unit: Unit, asked: ReadsAsked) -> None:
-        """Answer a question; a subscriber's form."""
+        """Answer a question. Subscribes to ReadsAsked."""
         with self._lock:
             for key in asked.secrets:
                 if key in self._days:

@@ -1,15 +1,15 @@
-"""The secrets of a store from before their rows had a MAC: sealed once, as they then are, and never again.
+"""Seal the secrets of an old store, whose rows have no MAC: once, as they are.
 
-That a row has no MAC must not be how a forger gets one. So labels got MACs of another purpose at the same time:
+A forger must not get a MAC by removing one. Labels got MACs of another purpose at the same time as secrets got theirs.
+Hence
 
-    1. A store in which any secret has a MAC, or any label one of today's purpose, was sealed before. What has no MAC in it lost it
-       and gets none: whoever reads it raises the alarm.
-    2. A label, tags or a policy whose own MAC does not fit are not sealed with the rest, and raise the alarm as they did before.
-    3. A secret that has versions has a label. One without lost it, and is not sealed.
-    4. A store from before has a label with a MAC of that time. Where none has, the store is of today, and its labels were taken
-       away with the rest.
+    1. If any secret has a MAC, or any label has one of today's purpose, the store was sealed before. A row without a MAC then lost
+       it: it gets none, and reading it raises the alarm.
+    2. A label, tags or a policy whose own MAC does not fit are not sealed. Reading them raises the alarm, as before.
+    3. A secret that has versions has a label. One without a label lost it, and is not sealed.
+    4. An old store has a label with a MAC of the old purpose. A store where no label has one is not old: its labels were removed.
 
-A forger would need a label of this store from before, and take away all that were written since.
+A forger would need a label with a MAC of the old purpose, and would have to remove all labels written since.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ _REMAKE: Final = (
 
 
 def lacks_macs(unit: Unit) -> bool:
-    """Tell whether any secret has no MAC: of a store from before, or because someone took it away."""
+    """Tell whether any secret has no MAC: the store is old, or somebody removed the MAC."""
     found = select(secrets.c.name).where(secrets.c.mac.is_(None)).limit(1)
     return unit.connection.execute(found).first() is not None
 
 
 def adopt(unit: Unit) -> int:
-    """Seal the secrets of a store from before; return how many. None, with a line in the log, where some have lost their MAC.
+    """Seal the secrets of an old store; return how many.
 
-    Harmless when another node was first.
+    Returns None, with a line in the log, where some have lost their MAC. Harmless when another node was first.
     """
     if not lacks_macs(unit):
         return 0

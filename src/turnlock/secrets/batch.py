@@ -1,6 +1,6 @@
 """BatchGetSecretValue: up to 20 values in one answer, each read as GetSecretValue would.
 
-Each is a call of its own through the gate: authorised for its secret, and recorded as a GetSecretValue.
+Each is a nested call of GetSecretValue: authorised for its secret, with a record of its own.
 """
 
 from __future__ import annotations

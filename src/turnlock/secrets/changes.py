@@ -23,10 +23,10 @@ class LabelsChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretChanged:
-    """Something of a secret changed that a copy must follow: its columns, tags, policy, versions or labels."""
+    """A secret's columns, tags, policy, versions or labels changed: replicas must follow."""
 
     secret: Secret
-    """The secret that it was; whoever wants to know what it is now reads it again."""
+    """The secret before the change. Subscribers that need the present one read it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +38,14 @@ class SecretDoomed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRestored:
-    """A secret that was scheduled for deletion is to live after all."""
+    """RestoreSecret took back a scheduled deletion."""
 
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationTokenPresented:
-    """PutSecretValue came with a RotationToken; whoever knows the rotation refuses one that is not its."""
+    """PutSecretValue came with a RotationToken. The rotation room refuses a token that is not that of the running step."""
 
     secret: Secret
     version_id: str
@@ -59,7 +59,7 @@ def update_secret(unit: Unit, secret: Secret) -> None:
 
 
 def move_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
-    """Make the secret's labels be `labels`, note the change's time, and announce it."""
+    """Set the secret's labels, set LastChangedDate, and announce the change."""
     changed = save_labels(unit, secret, labels).evolve(last_changed_at=unit.now)
     update_secret(unit, changed)
     if secret.labels != changed.labels:

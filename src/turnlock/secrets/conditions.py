@@ -21,14 +21,14 @@ from turnlock.secrets.tag_store import find_tags
 from turnlock.storage import Unit
 
 _UNDRAWN: Final = "-??????"
-"""Stands for the suffix of an ARN that is not drawn yet; no secret's ARN ends so."""
+"""Stands for the random suffix of a new secret's ARN. No real ARN ends like this."""
 
 Spell = Callable[[Any], Sequence[str]]
 """Spells a member of a request as policies do."""
 
 
 def subject_of(call: Call, request: Request, unit: Unit, secret: Secret) -> Subject:
-    """Return what a call about a secret that is there is about; `request` has the SecretId."""
+    """Return the gate's subject for an existing secret; `request` has the SecretId."""
     return Subject(
         arn=secret.arn,
         named=request["SecretId"],
@@ -39,9 +39,9 @@ def subject_of(call: Call, request: Request, unit: Unit, secret: Secret) -> Subj
 
 
 def subject_of_absent(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call about a secret that is not there is about: known only by what the caller wrote.
+    """Return the gate's subject for a secret that does not exist: only the SecretId of the request is known.
 
-    That may be the ARN of one that is being made, with its tags.
+    The SecretId may be the ARN of a secret that is being made. It then has the tags of the request.
     """
     named = request["SecretId"]
     conditions = _of_new if is_undrawn(named) else _of_request
@@ -49,7 +49,7 @@ def subject_of_absent(call: Call, request: Request, unit: Unit) -> Subject:
 
 
 def subject_of_new(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what CreateSecret is about: a secret whose ARN ends in six characters that are not drawn yet.
+    """Return CreateSecret's subject: an ARN whose six random characters are not drawn yet.
 
     Raises ValidationException for a name that no secret can have.
     """
@@ -73,7 +73,7 @@ def is_undrawn(secret_id: str) -> bool:
 
 
 def stands_for_none(secret_id: str) -> bool:
-    """Tell whether an action asks itself about no secret that is there: about a new one, or none in particular (`*`)."""
+    """Tell whether a SecretId stands for a secret that is being made, or for none (`*`)."""
     return secret_id == "*" or is_undrawn(secret_id)  # noqa: S105 (no password)
 
 
@@ -93,7 +93,7 @@ def _of_secret(call: Call, request: Request, unit: Unit, secret: Secret) -> Cond
 
 
 def _of_new(call: Call, request: Request, unit: Unit) -> ConditionValues:
-    """Return a new secret's conditions: the tags that it will have are its tags already."""
+    """Return a new secret's conditions: the tags of the request count as tags of the secret."""
     return {**_resource_tags(_tags(request)), **_of_request(call, request, unit)}
 
 

@@ -1,11 +1,11 @@
-"""Values as their callers seal and open them: under a customer managed key, KMS is asked, with the caller's authority.
+"""Values sealed and opened as the caller: under a customer managed key, KMS is called with the caller's rights.
 
-Each use of such a key is a call of KMS by the caller through Secrets Manager (`kms:ViaService`), with the encryption context
-{SecretARN, SecretVersionId}: the key's policy and its grants decide, the key's state counts, and the trail has a record of
-it (user guide, "Secret encryption and decryption"). aws/secretsmanager lets every caller of its account through, so it is
-not asked; it lets nobody in from another account.
+Each use of such a key is a nested KMS call by the caller through Secrets Manager (`kms:ViaService`), with the
+encryption context {SecretARN, SecretVersionId}. The key's policy, its grants and its state decide, and the trail has a
+record (user guide, "Secret encryption and decryption"). For aws/secretsmanager KMS is not called: its policy allows
+every caller of its account, and no other account.
 
-What has no caller (a rotation's own copies, a replica's copy) uses `values`, with this server's authority.
+`values` seals and opens without a caller: a rotation's copies and a replica's copy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from turnlock.secrets.values import seal_version
 from turnlock.storage import Unit
 
 _TRIAL: Final = "RequestToValidateKeyAccess"
-"""What stands for a version's id when a key is tried out (user guide, as above)."""
+"""The SecretVersionId of the calls that try a key (user guide, as above)."""
 
 _DENIED: Final = "Access to KMS is not allowed"
 
@@ -79,12 +79,12 @@ def open_for(call: Call, unit: Unit, secret: Secret, version: Version) -> bytes 
 
 
 def holds_value(call: Call, unit: Unit, secret: Secret, version: Version, value: tuple[str, bytes]) -> bool:
-    """Tell whether a version already holds exactly this value: what makes a repeated token harmless."""
+    """Tell whether a version has exactly this value. If it has, a repeated token changes nothing."""
     return version.kind == value[0] and open_for(call, unit, secret, version) == value[1]
 
 
 def try_key(unit: Unit, secret: Secret) -> None:
-    """Try the secret's key out as the caller, both ways. Raises as sealing and opening do."""
+    """Encrypt and decrypt under the secret's key as the caller. Raises as `seal_for` and `open_for` do."""
     key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
     if key.owner is keys.KeyOwner.AWS:
         keys.seal(unit, key, b"", owner=secret.arn, part=_TRIAL)
@@ -95,7 +95,7 @@ def try_key(unit: Unit, secret: Secret) -> None:
 
 
 def may_encrypt_again(unit: Unit, secret: Secret) -> bool:
-    """Tell whether the caller may encrypt under the secret's key what is stored already (API reference, UpdateSecret)."""
+    """Tell whether the caller may encrypt stored versions again under the secret's key (API reference, UpdateSecret)."""
     key = keys.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
     if key.owner is keys.KeyOwner.AWS:
         return True
@@ -109,7 +109,7 @@ def may_encrypt_again(unit: Unit, secret: Secret) -> bool:
 
 
 def require_readable(call: Call, unit: Unit, secret: Secret) -> None:
-    """Raise as opening does unless the caller may open every labelled version: a copy shows them under another key."""
+    """Raise as `open_for` does unless the caller may open every labelled version: a replica has them under another key."""
     for version_id in sorted(set(secret.labels.values())):
         version = find_version(unit, secret, version_id)
         if version is not None:

@@ -68,9 +68,10 @@ def delete_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def restore_secret(call: Call, request: Request, unit: Unit) -> Answer:
-    """RestoreSecret: a secret that was scheduled for deletion lives on; one that was not stays as it is.
+    """RestoreSecret: take back a scheduled deletion; without one nothing changes.
 
-    The purge that is in the outbox then finds a living secret, or one whose window ends later, and leaves it alone.
+    The purge job stays in the outbox. It deletes nothing while the secret lives, or while its recovery window has not
+    ended.
     """
     secret = require_secret(call, request, unit)
     if secret.deleted_at is not None:
@@ -93,7 +94,7 @@ def purge(unit: Unit, account_id: AccountId, region: Region, sealed_payload: byt
 
 
 def delete_now(unit: Unit, secret: Secret) -> Answer:
-    """Delete a secret for good, and say so to the trail and the rooms; return DeleteSecret's answer."""
+    """Delete a secret for good, record and announce it; return DeleteSecret's answer."""
     if secret.deleted_at is None:
         _record(unit, secret, "StartSecretVersionDelete")
         unit.announce(SecretDoomed(secret=secret))
@@ -102,7 +103,7 @@ def delete_now(unit: Unit, secret: Secret) -> Answer:
 
 
 def _refuse_linked(unit: Unit, secret: Secret) -> None:
-    """Refuse a replica, which goes by its primary, and a primary that would leave replicas behind."""
+    """Refuse a replica, which only its primary deletes, and a primary that still has replicas."""
     if secret.is_replica:
         raise replica_refusal()
     if secret.has_replicas:

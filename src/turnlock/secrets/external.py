@@ -1,7 +1,7 @@
 """Managed external secrets: credentials that a third party holds (user guide, "Managed external secrets").
 
-Such a secret is stored, shown and read like any other. Its rotation needs the partner's own service, which this server
-does not reach: RotateSecret says so instead of promising it.
+They are stored, shown and read like any other. Only the partner's service can rotate them, and this server does not
+reach it: RotateSecret refuses.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def secret_type_in(request: Request) -> str | None:
 
 
 def refuse_external_rotation(secret: Secret, request: Request) -> None:
-    """Raise for a RotateSecret that only a managed external secret's partner could carry out.
+    """Raise for a RotateSecret that needs the partner of a managed external secret.
 
-    InvalidParameterException when its metadata or role are not well-formed or the secret is not an external one,
-    InvalidRequestException when all is right, because this server cannot do it.
+    InvalidParameterException when its metadata or role are malformed, or the secret is not an external one;
+    InvalidRequestException when they are well-formed, because this server cannot do it.
     """
     metadata = request.get("ExternalSecretRotationMetadata")
     role_arn = request.get("ExternalSecretRotationRoleArn")

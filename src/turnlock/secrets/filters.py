@@ -59,12 +59,12 @@ def _all_words(secret: Secret, tags: Mapping[str, str]) -> Collection[str]:
 
 
 class _Key(NamedTuple):
-    """What a filter with a key looks at, and for what."""
+    """One filter key: which texts of a secret it looks at, and how they must match."""
 
     texts: Callable[[Secret, Mapping[str, str]], Collection[str] | None]
-    """The texts of a secret; None where there is nothing to look at, and so no match."""
+    """The texts of a secret that are looked at; None where there are none, so that nothing matches."""
     asked: Callable[[str], Collection[str]]
-    """From a value to how some of the texts must begin."""
+    """From a filter's value to the beginnings that some of the texts must have."""
 
 
 def _whole(value: str) -> Collection[str]:

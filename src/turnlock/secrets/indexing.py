@@ -1,7 +1,7 @@
-"""Keeping a secret's terms: with the secret, in the same transaction, whoever writes it.
+"""Keeping a secret's terms up to date, in the transaction that writes the secret.
 
-They are kept twice, for two ways of looking: term first, where few secrets have it, and secret first, as one text, where
-most have it and the list is walked in its order.
+They are stored twice: in `secret_terms`, ordered by term, to find the few secrets that have a rare term; and as one
+text in the secret's row, to test secrets while the list is read in its order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def index_new(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> str:
 
 
 def reindex(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Make the terms be those of the secret as it now is, with these tags; writes only what differs."""
+    """Update the terms to those of the secret and these tags; only differences are written."""
     wanted, present = terms_of(secret, tags), _present(unit, secret)
     if wanted == present:
         return
@@ -70,7 +70,7 @@ def forget(unit: Unit, secret: Secret) -> None:
 
 
 def found_otherwise(unit: Unit, secret: Secret) -> bool:
-    """Tell whether `secret` differs from its row in what it is found by, tags aside: cheap, for every update."""
+    """Tell whether `secret` has other terms than its row, tags aside. Cheap, because every update asks."""
     row = (secret.description, secret.owning_service, secret.primary_region)
     return [row] != _FOUND_BY.rows(unit, owner_of(secret))
 
@@ -81,7 +81,7 @@ def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
 
 
 def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
-    """Insert terms. One that is there already was left by who did not keep terms, such as an older release's node."""
+    """Insert terms, ignoring those that exist: a node of an older release does not delete terms."""
     rows = [{**owner_of(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
     if rows:
         unit.connection.execute(_INSERT_TERMS[unit.dialect], rows)

@@ -1,6 +1,6 @@
-"""The MAC of single staging labels, and the labels of many secrets at once, as lists show them.
+"""The MAC of one staging label, and the labels of many secrets at once for lists.
 
-That a secret has these labels and no others, its row says (`seals`); a label's own MAC tells which one was forged.
+The secret's row says that it has these labels and no others (`seals`). A label's own MAC says which one was forged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def label_mac(unit: Unit, arn: str, label: str, version_id: str) -> bytes:
 
 
 def check_label(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -> None:
-    """Raise SealBroken, with a line in the log, unless a label is where this server put it."""
+    """Raise SealBroken, with a line in the log, unless the label's MAC fits."""
     if not hmac.compare_digest(label_mac(unit, arn, label, version_id), mac):
         broken(f"The staging label {label} of {arn}", owner=arn, part=label)
 
@@ -38,8 +38,8 @@ def check_label(unit: Unit, arn: str, label: str, version_id: str, mac: bytes) -
 def labels_of(unit: Unit, found: Sequence[Secret]) -> dict[str, dict[str, str]]:
     """Return the labels of secrets of one account and Region, by name, read in one query; names without labels are absent.
 
-    So is a secret with a forged label, with a line in the log: one row does not hide an account's whole list, and whoever
-    asks for the secret itself gets the error.
+    A secret with a forged label is absent too, with a line in the log: one forged row must not hide the whole list.
+    Reading that secret itself raises SealBroken.
     """
     if not found:
         return {}

@@ -1,4 +1,4 @@
-"""ListSecrets: pages over an order that stays put, and what a list or a description says of a secret."""
+"""ListSecrets, and what it and DescribeSecret show of a secret."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
 
 
 def describe(secret: Secret, tags: Mapping[str, str], noted: NotedReads) -> dict[str, Any]:
-    """Return what DescribeSecret and ListSecrets both say of a secret; None where there is nothing to say."""
+    """Return the members that DescribeSecret and ListSecrets share; a member without a value is None."""
     rotation = secret.rotation
     return {
         "ARN": secret.arn,
@@ -82,5 +82,5 @@ def describe(secret: Secret, tags: Mapping[str, str], noted: NotedReads) -> dict
 
 
 def day(at: datetime | None) -> datetime | None:
-    """Return the day of a moment: all that AWS tells of when something was last read."""
+    """Return the day of a moment: LastAccessedDate has no time of day."""
     return None if at is None else at.replace(hour=0, minute=0, second=0, microsecond=0)

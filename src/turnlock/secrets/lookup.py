@@ -1,4 +1,4 @@
-"""From a SecretId to the secret: for the gate, which must not fail on what is absent, and for the actions, which must."""
+"""From a SecretId to the secret: for the gate, where an absent secret is no error, and for the actions, where it is."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from turnlock.storage import Unit
 
 
 def secret_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what a call about a SecretId is about; an absent secret is known only by what the caller wrote.
+    """Return the gate's subject for a SecretId; of an absent secret it has only the SecretId.
 
-    Raises ValidationException for a name that no secret can have, whatever the operation would say of an absent one.
+    Raises ValidationException for a name that no secret can have, whatever the operation.
     """
     if stands_for_none(request["SecretId"]):
         return subject_of_absent(call, request, unit)
@@ -65,7 +65,7 @@ def require_living(call: Call, request: Request, unit: Unit) -> Secret:
 
 
 def primary_of(unit: Unit, replica: Secret) -> Secret | None:
-    """Return the primary that a replica follows; None for a secret that follows none, or whose primary is gone."""
+    """Return a replica's primary; None for a secret that is no replica, or whose primary is gone."""
     if not replica.is_replica or replica.primary_region is None:
         return None
     reference = SecretReference(
@@ -78,9 +78,9 @@ def primary_of(unit: Unit, replica: Secret) -> Secret | None:
 
 
 def require_writable(call: Call, request: Request, unit: Unit) -> Secret:
-    """Return the living secret that SecretId names for a change; a replica changes only by its primary.
+    """Return the secret that SecretId names, to be changed: neither scheduled for deletion nor a replica.
 
-    Raises InvalidParameterException for a replica: the code that users of AWS were seen to catch (docs/decisions/0009).
+    Raises InvalidParameterException for a replica: users of AWS catch this code (docs/decisions/0009).
     """
     secret = require_living(call, request, unit)
     if secret.is_replica:

@@ -33,10 +33,10 @@ MOST_BYTES: Final = 65_536
 """Bytes of a value (AWS quota; the service model counts the characters of a text)."""
 
 MOST_VERSIONS: Final = 100
-"""Versions of a secret beyond which those without a label are shed (API reference, PutSecretValue)."""
+"""Versions of a secret beyond which those without a label are removed (API reference, PutSecretValue)."""
 
 SHED_AFTER: Final = timedelta(hours=24)
-"""No version is shed that is younger (API reference, PutSecretValue)."""
+"""Versions younger than this are not removed (API reference, PutSecretValue)."""
 
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@!-]+")
 _LONGEST_NAME: Final = 512
@@ -58,7 +58,7 @@ class SecretReference:
 
     @property
     def partial(self) -> SecretReference | None:
-        """What a full ARN names if it is no full one, but a partial ARN of a name that ends like a suffix (`…-secret`)."""
+        """The same ARN read as a partial one, of a name that ends like a suffix (`…-secret`)."""
         if self.suffix is None:
             return None
         return replace(self, name=f"{self.name}-{self.suffix}", suffix=None)
@@ -118,7 +118,7 @@ def secret_arn(account_id: str, region: str, name: str, suffix: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """What a secret says of its rotation; the rules are kept as AWS shows them."""
+    """A secret's rotation settings; the rules are kept as AWS shows them."""
 
     enabled: bool | None = None
     """None when rotation was never configured, False after CancelRotateSecret."""
@@ -131,7 +131,7 @@ class Rotation:
     opens_at: datetime | None = None
     """When that window opens."""
     starts_at: datetime | None = None
-    """When this secret's turn comes inside the window, staggered."""
+    """When this secret's rotation starts: staggered inside the window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +211,10 @@ def versions_to_stages(labels: Labels) -> dict[str, list[str]]:
 
 
 def attach(labels: Labels, version_id: str, stages: Iterable[str]) -> dict[str, str]:
-    """Give `stages` to a version, taking each from whichever version has it.
+    """Attach `stages` to a version, taking each from the version that has it.
 
-    When AWSCURRENT moves, AWSPREVIOUS goes to the version that lost it, unless the caller gave AWSPREVIOUS away itself.
-    Raises LimitExceededException beyond MOST_LABELS.
+    When AWSCURRENT moves, AWSPREVIOUS moves to the version that lost it, unless `stages` moves AWSPREVIOUS too. Raises
+    LimitExceededException beyond MOST_LABELS.
     """
     return _within_limit(_moved(labels, version_id, stages))
 
@@ -253,9 +253,10 @@ def put_labels(labels: Labels, version_id: str, stages: Iterable[str] | None) ->
 
 
 def promoted_labels(labels: Labels) -> dict[str, str]:
-    """Return the labels of a replica that becomes a secret of its own.
+    """Return the labels of a replica that StopReplicationToReplica makes a secret of its own.
 
-    What its primary's rotation had pending is not pending here: nobody would finish it, and no rotation could begin.
+    It loses AWSPENDING: no rotation of this secret would finish that version, and AWSPENDING would keep new rotations
+    from starting.
     """
     pending = labels.get(AWSPENDING)
     if pending == labels.get(AWSCURRENT):
@@ -268,10 +269,10 @@ def update_labels(
 ) -> dict[str, str]:
     """Return the labels after UpdateSecretVersionStage.
 
-    A version that gets AWSCURRENT keeps AWSPENDING and all that it has: a rotation function may still read it by that
-    label. The service takes it away when the rotation has succeeded (`settled_labels`).
-    Raises InvalidParameterException when the label's holder is not the one the caller named,
-    InvalidRequestException when it would leave the secret without AWSCURRENT, and LimitExceededException.
+    A version that gets AWSCURRENT keeps its other labels, AWSPENDING too: a rotation function may still read it by that
+    label. `settled_labels` takes AWSPENDING away when the rotation has succeeded. Raises InvalidParameterException when
+    the caller did not name the version that has the label, InvalidRequestException when the secret would lose
+    AWSCURRENT, and LimitExceededException.
     """
     holder = labels.get(stage)
     if move_to is None and remove_from is None:

@@ -1,7 +1,7 @@
-"""Replicas in another Region of this deployment: rows of their own, under that Region's own key.
+"""Replicas in another Region of this deployment: rows of their own, under that Region's key.
 
-The copy runs in the transaction of the job that asks for it, so that a replica and what its primary says of it change
-together. A value is opened and sealed again, bound to the replica's ARN; in between it is in memory only.
+The copy runs in the transaction of the job that asks for it, so a replica and its status change together. A value is
+opened and sealed again, bound to the replica's ARN. In between it is in memory only.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from turnlock.storage import Unit
 
 
 class OtherRegion:
-    """A `ReplicaTarget` inside one unit of work. It shares the primary's transaction: a snapshot is never an old one."""
+    """A `ReplicaTarget` in the primary's own transaction, so a snapshot is always the newest."""
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
 
     def write(self, snapshot: Snapshot) -> None:
-        """Make the replica's rows be what the snapshot says.
+        """Write the replica's rows as the snapshot says.
 
-        Raises ResourceExistsException when the name is another secret's that may not be overwritten,
+        Raises ResourceExistsException when another secret has the name and may not be overwritten,
         InvalidParameterException when the Region is not served, and what `keys` raises about the replica's key.
         """
         unit, wanted = self._unit, as_replica(snapshot)
@@ -54,13 +54,13 @@ class OtherRegion:
         save_policy(unit, wanted, snapshot.policy)
 
     def remove(self, link: ReplicaLink) -> None:
-        """Delete the replica unless it is gone, was promoted, or is another secret by now."""
+        """Delete the replica, unless it is gone, was promoted, or another secret has its name."""
         replica = find_secret(self._unit, link.reference(link.region))
         if replica is not None and replica.primary_region == link.primary_region:
             delete_now(self._unit, replica)
 
     def _make_room(self, snapshot: Snapshot, wanted: Secret) -> Secret | None:
-        """Return the replica that is there already; delete what has its name and may be overwritten."""
+        """Return the existing replica; delete another secret of its name that may be overwritten."""
         reference = SecretReference(
             account_id=wanted.account_id, region=wanted.region, name=wanted.name, suffix=None
         )
@@ -78,7 +78,7 @@ class OtherRegion:
         return None
 
     def _write_versions(self, snapshot: Snapshot, wanted: Secret) -> None:
-        """Delete what the primary has no more, with its labels, add what the replica lacks, then move the labels."""
+        """Delete versions that the primary no longer has, add those that the replica lacks, then move the labels."""
         unit = self._unit
         labelled = find_secret(unit, ReplicaLink.of(snapshot.primary, wanted.region).reference(wanted.region))
         assert labelled is not None
@@ -102,7 +102,7 @@ class OtherRegion:
 
 
 def as_replica(snapshot: Snapshot) -> Secret:
-    """Return the replica's metadata: its primary's, but for Region and key. It shows a schedule and never has a turn."""
+    """Return the replica's metadata: its primary's, except for Region and key. It shows a schedule and is never rotated."""
     primary, replica = snapshot.primary, snapshot.replica
     return primary.evolve(
         region=replica.region,

@@ -1,7 +1,7 @@
-"""What stays with a secret's owner.
+"""Changes that are reserved to the service or the account that owns a secret.
 
-A secret that another AWS service made and manages is read by users, and changed through that service only. A value under
-the default key stays in its account.
+A secret that another AWS service manages is changed through that service; users can read it. A value under the default
+key stays in its account.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from turnlock.storage import Unit
 
 
 def hand_over(unit: Unit, secret: Secret, owning_service: str, tags: Mapping[str, str]) -> Secret:
-    """Make a service the owner of a secret that was made for it, and give it the service's tags; return it as it is then."""
+    """Make a service the owner of a secret, and add the service's tags; return the secret."""
     owned = secret.evolve(owning_service=owning_service)
     save_tags(unit, owned, tags)
     update_secret(unit, owned)
@@ -31,7 +31,7 @@ def refuse_default_key(call: Call, secret: Secret) -> None:
 
 
 def refuse_across_accounts(call: Call, secret: Secret) -> None:
-    """Raise InvalidRequestException where the caller's account is not the secret's, for what lies under aws/secretsmanager."""
+    """Raise InvalidRequestException for a value under aws/secretsmanager whose secret is of another account than the caller."""
     if call.principal.account_id != secret.account_id:
         raise InvalidRequestException(
             "You can't access a secret from a different AWS account if you encrypt the secret with the default KMS"
@@ -43,8 +43,8 @@ def refuse_managed(call: Call, secret: Secret) -> None:
     """Raise InvalidRequestException when a user would change what an owning service manages.
 
     That is its value, labels, metadata, deletion and rotation function (API reference, the InvalidRequestException of
-    these actions). Tags, the resource policy and replicas stay the account's own. Turnlock itself may, and so may the
-    rotation functions that it runs, whose sessions carry a fencing number.
+    these actions). Users may change tags, the resource policy and replicas. Turnlock itself may change everything, and
+    so may its rotation functions, whose sessions carry a fencing number.
     """
     ours = call.principal.kind is PrincipalKind.SERVICE or call.session.fence is not None
     if secret.owning_service is not None and not ours:

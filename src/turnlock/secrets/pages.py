@@ -1,4 +1,4 @@
-"""Where a page of a list ended, as a token that only this server can make and that is good for one question."""
+"""NextToken: where a page of a list ended. Only this server can make one, and it is valid for one question."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def question(call: Call, **asked: Any) -> bytes:
-    """Return what a token is good for: an operation and what was asked, in one account and Region."""
+    """Return the question that a token is bound to: operation, request, account and Region."""
     return msgspec.json.encode([call.account_id, call.region, call.action, asked], order="sorted")
 
 
@@ -27,7 +27,7 @@ def write_token(unit: Unit, asked: bytes, position: object) -> str:
 
 
 def read_token(unit: Unit, asked: bytes, token: str, kind: type[T]) -> T:
-    """Return the position in a NextToken. Raises InvalidNextTokenException for one that we did not make for this."""
+    """Return the position in a NextToken. Raises InvalidNextTokenException for a token of another question, or a forged one."""
     try:
         raw = base64.urlsafe_b64decode(token.encode("ascii"))
         mac, body = raw[:16], raw[16:]

@@ -1,4 +1,4 @@
-"""What several actions read from their requests in the same way."""
+"""Reading members of requests that several actions have."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ def require_token(
     request: Request,
     refusal: type[InvalidRequestException | InvalidParameterException] = InvalidRequestException,
 ) -> str:
-    """Return the request's ClientRequestToken, which becomes a version's id; SDKs make one up when the caller gives none.
+    """Return the request's ClientRequestToken, which becomes a version's id. SDKs generate one.
 
-    Raises `refusal` where it is absent: RotateSecret has another one than the rest. Asked before the secret is looked for.
+    Raises `refusal` where it is absent: RotateSecret has another error than the rest. It is checked before the secret
+    is looked for.
     """
     token = request.get("ClientRequestToken")
     if token is None:
@@ -26,9 +27,9 @@ def require_token(
 
 
 def customer_key(call: Call, request: Request, unit: Unit) -> str | None:
-    """Return the KMS key that was asked for, None for aws/secretsmanager however it was written.
+    """Return the KMS key of the request; None for aws/secretsmanager in any spelling.
 
-    A key must be there when it is named, also without a value to seal: raises as `keys.resolve_key` does.
+    The key must exist, even when there is no value to seal: raises as `keys.resolve_key` does.
     """
     given = request.get("KmsKeyId")
     if given in (None, "", "aws/secretsmanager"):

@@ -1,7 +1,4 @@
-"""The resource policy of a secret: putting, showing, deleting and checking it.
-
-What a policy means for a call is decided in `identity`; here it is kept, and refused where it must not be.
-"""
+"""The resource policy of a secret: putting, showing, deleting and checking it. `identity` evaluates it."""
 
 from __future__ import annotations
 
@@ -37,10 +34,10 @@ _LOCK_OUT: Final = "Your requested changes will not allow you to manage this sec
 
 
 def put_resource_policy(call: Call, request: Request, unit: Unit) -> Answer:
-    """PutResourcePolicy: give the secret this policy instead of the one it has.
+    """PutResourcePolicy: replace the secret's policy.
 
-    Raises MalformedPolicyDocumentException for what is no policy or names what cannot be named, PublicPolicyException for
-    broad access where the caller asks for that check.
+    Raises MalformedPolicyDocumentException for what is no policy or names a principal that cannot be,
+    PublicPolicyException for broad access where BlockPublicPolicy is true.
     """
     secret = require_writable(call, request, unit)
     if request.get("PolicyName", _DEFAULT) != _DEFAULT:
@@ -104,7 +101,7 @@ def validate_resource_policy(call: Call, request: Request, unit: Unit) -> Answer
 
 
 def _policy_subject(call: Call, request: Request, unit: Unit) -> Subject:
-    """Return what ValidateResourcePolicy is about: a secret, or none."""
+    """Return ValidateResourcePolicy's subject: a secret, or none."""
     return secret_subject(call, request, unit) if "SecretId" in request else Subject(arn=None, named="*")
 
 
@@ -131,11 +128,11 @@ def _regardless_of_policy(call: Call, request: Request, unit: Unit) -> Subject:
 REMOVE_POLICY: Final = Action(
     name="DeleteResourcePolicy", handler=delete_resource_policy, subject=_regardless_of_policy, mutates=True
 )
-"""DeleteResourcePolicy by the operator of the store, whom no policy in it binds."""
+"""DeleteResourcePolicy by an operator with the data directory: no policy is evaluated."""
 
 
 def _findings(call: Call, request: Request, unit: Unit) -> Iterator[tuple[str, str]]:
-    """Yield (name of the check, what it found); AWS documents the sentences, and no names."""
+    """Yield (CheckName, ErrorMessage). The sentences are AWS's; AWS does not publish the names."""
     text = request["ResourcePolicy"]
     try:
         document = identity.read_resource_policy(text)
@@ -166,6 +163,6 @@ def _change(unit: Unit, secret: Secret, policy: str | None) -> None:
 
 
 def _answer(secret: Secret, request: Request) -> dict[str, Any]:
-    """Return the members of every answer; PolicyName only to who asks by it, because older service models lack it."""
+    """Return the members of every answer. PolicyName is there only when the request has it: older models lack it."""
     named = {"PolicyName": _DEFAULT} if "PolicyName" in request else {}
     return {"ARN": secret.arn, "Name": secret.name, **named}

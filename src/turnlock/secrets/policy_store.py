@@ -1,6 +1,7 @@
-"""The resource policy of a secret in its table, under a MAC: whoever can write the store cannot move or edit one unseen.
+"""The table of resource policies. Each row has a MAC, so that an edited or moved policy is noticed.
 
-Nor can they take it away, or put an older one back: the secret's own row names the policy that it has (`seals`).
+A policy that was removed or replaced by an older one is noticed too: the secret's row has the policy's digest
+(`seals`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def find_policy(unit: Unit, secret: Secret) -> str | None:
 
 
 def save_policy(unit: Unit, secret: Secret, policy: str | None) -> None:
-    """Make the secret's policy be `policy`; None takes it away."""
+    """Set the secret's policy; None removes it."""
     unit.memo.pop(("resource-policy", secret.arn), None)
     unit.connection.execute(delete(resource_policies).where(*owned_by(resource_policies, secret)))
     if policy is not None:

@@ -1,7 +1,7 @@
-"""Replicas as their primary sees them: what it keeps of each, what a copy is made of, and where copies go.
+"""The primary's record of its replicas, what is copied to them, and the Protocol for where they are.
 
-A row of `secret_replicas` stands in the primary's Region and says what is wanted there. What is wanted and what is there
-differ from a change until its copy: in between the row says InProgress.
+A row of `secret_replicas` is in the primary's Region and says what the replica should be. Between a change and its copy
+its status is InProgress.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReplicaStatus(Enum):
     """The Status of DescribeSecret's ReplicationStatus."""
 
     IN_PROGRESS = "InProgress"
-    """The primary has something that the replica has not; a job is in the outbox."""
+    """The primary has changed since the last copy; a job is in the outbox."""
     IN_SYNC = "InSync"
     """The replica is what the primary was at the row's generation."""
     FAILED = "Failed"
@@ -48,15 +48,15 @@ class Replica:
     status: ReplicaStatus
     message: str | None = None
     overwrite: bool = False
-    """Whether the first copy may replace a secret of this name that is there already; used up by it."""
+    """Whether the first copy may replace an existing secret of this name; false after that copy."""
     generation: int
     """Grows with every change that has to be copied; never used twice for one name and Region."""
 
     @classmethod
     def asked_for(cls, region: Region, kms_key_id: str | None, *, overwrite: bool, now: datetime) -> Replica:
-        """Return a replica that is not there yet.
+        """Return a new replica.
 
-        Its generations begin at the moment (microseconds): above those of one that was removed from here before.
+        Its generation begins at the present time in microseconds, above those of an earlier replica in this Region.
         """
         return cls(
             region=region,
@@ -85,7 +85,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaLink:
-    """Which replica of which primary: all that is left to know when the primary's row of it is gone."""
+    """A replica and its primary. A job has this, for the primary's row may be gone when it runs."""
 
     account_id: AccountId
     primary_region: Region
@@ -111,7 +111,7 @@ class ReplicaLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionHead:
-    """A version without its value. As content never changes, two versions with equal heads are equal."""
+    """A version without its value. Content never changes, so equal heads mean equal versions."""
 
     version_id: str
     created_at: datetime
@@ -129,17 +129,18 @@ class Snapshot:
     versions: Sequence[VersionHead]
     """All of them, oldest first."""
     open: Callable[[str], bytes | None] = field(repr=False)
-    """Version id → plaintext (None for a placeholder): asked only for what the replica lacks, and kept nowhere."""
+    """Version id → plaintext (None for a placeholder). Called only for versions that the replica lacks; the plaintext
+    is not kept."""
 
 
 class ReplicaTarget(Protocol):
-    """Where replicas lie: another Region of this deployment now, another deployment later."""
+    """Where replicas are stored: another Region of this deployment; later, another deployment."""
 
     def write(self, snapshot: Snapshot) -> None:
-        """Make the replica be what the snapshot says; writing the same one again changes nothing.
+        """Write the replica as the snapshot says; the same snapshot again changes nothing.
 
-        A target that does not share the primary's transaction keeps the highest generation that it was given, and drops
-        a snapshot with a lower one. Raises an ApiError whose message is the reason that DescribeSecret then shows.
+        A target outside the primary's transaction must remember the highest generation that it got, and ignore lower
+        ones. Raises an ApiError whose message DescribeSecret shows as the reason.
         """
         ...
 
@@ -170,7 +171,7 @@ def insert_replica(unit: Unit, primary: Secret, replica: Replica) -> None:
 
 
 def update_replica(unit: Unit, primary: Secret, replica: Replica, *, was: Replica) -> None:
-    """Write a replica as it now is, unless its generation is no longer what it was: then newer state stays."""
+    """Write a replica, unless its generation has changed meanwhile: then the newer row stays."""
     unit.connection.execute(
         update(secret_replicas)
         .where(*_row(primary, replica.region), secret_replicas.c.generation == was.generation)

@@ -26,17 +26,17 @@ from turnlock.storage import Unit
 
 
 def replicate_secret_to_regions(call: Call, request: Request, unit: Unit) -> Answer:
-    """ReplicateSecretToRegions: promise a copy in each Region; the outbox makes it.
+    """ReplicateSecretToRegions: queue a copy to each Region.
 
-    A Region that has a replica under the same key already is copied to again: what a repeated request, or a retry after
-    a failure, asks for.
+    A Region that has a replica under the same key is copied to again: this is a repeated request, or a retry after a
+    failure.
     """
     secret = require_writable(call, request, unit)
     return {"ARN": secret.arn, "ReplicationStatus": add_replicas(call, request, unit, secret)}
 
 
 def remove_regions_from_replication(call: Call, request: Request, unit: Unit) -> Answer:
-    """RemoveRegionsFromReplication: promise that these replicas go; a Region without one is no error."""
+    """RemoveRegionsFromReplication: queue the removal of these replicas; a Region without one is no error."""
     secret = require_writable(call, request, unit)
     for region in request["RemoveReplicaRegions"]:
         if find_replica(unit, secret, region) is not None:
@@ -64,10 +64,11 @@ def stop_replication_to_replica(call: Call, request: Request, unit: Unit) -> Ans
 
 
 def add_replicas(call: Call, request: Request, unit: Unit, secret: Secret) -> Sequence[Mapping[str, Any]]:
-    """Promise the replicas that a request's AddReplicaRegions asks for; return the secret's ReplicationStatus.
+    """Queue the replicas of a request's AddReplicaRegions; return the secret's ReplicationStatus.
 
     Raises InvalidParameterException for a Region that is not served, is the secret's own, is named twice, or has a
-    replica under another key; and as opening the secret does, where the caller may not: copies are under other keys.
+    replica under another key. Raises as `require_readable` does where the caller may not open the secret's values:
+    copies are under other keys.
     """
     require_readable(call, unit, secret)
     overwrite = request.get("ForceOverwriteReplicaSecret", False)
@@ -107,7 +108,7 @@ def _region(unit: Unit, secret: Secret, asked: Mapping[str, Any]) -> Region:
 
 
 def _key(asked: Mapping[str, Any]) -> str | None:
-    """Return the key that was asked for, None for aws/secretsmanager. Whether it is there, the copy will find."""
+    """Return the key of the request, None for aws/secretsmanager. The copy finds out whether it exists."""
     key = asked.get("KmsKeyId")
     if key in {None, "", MANAGED_ALIAS, "aws/secretsmanager"}:
         return None
@@ -116,7 +117,7 @@ def _key(asked: Mapping[str, Any]) -> str | None:
 
 
 def _asked_again(unit: Unit, primary: Secret, asked: Replica) -> Replica:
-    """Return what a replica becomes that is asked for, be it there or not."""
+    """Return the row of a replica that is requested, new or existing."""
     present = find_replica(unit, primary, asked.region)
     if present is None:
         return asked
@@ -128,7 +129,7 @@ def _asked_again(unit: Unit, primary: Secret, asked: Replica) -> Replica:
 
 
 def _unlink_if_last(unit: Unit, primary: Secret) -> None:
-    """Make a primary that has no replica any more a secret on its own."""
+    """Make a primary without replicas an ordinary secret again."""
     if primary.has_replicas and not replicas_of(unit, primary):
         update_secret(unit, primary.evolve(primary_region=None))
 

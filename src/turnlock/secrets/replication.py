@@ -1,12 +1,12 @@
 """Copying primaries to their replicas: what queues a copy, and the job that makes it.
 
-A change marks the primary's replicas as behind and queues a job, in its own transaction. The job does not know what
-changed: it reads what is wanted now and makes that so. Hence
+A change marks the primary's replicas as behind and queues a job, in the same transaction. The job does not know what
+changed: it reads the present state of the primary and copies it. Hence
 
-    1. a job may run twice, late, or in another order than it was queued: it never brings back an older state;
-    2. many quick changes become one copy: whoever finds a replica InProgress knows that a job is still to come;
-    3. each change raises the generation of the row that the job will write, so that a job and a change that meet
-       conflict in the store, and the one that loses is run again on what the other left.
+    1. a job may run twice, late or out of order: it never brings back an older state;
+    2. many quick changes become one copy: for a replica that is InProgress a job is already queued;
+    3. each change raises the generation of the row that the job will write. A job and a change at the same time conflict
+       in the store, and the loser runs again on the new state.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from turnlock.storage import Unit, outbox
 from turnlock.storage.unit import Subscribers
 
 REPLICATE = "secrets.replicate"
-"""The outbox job that makes one replica be what its primary wants there, or be gone."""
+"""The outbox job that copies to one replica, or removes it."""
 
 
 class _Job(msgspec.Struct):
@@ -52,7 +52,7 @@ class _Job(msgspec.Struct):
 
 
 def begin_replica(unit: Unit, primary: Secret, replica: Replica) -> None:
-    """Write a replica that was asked for, new or anew, and queue its copy."""
+    """Write the row of a requested replica, and queue its copy."""
     present = find_replica(unit, primary, replica.region)
     if present is None:
         insert_replica(unit, primary, replica)
@@ -63,13 +63,13 @@ def begin_replica(unit: Unit, primary: Secret, replica: Replica) -> None:
 
 
 def end_replica(unit: Unit, primary: Secret, region: Region) -> None:
-    """Forget a replica; the job that is queued deletes it in its Region."""
+    """Delete the primary's row of a replica; a queued job deletes the replica in its Region."""
     delete_replica(unit, primary, region)
     _queue(unit, ReplicaLink.of(primary, region))
 
 
 def follow(unit: Unit, event: SecretChanged) -> None:
-    """Mark the replicas of a primary as behind, and queue a copy for each that was not behind before."""
+    """Mark a primary's replicas as behind, and queue a copy for each that was not behind before."""
     primary = event.secret
     # Once is enough: the job reads what the whole transaction left.
     memo = ("replicas behind", primary.arn)
@@ -84,7 +84,7 @@ def follow(unit: Unit, event: SecretChanged) -> None:
 
 
 SUBSCRIBERS: Subscribers = {SecretChanged: (follow,)}
-"""What replication wants to hear of; joined to the store in `app`."""
+"""Subscriptions of replication; `app` registers them."""
 
 
 def replicate(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:
@@ -102,7 +102,7 @@ def replicate(unit: Unit, account_id: AccountId, region: Region, sealed_payload:
 
 
 def reconcile(unit: Unit, link: ReplicaLink, target: ReplicaTarget) -> None:
-    """Make a replica be what its primary wants now: a copy, or gone; nothing when an earlier job did so already."""
+    """Copy to a replica, or remove it, as its primary's row says; nothing when an earlier job did it."""
     primary = find_secret(unit, link.reference(link.primary_region))
     replica = None if primary is None else find_replica(unit, primary, link.region)
     if primary is None or replica is None:
@@ -112,7 +112,7 @@ def reconcile(unit: Unit, link: ReplicaLink, target: ReplicaTarget) -> None:
 
 
 def _copy(unit: Unit, primary: Secret, replica: Replica, target: ReplicaTarget) -> None:
-    """Make one copy and write down how it went; a copy that is refused leaves nothing behind."""
+    """Make one copy and write its result; a copy that is refused leaves nothing behind."""
     try:
         with unit.savepoint():
             target.write(_snapshot(unit, primary, replica))

@@ -1,4 +1,4 @@
-"""The rows of secrets that have a MAC under the root key: what a rotation of it writes anew."""
+"""The tables of this room with a MAC under the root key: a rotation of the root key makes them anew."""
 
 from __future__ import annotations
 

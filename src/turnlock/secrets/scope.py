@@ -1,4 +1,4 @@
-"""What of Secrets Manager's model this server does not do yet, each with the reason: nothing is left out in silence."""
+"""Operations and members of Secrets Manager's model that are not implemented, each with the reason."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
         "DisassociateCrossAccountReplica": _CROSS_ACCOUNT,
     }
 )
-"""Operations that have no handler, and why; with the handlers they are the whole model and what AWS documents beyond it."""
+"""Operation → why it has no handler. With the handlers this is the whole model, and what AWS documents beyond it."""
 
 MEMBERS_NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
     {"CrossAccountPrimaryARN": "Replication between accounts"}
 )
-"""Members of CreateSecret that would change what the secret is, and what they ask for."""
+"""Member of CreateSecret → what it would ask for. Ignoring it would make another secret than was asked for."""
 
 
 def refuse_members(request: Request) -> None:
-    """Raise InvalidParameterException for a member of MEMBERS_NOT_YET: ignoring it would promise what is not done."""
+    """Raise InvalidParameterException for a member in MEMBERS_NOT_YET."""
     for member, thing in MEMBERS_NOT_YET.items():
         if member in request:
             raise InvalidParameterException(f"{member}: {thing} is not supported by this server yet.")

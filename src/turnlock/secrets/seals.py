@@ -1,12 +1,13 @@
-"""What a secret is and what it has, under one MAC in its row: what was taken away leaves a trace, and what is old does not fit.
+"""The MAC of a secret's row, which covers its labels, tags and policy too.
 
-The row holds a digest of the secret's staging labels, of its tags and of its resource policy, and a MAC over these digests and over
-every column that decides something. So whoever can write the store can neither remove one of them unseen nor put back what it
-once was; only all of a secret together, as it once was, still fits.
+The row holds a digest of the secret's staging labels, of its tags and of its resource policy. A MAC covers these
+digests and every column that decides something. Whoever can write the store can therefore neither remove a label, tag
+or policy nor put an older one back without being noticed. Only all of a secret together, as it once was, still
+verifies.
 
-    1. Whoever writes a secret's columns writes them as `sealed` gives them.
-    2. Whoever changes what a secret has says so with `hold`, in the same unit.
-    3. Whoever reads what a secret has, or that it has nothing, goes by `holds_of`.
+    1. Code that writes a secret's columns writes what `sealed` returns.
+    2. Code that changes labels, tags or the policy calls `hold` in the same unit.
+    3. Code that reads them, or reads that there are none, compares them with `holds_of`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from turnlock.storage import HotQuery, Unit, micros
 from turnlock.storage.alarms import broken
 
 _UNCOVERED: Final = frozenset({"last_accessed_at", "rotation_starts_at"})
-"""Columns that are written without the rest being read; all that hangs on them is when a rotation begins."""
+"""Columns outside the MAC, written without reading the rest: they only say when a rotation begins."""
 
 _COVERED: Final = tuple(column.name for column in SECRET_COLUMNS if column.name not in _UNCOVERED)
 _covered = itemgetter(*(n for n, column in enumerate(SECRET_COLUMNS) if column.name not in _UNCOVERED))
@@ -36,15 +37,15 @@ _ROW: Final = HotQuery(select(*SEALED_COLUMNS).where(*(secrets.c[name] == bindpa
 
 
 EMPTIED: Final = ""
-"""Stands for the digest of tags that were there and are gone."""
+"""The digest after the last tag was removed."""
 
 
 class Holds(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Digests of what a secret has; None for what it has none of."""
+    """Digests of a secret's labels, tags and policy; None where there are none."""
 
     labels: str | None = None
     tags: str | None = None
-    """None where there never were any; EMPTIED once the last is gone: DescribeSecret tells the two apart, as AWS does."""
+    """None where there never were tags, EMPTIED after the last one went: DescribeSecret shows the difference, as AWS does."""
     policy: str | None = None
 
 
@@ -56,7 +57,7 @@ def digest(held: Mapping[str, str] | str | None) -> str | None:
 
 
 def sealed(unit: Unit, columns: Mapping[str, Any], holds: Holds) -> dict[str, Any]:
-    """Return a row's columns, ready to be written, with what its secret has and the MAC over both."""
+    """Return a row's columns with the digests and the MAC, ready to be written."""
     held = msgspec.json.encode(holds).decode()
     return {**columns, "holds": held, "mac": row_mac(unit, {**columns, "holds": held})}
 
@@ -67,7 +68,7 @@ def row_mac(unit: Unit, row: Mapping[str, Any]) -> bytes:
 
 
 def read_holds(unit: Unit, row: Sequence[Any]) -> Holds:
-    """Return what a row, SEALED_COLUMNS first, says that its secret has. Raises SealBroken on one that was forged."""
+    """Return the digests in a row whose first columns are SEALED_COLUMNS. Raises SealBroken on a forged row."""
     held, mac = row[len(SECRET_COLUMNS)], row[len(SECRET_COLUMNS) + 1]
     if mac is None or not hmac.compare_digest(_mac(unit, _covered(row), held), bytes(mac)):
         arn = secret_arn(*row[:4])
@@ -78,7 +79,7 @@ def read_holds(unit: Unit, row: Sequence[Any]) -> Holds:
 
 
 def holds_of(unit: Unit, secret: Secret) -> Holds:
-    """Return what a secret's row says that it has now; nothing where there is no row. Raises SealBroken."""
+    """Return the digests in a secret's row, empty where there is no row. Raises SealBroken."""
     key = ("holds", secret.account_id, secret.region, secret.name)
     if key not in unit.memo:
         rows = _ROW.rows(unit, owner_of(secret))
@@ -88,9 +89,9 @@ def holds_of(unit: Unit, secret: Secret) -> Holds:
 
 
 def hold(unit: Unit, secret: Secret, **parts: str | None) -> None:
-    """Write down what a secret has from now on: the digests of the parts that changed, by their names in Holds.
+    """Write new digests of the parts that changed, by their names in Holds.
 
-    Raises SealBroken where the row is not what was written before, so that nothing forged becomes good.
+    Raises SealBroken where the row's MAC does not fit: a forged row must not get a good MAC.
     """
     row = _ROW.rows(unit, owner_of(secret))[0]
     holds = msgspec.structs.replace(read_holds(unit, row), **parts)
@@ -104,7 +105,7 @@ def hold(unit: Unit, secret: Secret, **parts: str | None) -> None:
 
 
 def remember(unit: Unit, secret: Secret, holds: Holds | None) -> None:
-    """Let the unit know what it has just written into a secret's row; None when the row is gone."""
+    """Keep in the unit what it has just written into a secret's row; None when the row is gone."""
     key = ("holds", secret.account_id, secret.region, secret.name)
     if holds is None:
         unit.memo.pop(key, None)
@@ -117,7 +118,7 @@ def _mac(unit: Unit, values: Sequence[Any], held: str) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Return a column's value as both stores' drivers give it or take it: moments as microseconds, truth as a number."""
+    """Return a column's value in a form that is the same for both stores: moments as microseconds, booleans as numbers."""
     if isinstance(value, datetime):
         return micros(value)
     return int(value) if isinstance(value, bool) else value

@@ -1,12 +1,12 @@
-"""One page of a list of secrets, in any order, whatever is looked for, without reading them all.
+"""One page of a list of secrets, in any order and with any filters, without reading all secrets.
 
-    1. Where a filter's terms are had by few secrets, these few are read: by `secret_terms`, term first.
-    2. Otherwise the list is walked in its order, and each secret judged by its text of terms. A page ends after SCAN secrets,
-       also when it is short or empty then: like AWS's, it has a next page (API reference, ListSecrets, "NextToken").
-    3. The store only narrows. What is listed is what `filters` says of each secret that was found.
+    1. Where few secrets have a filter's terms, these are read, by `secret_terms`.
+    2. Otherwise the list is read in its order and each secret is tested by its text of terms. A page ends after SCAN secrets, even
+       if it is short or empty. It then has a next page, as at AWS (API reference, ListSecrets, "NextToken").
+    3. The store only narrows. `filters` decides for each secret found whether it is listed.
 
-(3) makes it harmless when not every term of a question is asked of the store. What is never left to it is to keep a secret
-out that matches: a condition must be one that follows from the filter.
+Because of (3) not every term has to be passed to the store. But a condition that is passed must follow from the filter:
+the store must not leave out a secret that matches.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from turnlock.storage import HotQuery, Unit
 from turnlock.storage.schema import position_in
 
 FEW: Final = 1_000
-"""Secrets read by their terms: beyond it, walking finds a page as soon."""
+"""The most secrets that are read by their terms; with more, reading in order is as fast."""
 
 MOST_TERMS: Final = 12
-"""Terms asked of the store for one page: each costs something for each secret that is walked past."""
+"""Terms in one page's query; each is tested against every secret that is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +60,9 @@ class Search:
 def find_page(
     unit: Unit, search: Search, position: Position | None, size: int
 ) -> tuple[list[Secret], Position | None]:
-    """Return at most `size` secrets behind a position, without labels, and where the next page begins (None: nowhere).
+    """Return at most `size` secrets after a position, without labels, and where the next page begins (None: no more).
 
-    All that `filters` would list are among them; those are for the caller to choose.
+    They include all that `filters` would list; the caller applies `filters`.
     """
     keep_to_indexes(unit)
     questions = _within_limit([question_of(one) for one in search.filters])
@@ -107,7 +107,7 @@ def _holds_all(terms: Sequence[Term]) -> ColumnElement[bool]:
 
 
 def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> Select[Any] | None:
-    """Return a selection of the names that can match, where a question says that they are few; None otherwise."""
+    """Return a query for the names that can match, where few can; None otherwise."""
     counts = _counts(unit, search, [term for question in questions for term in chain(*question.wanted)])
     best: list[Term] = []
     fewest = FEW + 1
@@ -120,7 +120,7 @@ def _few(unit: Unit, search: Search, questions: Sequence[Question]) -> Select[An
 
 
 def _counts(unit: Unit, search: Search, terms: Sequence[Term]) -> dict[Term, int]:
-    """Return how many terms begin so, FEW + 1 for more, asked in one query: a journey to the store is a cost of its own."""
+    """Return for each beginning how many terms have it, FEW + 1 for more; one query for all."""
     asked = [term for term in dict.fromkeys(terms) if term.text]
     if not asked:
         return dict.fromkeys(terms, FEW + 1)
@@ -167,9 +167,9 @@ def _names(search: Search, terms: Sequence[Term]) -> Select[Any]:
 
 
 def _range(term: Term) -> dict[str, object]:
-    """Return the parameters for all terms that begin so.
+    """Return the bounds of all terms with this beginning.
 
-    A filter's value is ASCII without DEL: there is a next character, and what begins so lies before it.
+    A filter's value is ASCII without DEL, so each character has a successor, which gives the upper bound.
     """
     return {
         "kind": term.kind,

@@ -1,7 +1,7 @@
-"""The tables of secrets, and every query on them.
+"""Queries on secrets, versions and labels.
 
-A secret is read with its labels in one hot query. Each label carries a MAC over (ARN, label, version id), and the secret's row one
-over itself and all of its labels (`seals`), so that whoever can write the store can neither move nor remove a label unseen.
+A secret is read with its labels in one query. Each label has a MAC over (ARN, label, version id); the secret's row has
+one over itself and all its labels (`seals`). A label that was moved or removed in the store is noticed.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def delete_secret(unit: Unit, secret: Secret) -> None:
 
 
 def save_labels(unit: Unit, secret: Secret, labels: Labels) -> Secret:
-    """Make the secret's labels be `labels`, writing only what differs; return the secret with them."""
+    """Write the secret's labels, only those that differ; return the secret with them."""
     gone = [label for label, version_id in secret.labels.items() if labels.get(label) != version_id]
     if gone:
         unit.connection.execute(
@@ -180,7 +180,7 @@ def _version_row(secret: Secret, version: Version) -> dict[str, object]:
 
 
 def delete_version(unit: Unit, secret: Secret, version_id: str) -> None:
-    """Delete one version, from which the labels were taken before."""
+    """Delete one version; its labels must be gone."""
     unit.connection.execute(
         delete(secret_versions).where(
             *owned_by(secret_versions, secret), secret_versions.c.version_id == version_id
@@ -208,9 +208,9 @@ def version_ids(unit: Unit, secret: Secret) -> list[str]:
 def rotating_within(
     unit: Unit, begins: datetime, ends: datetime, limit: int, *, behind: tuple[datetime, str] | None = None
 ) -> list[tuple[datetime, SecretReference]]:
-    """Return the living secrets whose turn to rotate comes in a span, with that moment, in its order; unread.
+    """Return the living secrets whose rotation starts in a span, with that moment, in its order; rows are not verified.
 
-    A page that begins behind (moment, name) of the last one's end.
+    A page begins after the (moment, name) where the last one ended.
     """
     place = tuple_(secrets.c.rotation_starts_at, secrets.c.name)
     statement = (
@@ -235,7 +235,7 @@ def rotating_within(
 
 
 def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[SecretReference]:
-    """Return the living secrets whose turn to rotate has come, the longest due first; unread, so that none can fail."""
+    """Return the living secrets whose rotation is due, the longest due first; rows are not verified, so none can fail."""
     statement = (
         select(secrets.c.account_id, secrets.c.region, secrets.c.name)
         .where(
@@ -253,7 +253,7 @@ def due_for_rotation(unit: Unit, now: datetime, limit: int) -> list[SecretRefere
 
 
 def postpone_rotation(unit: Unit, reference: SecretReference, until: datetime) -> None:
-    """Set when a secret's turn to rotate comes again, without reading the secret: it may be what cannot be read."""
+    """Set when a secret's rotation starts, without reading the secret: its row may be the one that cannot be read."""
     owner = {"account_id": reference.account_id, "region": reference.region, "name": reference.name}
     unit.connection.execute(
         update(secrets)
@@ -300,7 +300,7 @@ _NO_ROTATION = Rotation()
 
 
 def _read_secret(unit: Unit, reference: SecretReference) -> Secret | None:
-    """Read a secret with its labels: each label's MAC checked, and that they are all of them."""
+    """Read a secret with its labels, verifying the MAC of each label and that none is missing."""
     owner = (reference.account_id, reference.region, reference.name)
     rows = _FIND.rows(unit, dict(zip(OWNER, owner, strict=True)))
     if not rows:

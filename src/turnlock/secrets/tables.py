@@ -78,10 +78,10 @@ secrets = Table(
 )
 
 SECRET_COLUMNS = tuple(column for column in secrets.c if column.name not in {"terms", "holds", "mac"})
-"""The columns that a Secret is made of: all but what only searching reads, and what `seals` keeps."""
+"""The columns of a Secret: all except those for searching and those of `seals`."""
 
 SEALED_COLUMNS = (*SECRET_COLUMNS, secrets.c.holds, secrets.c.mac)
-"""What a Secret is made of, with what it has and the MAC over all of it (`seals`)."""
+"""The columns of a Secret, its digests and its MAC (`seals`)."""
 
 secret_tags = Table(
     "secret_tags",
@@ -146,10 +146,11 @@ staging_labels = Table(
 
 REPLICA_ROWS: Final = SealedRows(secret_replicas)
 VERSION_ROWS: Final = SealedRows(secret_versions, free={"last_accessed_at"})
-"""A version's MAC covers its sealed value too: who can have a data key made for its place can seal a value, but not this."""
+"""A version's MAC covers its sealed value too. Someone who gets a data key for this version could seal a value, but not
+make its MAC."""
 
 _BYTEWISE = String(512).with_variant(String(512, collation="C"), "postgresql")
-"""Text in the order of its bytes on both stores, so that all that begins alike lies together."""
+"""Text ordered by its bytes on both stores, so that texts with the same beginning are neighbours."""
 
 secret_terms = Table(
     "secret_terms",
@@ -161,9 +162,9 @@ secret_terms = Table(
     Column("name", String(512), primary_key=True),
     sqlite_with_rowid=False,
 )
-"""What filters find secrets by, term first; `secrets.terms` has the same as one text.
+"""The terms of secrets, ordered by term; `secrets.terms` has the same as one text.
 
-Kept by `indexing`, which deletes by whole keys: no index by name is needed, and so there is no foreign key.
+`indexing` deletes rows by their whole key, so the table needs neither an index by name nor a foreign key.
 """
 
 

@@ -1,7 +1,7 @@
-"""The tags of secrets in their table, under a MAC.
+"""The table of tags, under a MAC.
 
-Policies decide by tags. Each row carries the MAC of all tags of its secret, and the secret's own row names them together (`seals`), so
-that whoever can write the store can neither change, move, add nor remove one unseen, nor all of them.
+Policies decide by tags. Each row has a MAC over all tags of its secret, and the secret's row has their digest
+(`seals`). A tag that was changed, moved, added or removed in the store is noticed, and so is the removal of all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TAGS_OF_MANY = HotQuery(
 
 
 def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
-    """Return one secret's tags: for whoever decides a request by them, and so may ask at each. Nobody changes them.
+    """Return one secret's tags, read once for each unit. Callers must not change the result.
 
     Raises SealBroken on tags that this server did not write.
     """
@@ -41,7 +41,7 @@ def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
 
 
 def save_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Make the secret's tags be exactly `tags`; the secret is as it is stored."""
+    """Set the secret's tags; the secret is as it is stored."""
     none = None if holds_of(unit, secret).tags is None else EMPTIED
     unit.connection.execute(delete(secret_tags).where(*owned_by(secret_tags, secret)))
     insert_tags(unit, secret, tags)
@@ -56,7 +56,7 @@ def were_emptied(unit: Unit, secret: Secret) -> bool:
 
 
 def insert_tags(unit: Unit, secret: Secret, tags: Mapping[str, str]) -> None:
-    """Insert the tags of a secret that has none; its terms, and that it has them, are the caller's to write."""
+    """Insert the tags of a secret that has none. The caller writes its terms and its digest."""
     if tags:
         shared = {**owner_of(secret), "mac": tags_mac(unit, secret.arn, tags)}
         unit.connection.execute(
@@ -77,14 +77,14 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
 
 
 def tags_mac(unit: Unit, secret_arn: str, tags: Mapping[str, str]) -> bytes:
-    """Return the MAC that each row of a secret's tags must have: it covers them all."""
+    """Return the MAC that each row of a secret's tags must have; it covers all its tags."""
     return unit.keyring.mac("secret-tags", json.dumps([secret_arn, sorted(tags.items())]).encode())
 
 
 def tags_of(
     unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]
 ) -> dict[str, dict[str, str]]:
-    """Return the tags of several secrets, by name, to be shown; names without tags are absent. Their MAC is not asked."""
+    """Return the tags of several secrets, by name, to be shown; names without tags are absent. MACs are not checked."""
     asked = naming(unit, account_id, region, names)
     tags: dict[str, dict[str, str]] = {}
     for name, key, value in _TAGS_OF_MANY.fresh(unit, asked):

@@ -41,10 +41,10 @@ ACTIONS = (
 
 
 def _change(call: Call, request: Request, unit: Unit, secret: Secret, after: Mapping[str, str]) -> None:
-    """Write the tags as they now are; where nothing differs, the secret was not changed.
+    """Write the tags; where nothing differs, the secret has not changed.
 
-    Raises AccessDeniedException when the caller could not make this call any more: who may do it by a tag must not shut
-    itself out (API reference, TagResource and UntagResource).
+    Raises AccessDeniedException when the caller could no longer make this call: a caller who is allowed by a tag cannot
+    lock itself out (API reference, TagResource and UntagResource).
     """
     if after != find_tags(unit, secret):
         save_tags(unit, secret, after)

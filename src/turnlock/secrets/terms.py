@@ -1,7 +1,8 @@
-"""What a secret can be found by, and what a filter looks for: the same terms on both sides.
+"""Terms: what a secret can be found by, and what a filter looks for.
 
-A filter's value asks for terms; a secret has terms; the secret matches when each asked term begins one that it has. That is
-exactly what `filters` says of prefixes and words, so the store may look by terms, also for what is to be left out.
+A filter's value gives terms and a secret has terms. The secret matches when each term of the filter is the beginning of
+one that it has. This is what `filters` defines for prefixes and words, so the store may search by terms, for excluded
+values too.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from turnlock.secrets.filters import words
 from turnlock.secrets.model import Secret
 
 LONGEST: Final = 512
-"""Characters of a term: those of the longest value that a filter can have, so the rest is never asked for."""
+"""The most characters of a term: a filter's value cannot be longer, so the rest is never compared."""
 
 SEPARATOR: Final = "\n"
-"""Stands before each term where they are kept as one text; in no term, and in no filter's value."""
+"""Precedes each term in the single text. It occurs in no term and in no filter's value."""
 
 
 class TermKind(Enum):
@@ -41,7 +42,7 @@ class TermKind(Enum):
 
 
 class Term(NamedTuple):
-    """One thing that a secret can be found by, or the beginning of one."""
+    """One term of a secret, or the beginning of one."""
 
     kind: str
     """A TermKind's value."""
@@ -49,7 +50,7 @@ class Term(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """The term as it stands in `as_text`; a beginning stands there exactly when a term begins so."""
+        """The term as in `as_text`. That text contains it exactly when one of its terms begins with this one."""
         return f"{SEPARATOR}{self.kind}{self.text}"
 
 
@@ -58,9 +59,9 @@ class Question:
     """One filter, as terms."""
 
     wanted: Sequence[Sequence[Term]]
-    """Alternatives: one of them must be there whole. Empty when the filter asks for nothing that terms could tell."""
+    """Alternatives: the secret needs all terms of one. Empty when terms cannot decide this filter."""
     unwanted: Sequence[Sequence[Term]]
-    """None of them may be there whole."""
+    """A secret that has all terms of one of these is excluded."""
 
 
 _WHOLE: Final = {
@@ -114,7 +115,7 @@ def question_of(one: Mapping[str, Any]) -> Question:
 
 
 def _asked(key: str, value: str) -> list[Term]:
-    """Return the beginnings that a secret must have; none when the value has no word, which terms cannot tell."""
+    """Return the terms that a secret must have; none when the value has no word."""
     if key in _WHOLE:
         return [Term(_WHOLE[key].value, value)]
     return [Term(_WORDS[key].value, word) for word in dict.fromkeys(words(value))]

@@ -30,14 +30,14 @@ from turnlock.secrets.values import value_in
 from turnlock.storage import Unit
 
 _SEALED_ANEW: Final = (AWSCURRENT, AWSPENDING, AWSPREVIOUS)
-"""Labels whose versions follow a change of key (API reference, UpdateSecret)."""
+"""Labels whose versions are encrypted again under a new key (API reference, UpdateSecret)."""
 
 _KEY_ONLY: Final = frozenset({"SecretId", "KmsKeyId", "ClientRequestToken"})
-"""What may be asked of a replica: its key is its own, all else is its primary's. (SDKs add the token.)"""
+"""The members that a request for a replica may have: only its key is its own. SDKs add the token."""
 
 
 def update(call: Call, request: Request, unit: Unit) -> Answer:
-    """UpdateSecret: what is given is changed, what is absent stays; with a value, a new version becomes AWSCURRENT."""
+    """UpdateSecret: change the members that are given; with a value, make a new version AWSCURRENT."""
     given_token = require_token(request)
     secret = require_living(call, request, unit)
     if secret.is_replica and not request.keys() <= _KEY_ONLY:
@@ -60,9 +60,9 @@ ACTIONS = (Action(name="UpdateSecret", handler=update, subject=secret_subject, m
 
 
 def _repeated(call: Call, unit: Unit, secret: Secret, token: str, value: tuple[str, bytes]) -> bool:
-    """Tell whether this very value was put under this token before. Raises ResourceExistsException for another.
+    """Tell whether the token's version has exactly this value. Raises ResourceExistsException for another value.
 
-    A rotation's placeholder counts as another: a value that no database has must not become AWSCURRENT by it.
+    A rotation's placeholder counts as another value: AWSCURRENT must not become a password that no database has.
     """
     existing = find_version(unit, secret, token)
     if existing is None:
@@ -95,10 +95,11 @@ def _with_metadata(call: Call, request: Request, unit: Unit, secret: Secret) -> 
 
 
 def _use_key(call: Call, unit: Unit, secret: Secret) -> None:
-    """Try the secret's new key out, and seal with it what is labelled, as the caller.
+    """Try the new key as the caller, and encrypt the labelled versions under it.
 
     A caller without kms:Encrypt on the new key leaves the old versions under the old one. Raises EncryptionFailure when
-    the new key cannot be used, DecryptionFailure when the old one cannot, AccessDeniedException when the caller may not.
+    the new key cannot be used, DecryptionFailure when the old one cannot, AccessDeniedException when the caller may not
+    use one of them.
     """
     try_key(unit, secret)
     labelled = {secret.labels[label] for label in _SEALED_ANEW if label in secret.labels}
@@ -118,7 +119,7 @@ def _seal_anew(call: Call, unit: Unit, secret: Secret, version: Version) -> None
 
 
 def _tell_primary(unit: Unit, replica: Secret) -> None:
-    """Write a replica's new key where its primary keeps it: the next copy is sealed with it too."""
+    """Write a replica's new key into the primary's row of it: the next copy uses it."""
     primary = primary_of(unit, replica)
     row = None if primary is None else find_replica(unit, primary, replica.region)
     if primary is not None and row is not None:

@@ -1,6 +1,6 @@
-"""The values of versions: sealed on the way in, opened on the way out, never kept in between.
+"""Sealing and opening the values of versions, with this server's own rights.
 
-By this server's own authority; what a caller seals and opens goes through `customer_keys`.
+`customer_keys` does it with the caller's rights. Plaintext is not kept.
 """
 
 from __future__ import annotations

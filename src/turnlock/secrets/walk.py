@@ -1,4 +1,4 @@
-"""Walking a list of secrets in its order, from where a page ended, and never further than one page may cost."""
+"""Reading a list of secrets in its order from a position, at a bounded cost for each page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from turnlock.secrets.tables import SECRET_COLUMNS, secrets
 from turnlock.storage import HotQuery, Unit, micros
 
 SCAN: Final = 2_500
-"""Secrets walked past for one page."""
+"""The most secrets that are read for one page."""
 
 _SORT: Final = {
     "name": secrets.c.name,
@@ -28,9 +28,9 @@ _FIELDS: Final = tuple(type_coerce(c, BigInteger) if c.name.endswith("_at") else
 
 
 class Position(msgspec.Struct, array_like=True):
-    """Where a page ended: the last secret's sort value (microseconds; None where it has none) and name.
+    """The end of a page: the last secret's sort value (microseconds; None where it has none) and name.
 
-    Without a name it stands before all secrets that have no sort value.
+    Without a name it is before all secrets that have no sort value.
     """
 
     value: int | None
@@ -39,14 +39,14 @@ class Position(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The order of a list; what has no sort value comes last in either direction."""
+    """The order of a list; secrets without a sort value come last, in either direction."""
 
     by: str
     """A SortBy of ListSecrets."""
     ascending: bool
 
     def position(self, secret: Secret) -> Position:
-        """Return where a list stands behind a secret."""
+        """Return the position after a secret."""
         at = {
             "created-date": secret.created_at,
             "last-changed-date": secret.last_changed_at,
@@ -57,19 +57,19 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A run of the list that one index has in order."""
+    """A part of the list that one index has in order."""
 
     columns: tuple[ColumnElement[Any], ...]
-    """What it is ordered by."""
+    """The columns that order it."""
     within: tuple[ColumnElement[bool], ...]
-    """What its secrets have in common."""
+    """The condition that its secrets meet."""
     after: tuple[Any, ...] | None
-    """Values of `columns` behind which it begins."""
+    """It begins after these values of `columns`."""
     ascending: bool
 
 
 def segments(order: Order, position: Position | None) -> Iterator[Segment]:
-    """Yield what is left of a list behind a position: one segment, or two where some secrets have no sort value."""
+    """Yield the rest of a list after a position: one segment, or two where some secrets have no sort value."""
     column, name = _SORT[order.by], secrets.c.name
     if column is name:
         after = None if position is None else (position.name,)
@@ -102,11 +102,10 @@ _INDEXES_ALONE: Final = HotQuery(
 
 
 def keep_to_indexes(unit: Unit) -> None:
-    """Have this transaction's queries find rows by their indexes alone; SQLite does nothing else.
+    """Make this transaction's queries use indexes only. SQLite always does.
 
-    PostgreSQL takes looking for a piece of text for the cheapest there is (`procost` 1), and would rather do it in every row
-    there is than look a thousand names up. Their plans are made for the values at hand: one for any values cannot know how few
-    a beginning of a term finds.
+    PostgreSQL assumes that searching a text is cheap (`procost` 1), and would rather search every row than look up a
+    thousand names. Plans are made for the given values: a generic plan does not know how rare a term is.
     """
     if unit.dialect == "postgresql":
         _INDEXES_ALONE.rows(unit, {})
@@ -124,9 +123,9 @@ class Walk:
     def rows(
         self, conditions: Sequence[ColumnElement[bool]], few: Select[Any] | None, *, limit: int
     ) -> tuple[list[Secret], Position | None]:
-        """Return at most `limit` secrets for which the conditions hold, and where the walk was broken off.
+        """Return at most `limit` secrets that meet the conditions, and where the reading stopped.
 
-        That is None at the segment's end, and where only `few` names are read: they are never walked past.
+        That is None at the segment's end, and where only `few` names are read.
         """
         statement = self._ordered(select(*_FIELDS), sort=few is not None)
         end = None
@@ -150,7 +149,8 @@ class Walk:
     def _ordered(self, statement: Select[Any], *, sort: bool = False) -> Select[Any]:
         """Return the statement on this segment, in its order.
 
-        With `sort` no index has that order: a planner must not walk the whole list for the few that are wanted.
+        With `sort`, rows are sorted after they are found: else a planner might read the whole list in order for a few
+        names.
         """
         segment = self.segment
         statement = statement.where(
@@ -163,6 +163,6 @@ class Walk:
         return statement.order_by(*(c if segment.ascending else c.desc() for c in columns))
 
     def _up_to(self, end: tuple[Any, ...]) -> ColumnElement[bool]:
-        """Return the condition of lying before or at these values of the segment's columns."""
+        """Return the condition for rows up to these values of the segment's columns."""
         here = tuple_(*self.segment.columns)
         return here <= tuple_(*end) if self.segment.ascending else here >= tuple_(*end)
