@@ -12,6 +12,7 @@ run: $(STAMP)
 test: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
+	tools/postgresql.sh
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 # The embedded store only, few examples, and no other processes: no databases, functions, servers.
@@ -31,6 +32,7 @@ check: $(STAMP)
 proof: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
+	tools/postgresql.sh
 	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/databases/test_walls.py \
 	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/clients/test_ansible.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600

@@ -1,4 +1,4 @@
-"""tools/mysql.sh with an archive of ours in apt's and dpkg's place: two at once, one that is stopped, and files that are lost."""
+"""tools/mysql.sh and postgresql.sh with an archive of ours in apt's and dpkg's place: two at once, one that is stopped, and files that are lost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "mysql.sh"
+TOOLS = Path(__file__).parents[1] / "tools"
 APT = """#!/bin/sh
 for word; do case $word in
+  indextargets) [ -z "${NO_ARCHIVE-}" ] || exit 0; echo 'Packages some file:/archive/' ;;
   update) echo fetched >> "$FETCHES" ;;
-  --simulate) echo 'Inst mysql-server-core (9.9.9-1 Debian:unstable [amd64])'; echo 'Inst libc6 (2.99 Debian:unstable [amd64])' ;;
+  --simulate) echo 'Inst mysql-server-core (9.9.9-1 Debian:unstable [amd64])'; echo 'Inst postgresql-18 (18.9-1 Debian:unstable [amd64])'
+    echo 'Inst libc6 (2.99 Debian:unstable [amd64])' ;;
   download) sleep 0.3; touch server.deb libc.deb ;;
 esac; done
 """
@@ -22,6 +24,10 @@ DPKG = """#!/bin/sh
 mkdir -p "$3/usr/sbin" "$3/usr/lib"
 echo "$2" | sed 's,.*/,,' > "$3/usr/sbin/$(basename "$2")"
 ln -sf sbin/server.deb "$3/usr/link"
+mkdir -p "$3/usr/lib/postgresql/18/bin" "$3/usr/lib/x86_64-linux-gnu"
+touch "$3/usr/lib/postgresql/18/bin/postgres" "$3/usr/lib/postgresql/18/bin/initdb"
+printf '#!/bin/sh\\necho "$0" "$@"\\n' > "$3/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+chmod 755 "$3/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
 """
 
 
@@ -34,17 +40,19 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     (tmp_path / "keyring").touch()
+    (tmp_path / "os-release").write_text("ID=debian\nVERSION_CODENAME=some\n")
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "TURNLOCK_DEBIAN_KEYRING": str(tmp_path / "keyring"),
+        "TURNLOCK_OS_RELEASE": str(tmp_path / "os-release"),
         "FETCHES": str(tmp_path / "fetches"),
     }
 
 
-def start(environment: Mapping[str, str], **more: str) -> subprocess.Popen[str]:
+def start(environment: Mapping[str, str], tool: str = "mysql.sh", **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["/bin/sh", str(SCRIPT)],
+        ["/bin/sh", str(TOOLS / tool)],
         env={**environment, **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,8 +61,8 @@ def start(environment: Mapping[str, str], **more: str) -> subprocess.Popen[str]:
     )
 
 
-def run(environment: Mapping[str, str], **more: str) -> tuple[int, str, str]:
-    process = start(environment, **more)
+def run(environment: Mapping[str, str], tool: str = "mysql.sh", **more: str) -> tuple[int, str, str]:
+    process = start(environment, tool, **more)
     output, errors = process.communicate(timeout=30)
     return process.returncode, output, errors
 
@@ -123,3 +131,27 @@ def test_where_there_is_no_debian_it_says_so(environment: Mapping[str, str]) -> 
     status, output, errors = run(environment, TURNLOCK_DEBIAN_KEYRING="/nowhere")
     assert (status, output) == (0, "")
     assert "this is no Debian" in errors
+
+
+def test_where_apt_knows_no_archive_of_this_system_it_says_so(environment: Mapping[str, str]) -> None:
+    status, output, errors = run(environment, NO_ARCHIVE="yes")
+    assert (status, output) == (0, "")
+    assert "apt knows no archive of this system" in errors
+    assert run(environment, NO_ARCHIVE="yes", TURNLOCK_DEBIAN_MIRROR="file:/other") == (
+        0,
+        "MySQL 9.9.9-1\n",
+        "",
+    )
+
+
+def test_postgresqls_programs_go_through_the_folders_own_loader(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    assert run(environment, "postgresql.sh") == (0, "PostgreSQL 18.9-1\n", "")
+    root = tmp_path / "cache/turnlock/postgresql/root"
+    loader = root / "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+    for name in ("postgres", "initdb"):
+        program = root / "usr/lib/postgresql/18/bin" / name
+        ended = subprocess.run([program, "--version"], check=True, capture_output=True, text=True)
+        libraries = f"--library-path {loader.parent}"
+        assert ended.stdout == f"{loader} --argv0 {program} {libraries} {program}.program --version\n"

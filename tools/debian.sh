@@ -2,7 +2,7 @@
 # What the tests need beside Python packages: a PostgreSQL that speaks TLS (the wheel's is built without), PgBouncer, MariaDB,
 # Redis, SoftHSM, HAProxy, and Node.js for the JavaScript SDK.
 # As root they are installed; otherwise this says what to install, and the tests that need one say why they do not run.
-# A real MySQL is fetched by tools/mysql.sh, which installs nothing.
+# A real MySQL, and PostgreSQL 18 with TLS, are fetched by tools/mysql.sh and tools/postgresql.sh, which install nothing.
 set -eu
 wanted=""
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$wanted postgresql"

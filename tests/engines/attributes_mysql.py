@@ -257,6 +257,21 @@ MARIADB: Sequence[Attribute] = (
         read=GRANTS,
         mark="SET DEFAULT ROLE",
     ),
+    # The last one: its plugin stays.
+    Attribute(
+        name="passwords that `password_reuse_check` remembers",
+        identified="BY 'the very first one'",
+        given=(
+            "INSTALL PLUGIN IF NOT EXISTS password_reuse_check SONAME 'password_reuse_check'",
+            "ALTER USER {who} IDENTIFIED BY 'one before'",
+            "ALTER USER {who} IDENTIFIED BY '{word}'",
+        ),
+        read="SET PASSWORD FOR {who} = PASSWORD('one before')",
+        because={
+            ALTERNATING: "the twin has a history of its own",
+            DUAL: "the plugin lets no password be set again, and there would be two",
+        },
+    ),
 )
 
 TABLES: Mapping[str, Sequence[Attribute]] = {"mysql": MYSQL, "mariadb": MARIADB}

@@ -15,6 +15,9 @@ from psycopg import sql
 
 from tests.engines.postgresql_holdings import HOLDINGS, Holding
 from turnlock.databases import EmbeddedPostgres
+from turnlock.databases.cluster import system_programs
+from turnlock.databases.mysql import unpacked_release
+from turnlock.errors import ConfigurationError
 from turnlock.rotators import DatabaseFailed, handle
 from turnlock.rotators.postgresql_multi_user import ENGINE, STRATEGIES
 from turnlock.rotators.skeleton import SINGLE_USER
@@ -30,11 +33,17 @@ PASSWORD = "old password"
 _places = count(1)
 
 
-@pytest.fixture(scope="module", params=["18", "15", "15-tls"])
+@pytest.fixture(scope="module", params=["18", "18-tls", "15", "15-tls"])
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[EmbeddedPostgres, bool]]:
-    """A server, and whether it is spoken to by TLS; the wheel's 18 offers none."""
+    """A server, and whether it is spoken to by TLS. The wheel's 18 is built without, so that one is tools/postgresql.sh's."""
     tls = request.param.endswith("tls")
-    with EmbeddedPostgres(tls=request.param != "18", fsync=False) as server:
+    programs = None
+    if request.param == "18-tls":
+        try:
+            programs = system_programs(unpacked_release("postgresql") / "usr/lib/postgresql")
+        except ConfigurationError:
+            pytest.skip("NOT RUN on PostgreSQL 18 with TLS: run tools/postgresql.sh")
+    with EmbeddedPostgres(tls=request.param != "18", fsync=False, programs=programs) as server:
         yield server, tls
 
 
@@ -166,6 +175,8 @@ def test_the_table_says_what_becomes_of_each_holding(
         monkeypatch.setenv("SSL_CA_FILE", str(server.ssl_ca_path))
     with psycopg.connect(server.conninfo("postgres", server.password)) as root:
         version = root.info.server_version
+    with Shop(server, tls=tls, column=column) as shop, shop.root() as root:
+        assert root.pgconn.ssl_in_use == tls
     cells = dict[str, str]()
     groups = dict.fromkeys(holding.group for holding in HOLDINGS)
     for group in groups:

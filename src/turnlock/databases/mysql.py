@@ -51,10 +51,10 @@ class EmbeddedMySQL(MySQLServer):
         }
 
 
-def unpacked_release() -> Path:
-    """Return where tools/mysql.sh unpacks MySQL: below the user's cache directory (XDG Base Directory Specification)."""
+def unpacked_release(product: str = "mysql") -> Path:
+    """Return where tools/unpack.sh puts a server: below the user's cache directory (XDG Base Directory Specification)."""
     cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache_home) / "turnlock" / "mysql" / "root"
+    return Path(cache_home) / "turnlock" / product / "root"
 
 
 @cache

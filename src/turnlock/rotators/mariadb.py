@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pymysql
+from pymysql.constants import ER
 
 from turnlock.rotators.engine import Account, Twin
 from turnlock.rotators.mysql_grants import identifier
@@ -60,7 +63,8 @@ class MariaDB(Rehearsing):
             account = twin_account(twin)
             name = account_name(account)
             create = f"CREATE USER IF NOT EXISTS %s@%s IDENTIFIED VIA {_NATIVE} USING {{}} ACCOUNT LOCK"
-            _with_hash_or_clear(connection, create, name, [twin.password])
+            # Another password than the twin's: a server that remembers passwords (password_reuse_check) takes none twice.
+            _with_hash_or_clear(connection, create, name, [twin.password + secrets.token_hex(8)])
             copy_rights(connection, twin)
             clause, values = policies(connection, twin.model)
             run(connection, f"ALTER USER %s@%s {clause}", *name, *values)
@@ -142,9 +146,25 @@ def _with_hash_or_clear(
     holes = len(passwords)
     texts = [text for _, text in others if text]
     try:
-        hashes = map(native_hash, passwords)
-        run(connection, statement.format(*["%s"] * holes), *name, *hashes, *texts)
+        with _told_by_its_cause(connection):
+            hashes = map(native_hash, passwords)
+            run(connection, statement.format(*["%s"] * holes), *name, *hashes, *texts)
     except pymysql.err.Error as error:
         if not error.args or error.args[0] != _PREVENTED or "strict" not in str(error.args[-1]):
             raise
-        run(connection, statement.format(*["PASSWORD(%s)"] * holes), *name, *passwords, *texts)
+        with _told_by_its_cause(connection):
+            run(connection, statement.format(*["PASSWORD(%s)"] * holes), *name, *passwords, *texts)
+
+
+@contextmanager
+def _told_by_its_cause(connection: Connection) -> Iterator[None]:
+    """Raise what the server names before "Operation ALTER USER failed", which says nothing."""
+    try:
+        yield
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != ER.CANNOT_USER:
+            raise
+        causes = [
+            (code, words) for level, code, words in run(connection, "SHOW WARNINGS") if level == "Error"
+        ]
+        raise pymysql.err.OperationalError(*(causes or [error.args])[0]) from None

@@ -33,6 +33,8 @@ def look(connection: Connection, change: Change, account: Account, *, by_master:
     """Yield what the server says; PyMySQL's errors when it does not."""
     yield from _server(connection)
     yield from _policy(connection, change.rules)
+    if change.keeps_old and change.twin is None and connection.is_mariadb:
+        yield from _reuse(connection)
     try:
         rights = read_all(str(row) for (row,) in run(connection, "SHOW GRANTS"))
     except UnreadableGrant as error:
@@ -78,6 +80,15 @@ def _policy(connection: Connection, rules: PasswordRules) -> Iterator[Finding]:
         yield Finding("password policy", Outcome.OK, "the new password would meet the server's policy")
     else:
         yield Finding("password policy", Outcome.OK, "nothing judges new passwords")
+
+
+def _reuse(connection: Connection) -> Iterator[Finding]:
+    """Look for what keeps two passwords from an account: MariaDB's ALTER USER sets the first one again beside the second."""
+    query = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('password_reuse_check_interval', 'strict_password_validation')"
+    found = {str(name): str(value) for name, value in run(connection, query)}
+    if "password_reuse_check_interval" in found and found.get("strict_password_validation") == "ON":
+        words = "password_reuse_check lets no password be set again, so there cannot be two: use alternating users"
+        yield Finding("password policy", Outcome.PROBLEM, words)
 
 
 def _unmet(found: dict[str, str], rules: PasswordRules) -> str | None:

@@ -89,12 +89,14 @@ class InMemorySecretsManager:
         return {"ARN": self.arn, "VersionId": token, "SecretString": self.values[token]}
 
     def get_random_password(self, **request: Any) -> dict[str, Any]:
-        """GetRandomPassword, heeding the length and the excluded characters only."""
+        """GetRandomPassword, heeding the length and the excluded characters only; it has one of each kind that is left."""
         self.calls.append("GetRandomPassword")
-        alphabet = string.ascii_letters + string.digits + string.punctuation
-        allowed = [character for character in alphabet if character not in request["ExcludeCharacters"]]
-        length = request["PasswordLength"]
-        return {"RandomPassword": "".join(secrets.choice(allowed) for _ in range(length))}
+        kinds = (string.ascii_lowercase, string.ascii_uppercase, string.digits, string.punctuation)
+        left = ["".join(one for one in kind if one not in request["ExcludeCharacters"]) for kind in kinds]
+        chosen = [secrets.choice(kind) for kind in left if kind]
+        chosen += [secrets.choice("".join(left)) for _ in range(request["PasswordLength"] - len(chosen))]
+        secrets.SystemRandom().shuffle(chosen)
+        return {"RandomPassword": "".join(chosen)}
 
     def put_secret_value(self, **request: Any) -> dict[str, Any]:
         """PutSecretValue."""
