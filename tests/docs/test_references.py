@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PLACES = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
 """Where a page is looked for that is named by less than its whole path."""
 
-TOP = (".ci", "bench", "docs", "examples", "src", "tests", "tools")
+TOP = (".ci", ".github", "bench", "docs", "examples", "src", "tests", "tools")
 READ = {".py", ".md", ".sh", ".mjs", ".toml", ".yml", ".yaml", ""}
 
 _PAGE = re.compile(r"(?<![\w/.-])(?P<page>(?:[\w.-]+/)*[\w-]+\.md)(?P<anchor>#[\w-]+)?(?![\w-])")
