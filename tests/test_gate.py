@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -116,6 +117,15 @@ def test_a_read_makes_one_record_without_an_answer(client: Client) -> None:
     assert record["requestParameters"] == {"secretId": "db", "versionStage": "AWSCURRENT"}
     assert record["responseElements"] is None
     assert record["readOnly"] is True
+
+
+def test_what_was_not_asked_and_not_answered_is_null_in_the_record(client: Client) -> None:
+    client("CreateSecret", Name="db")
+    client("TagResource", SecretId="db", Tags=[{"Key": "k", "Value": "v"}])
+    client("ListSecrets")
+    _, tagged, listed = client.records
+    assert tagged["responseElements"] is None
+    assert listed["requestParameters"] is None
 
 
 def test_no_record_no_change_and_no_answer(
@@ -319,7 +329,7 @@ def test_input_that_was_refused_is_recorded_without_it(client: Client) -> None:
 def test_every_call_has_a_record_of_its_own(client: Client) -> None:
     for number in range(3):
         client("CreateSecret", Name=f"s{number}")
-    assert len({record["eventID"] for record in client.records}) == 3
+    assert len({uuid.UUID(record["eventID"]) for record in client.records}) == 3
     assert events(client.database) == ["CreateSecret"] * 3
 
 
@@ -402,3 +412,33 @@ def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> N
 
     assert told(client.principal)
     assert not told(nobody)
+
+
+def told_before(client: Client, passage: Passage) -> bool:
+    """Return what `may_prepare` tells of one call."""
+
+    def work(unit: Unit) -> bool:
+        return may_prepare(passage, client.call("DescribeSecret"), {"SecretId": "db"}, unit)
+
+    return client.database.read(work)
+
+
+def test_nothing_is_prepared_for_credentials_that_are_no_longer_good(client: Client) -> None:
+    arn = client("CreateSecret", Name="db")["ARN"]
+    fence = client.database.write(partial(claim, seconds=0))
+    role = client.elsewhere(**rotation_role(rotation_policy(arn), fence=fence))
+    passage = client.service.passages["DescribeSecret"]
+    assert told_before(role, passage)
+    client.database.write(claim)
+    assert not told_before(role, passage)
+
+
+def test_whether_to_prepare_is_not_told_where_the_store_fails(client: Client) -> None:
+    """What makes a unit of work run again must reach it."""
+
+    def no_subject(_call: Call, _request: Request, _unit: Unit) -> Subject:
+        raise StoreError("the store is away")
+
+    action = Action(name="DescribeSecret", handler=lambda *_: {}, subject=no_subject, mutates=False)
+    with pytest.raises(StoreError, match="the store is away"):
+        told_before(client, passage_of(client.service, action))

@@ -10,12 +10,12 @@ import pytest
 
 from turnlock.rotation.model import (
     FIRST_DELAY,
-    LONGEST_DELAY,
-    MOST_ATTEMPTS,
     URGENT_DELAY,
     begin,
     cancel,
     decide,
+    discard,
+    lose_window,
     read_probe,
     reopen,
     supersede,
@@ -269,15 +269,52 @@ def test_waits_double_up_to_an_hour_and_jitter_takes_up_to_half() -> None:
             failed = decide(plan, StepFailed(step=Step.SET, message=""), PENDING, now=NOW, jitter=jitter)
             assert isinstance(failed, Wait)
             waits.append(failed.until - NOW)
-    assert waits[:6] == [FIRST_DELAY * share for share in (1, 0.75, 2, 1.5, 4, 3)]
-    assert max(waits) == waits[-2] == LONGEST_DELAY
+    assert [wait.total_seconds() for wait in waits[:6]] == [30, 22.5, 60, 45, 120, 90]
+    assert max(waits) == waits[-2] == HOUR
 
 
-def test_attempts_are_bounded_in_a_window() -> None:
-    plan = in_flight(Step.CREATE).evolve(attempts=MOST_ATTEMPTS - 1, window_closes_at=NOW + 99 * HOUR)
+def test_thirty_attempts_are_made_in_a_window() -> None:
+    plan = in_flight(Step.CREATE).evolve(attempts=28, window_closes_at=NOW + 99 * HOUR)
     decision = decide(plan, StepFailed(step=Step.CREATE, message="denied"), PENDING, now=NOW)
+    assert isinstance(decision, Wait)
+    decision = decide(
+        plan.evolve(attempts=29), StepFailed(step=Step.CREATE, message="denied"), PENDING, now=NOW
+    )
     assert isinstance(decision, Fail)
     assert [(e.name, e.error_message) for e in decision.events] == [(EventName.ROTATION_FAILED, "denied")]
+
+
+def test_a_discard_is_tried_a_million_times() -> None:
+    old = discard(token="new", now=NOW, starts_at=NOW).evolve(in_flight=True, attempts=999_998)
+    failed = StepFailed(step=Step.DISCARD, message="locked")
+    assert isinstance(decide(old, failed, CURRENT, now=NOW), Wait)
+    assert isinstance(decide(old.evolve(attempts=999_999), failed, CURRENT, now=NOW), Fail)
+
+
+def test_an_old_credential_is_tried_for_a_year() -> None:
+    assert discard(token="new", now=NOW, starts_at=NOW).window_closes_at == NOW + timedelta(days=365)
+
+
+def test_a_window_in_which_nothing_ran_says_so_and_one_in_which_something_ran_does_not() -> None:
+    nothing = "No attempt could run in the rotation window that ended at 2024-02-29T13:00:00Z"
+    incomplete = "The rotation window ended before the rotation was complete."
+
+    def reason(plan: Plan) -> str:
+        return str(lose_window(plan).plan.last_error)
+
+    assert reason(new_plan()).startswith(nothing)
+    assert reason(new_plan().evolve(tried=True)) == incomplete
+    assert reason(new_plan().evolve(attempts=1)) == incomplete
+    failed = in_flight(Step.SET).evolve(state=PlanState.FAILED, exposed=True, tried=True)
+    repairing = reopen(failed, starts_at=NOW, window_closes_at=NOW + HOUR)
+    assert reason(repairing) == incomplete
+    waiting = reopen(failed.evolve(in_flight=False), starts_at=NOW, window_closes_at=NOW + HOUR)
+    assert reason(waiting).startswith(nothing)
+
+
+def test_a_window_that_ends_with_a_step_in_flight_leaves_finding_out_where_it_got() -> None:
+    assert lose_window(in_flight(Step.SET)).plan.step is Step.PROBE
+    assert lose_window(new_plan().evolve(step=Step.SET)).plan.step is Step.SET
 
 
 def test_a_retry_that_would_come_after_the_window_fails_now_and_only_once() -> None:
@@ -360,8 +397,15 @@ def test_a_plan_whose_secret_no_longer_rotates_is_cancelled() -> None:
 def test_a_plan_that_lost_awspending_is_abandoned_once() -> None:
     decision = decide(in_flight(Step.SET), StepSucceeded(step=Step.SET), TAKEN, now=NOW)
     assert (type(decision), names(decision.events)) == (Abandon, [EventName.ROTATION_ABANDONED])
+    assert decision.plan.last_error == "The staging label AWSPENDING was taken from the new version."
     again = decide(decision.plan, Woken(), TAKEN, now=NOW)
     assert (type(again), again.events) == (Stop, ())
+
+
+def test_a_discard_whose_version_is_no_longer_current_is_abandoned() -> None:
+    decision = decide(discard(token="new", now=NOW, starts_at=NOW), Woken(), PENDING, now=NOW)
+    assert (type(decision), names(decision.events)) == (Abandon, [EventName.DISCARD_FAILED])
+    assert decision.plan.last_error == "The staging label AWSCURRENT was taken from the new version."
 
 
 @pytest.mark.parametrize(
