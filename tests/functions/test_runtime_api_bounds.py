@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
 
+from tests.processes import wait_until
 from turnlock.functions import runtime_api
 from turnlock.functions.faults import Answer
 from turnlock.functions.runtime_api import MAX_PAYLOAD_BYTES, MOST_CONNECTIONS, Delivery, Phase, RuntimeApi
@@ -19,6 +19,7 @@ from turnlock.functions.runtime_api import MAX_PAYLOAD_BYTES, MOST_CONNECTIONS, 
 NEXT = "/2018-06-01/runtime/invocation/next"
 DELIVERY = Delivery(request_id="r-1", function_arn="arn:f", deadline_ms=1234, trace_id="Root=1", body=b"{}")
 MIB = 1024 * 1024
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def api() -> Iterator[RuntimeApi]:
 def opened(api: RuntimeApi, stack: ExitStack, sent: bytes) -> socket.socket:
     """Open a connection and send what the kernel takes."""
     host, port = api.address.split(":")
-    connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
-    connection.settimeout(2)
+    connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+    connection.settimeout(PATIENCE)
     with suppress(OSError):
         connection.sendall(sent)
     return connection
@@ -46,33 +47,37 @@ def head(api: RuntimeApi, request: str, *headers: str) -> bytes:
 def poll(api: RuntimeApi, stack: ExitStack, delivery: Delivery = DELIVERY) -> socket.socket:
     """Take an event; return the connection that it comes on, unread."""
     connection = opened(api, stack, head(api, f"GET {NEXT}"))
-    until = time.monotonic() + 5
-    while not api.offer(delivery):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: api.offer(delivery), PATIENCE, "the event is taken")
     return connection
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+@pytest.fixture
+def held() -> Iterator[Callable[[], int]]:
+    """Count what Python's objects hold, in bytes, from here on: what the allocator keeps of freed ones is not the server's."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def falls_below(held: Callable[[], int], most: int) -> None:
+    """Wait until less than `most` bytes are held: connections that were cut let go of theirs in threads of their own."""
+    wait_until(lambda: held() < most, PATIENCE, f"less than {most} bytes held")
 
 
 def threads() -> int:
     return sum("process_request_thread" in thread.name for thread in threading.enumerate())
 
 
-def test_half_sent_answers_hold_no_more_than_two(api: RuntimeApi) -> None:
+def test_half_sent_answers_hold_no_more_than_two(api: RuntimeApi, held: Callable[[], int]) -> None:
     """Before, each of them held its 6 MiB: 130 connections grew the server by 800 MiB."""
     with ExitStack() as stack:
         poll(api, stack)
-        before = resident()
         start = head(
             api, "POST /2018-06-01/runtime/invocation/r-1/response", f"Content-Length: {MAX_PAYLOAD_BYTES}"
         )
         for _ in range(60):
             opened(api, stack, start + b"x" * (MAX_PAYLOAD_BYTES - 1))
-        # All of them would be 360 MiB; the test's own clients and the allocator take a part of what is allowed here.
-        assert resident() - before < 180 * MIB
+        falls_below(held, 2 * MAX_PAYLOAD_BYTES + MIB)
         assert api.phase is Phase.BUSY
 
 
@@ -88,22 +93,19 @@ def test_the_last_answer_that_is_begun_is_the_one_that_counts(api: RuntimeApi) -
         assert api.outcome == Answer(body=b'"whole"')
 
 
-def test_answers_for_no_event_are_passed_over(api: RuntimeApi) -> None:
+def test_answers_for_no_event_are_passed_over(api: RuntimeApi, held: Callable[[], int]) -> None:
     with ExitStack() as stack:
-        before = resident()
         path = "POST /2018-06-01/runtime/invocation/r-9/response"
         for _ in range(20):
             opened(api, stack, head(api, path, f"Content-Length: {MAX_PAYLOAD_BYTES}") + b"x" * 4 * MIB)
-        assert resident() - before < 10 * MIB
+        falls_below(held, 10 * MIB)
 
 
 def test_connections_and_threads_are_bounded_and_the_functions_own_is_kept(api: RuntimeApi) -> None:
     """Before, 2,900 connections were 2,900 threads."""
     with ExitStack() as stack:
         own = opened(api, stack, head(api, f"GET {NEXT}"))
-        until = time.monotonic() + 5
-        while api.phase is not Phase.READY and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: api.phase is Phase.READY, PATIENCE, "the function waits for an event")
         for _ in range(200):
             opened(api, stack, b"GET /guess HTTP/1.1\r\nHost: x\r\nA: ")
         assert threads() <= MOST_CONNECTIONS + 1
@@ -120,9 +122,8 @@ def test_idle_connections_of_the_function_itself_give_way_too(api: RuntimeApi) -
         assert api.phase is Phase.BUSY
 
 
-def test_unread_events_are_held_once(api: RuntimeApi) -> None:
+def test_unread_events_are_held_once(api: RuntimeApi, held: Callable[[], int]) -> None:
     with ExitStack() as stack:
-        before = resident()
         for number in range(12):
             name = f"r-{number}"
             body = b"x" * MAX_PAYLOAD_BYTES
@@ -135,7 +136,7 @@ def test_unread_events_are_held_once(api: RuntimeApi) -> None:
             path = f"POST /2018-06-01/runtime/invocation/{name}/response"
             answer = opened(api, stack, head(api, path, "Content-Length: 2", "Connection: close") + b"{}")
             assert b"202" in answer.recv(1000)
-        assert resident() - before < 40 * MIB
+        falls_below(held, 40 * MIB)
 
 
 def test_a_stranger_who_sends_byte_by_byte_is_ended_in_time(
@@ -144,27 +145,24 @@ def test_a_stranger_who_sends_byte_by_byte_is_ended_in_time(
     monkeypatch.setattr(runtime_api, "_STRANGER_SECONDS", 0.4)
     with ExitStack() as stack:
         connection = opened(api, stack, b"G")
-        began = time.monotonic()
-        with suppress(OSError):
-            while time.monotonic() - began < 5:
+        until = time.monotonic() + PATIENCE
+        with pytest.raises(OSError, match="reset|pipe"):
+            while time.monotonic() < until:
                 connection.sendall(b"x")
                 time.sleep(0.05)
-        assert time.monotonic() - began < 2
 
 
-def test_a_head_without_end_is_ended_and_not_kept(api: RuntimeApi) -> None:
+def test_a_head_without_end_is_ended_and_not_kept(api: RuntimeApi, held: Callable[[], int]) -> None:
     with ExitStack() as stack:
-        before = resident()
         for _ in range(MOST_CONNECTIONS):
             opened(api, stack, head(api, f"GET {NEXT}")[:-2] + b"A: " + b"x" * 4 * MIB)
-        assert resident() - before < 20 * MIB
+        falls_below(held, 20 * MIB)
         assert api.phase is Phase.STARTING
 
 
-def test_a_body_in_pieces_of_two_bytes_costs_its_length(api: RuntimeApi) -> None:
+def test_a_body_in_pieces_of_two_bytes_costs_its_length(api: RuntimeApi, held: Callable[[], int]) -> None:
     with ExitStack() as stack:
         poll(api, stack)
-        before = resident()
         path = "POST /2018-06-01/runtime/invocation/r-1/response"
         connection = opened(api, stack, head(api, path, "Content-Length: 40001"))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -172,4 +170,4 @@ def test_a_body_in_pieces_of_two_bytes_costs_its_length(api: RuntimeApi) -> None
             connection.sendall(b"11")
         connection.sendall(b"1")
         assert b"202" in connection.recv(1000)
-        assert resident() - before < 5 * MIB
+        falls_below(held, 5 * MIB)
