@@ -34,7 +34,7 @@ proof: $(STAMP)
 	tools/mysql.sh
 	tools/postgresql.sh
 	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/databases/test_walls.py \
-	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/clients/test_ansible.py tests/secrets/test_large_lists.py \
+	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/functions/test_runner.py tests/clients/test_ansible.py tests/clients/test_replication.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600
 
 # Small changes that some test must notice; resumable (.mutants.json), survivors in docs/mutants.md.

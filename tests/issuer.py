@@ -90,7 +90,7 @@ def serving(directory: Path, identity: ServerIdentity | None = None) -> Iterator
         yield issuer
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()
 
 

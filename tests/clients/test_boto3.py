@@ -156,7 +156,7 @@ def test_a_deleted_secret_is_closed_can_be_restored_and_can_be_gone_for_good(cli
     client.restore_secret(SecretId=name)
     assert client.get_secret_value(SecretId=name)["SecretString"] == "v"
     client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-    wait_until(lambda: not exists(client, name), 10, "the end of the secret")
+    wait_until(lambda: not exists(client, name), 60, "the end of the secret")
     client.create_secret(Name=name, SecretString="again")
 
 

@@ -63,7 +63,7 @@ def test_a_read_shows_after_a_moment(client: Client) -> None:
     name = new_name()
     client.create_secret(Name=name, SecretString="v")
     client.get_secret_value(SecretId=name)
-    wait_until(lambda: "LastAccessedDate" in client.describe_secret(SecretId=name), 20, "the read shows")
+    wait_until(lambda: "LastAccessedDate" in client.describe_secret(SecretId=name), 60, "the read shows")
 
 
 def test_policies_are_put_checked_and_deleted(client: Client) -> None:

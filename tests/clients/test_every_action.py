@@ -169,7 +169,7 @@ def replicas(story: Story, name: str) -> None:
         return bool(one["Status"] == "InSync")
 
     story.does("ReplicateSecretToRegions", SecretId=name, AddReplicaRegions=away)
-    wait_until(in_sync, 20, "the copy", tick=0.2)
+    wait_until(in_sync, 60, "the copy", tick=0.2)
     assert story.does("GetSecretValue", region=AWAY, SecretId=name)["SecretString"] == "third"
     story.fails(
         "ResourceNotFoundException", "ReplicateSecretToRegions", SecretId=ABSENT, AddReplicaRegions=away

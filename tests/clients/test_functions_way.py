@@ -164,7 +164,7 @@ def test_a_function_reaches_the_server_behind_a_proxy_that_ends_tls(
             answered = invoke_asking(lambda service: reached_by_name(process, root, service, port))
     finally:
         proxy.terminate()
-        proxy.wait(10)
+        proxy.wait(60)
     assert answered["arn"].startswith("arn:aws:sts::123456789012:assumed-role/asks/")
 
 

@@ -240,7 +240,7 @@ def test_the_last_use_of_a_key_is_told(deployment: Deployment) -> None:
         used: dict[str, Any] = answer["AccessKeyLastUsed"]
         return used
 
-    wait_until(lambda: "LastUsedDate" in told(), 10, "the last use")
+    wait_until(lambda: "LastUsedDate" in told(), 60, "the last use")
     assert (told()["Region"], told()["ServiceName"]) == (REGION, "secretsmanager")
 
 

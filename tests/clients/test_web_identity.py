@@ -84,7 +84,7 @@ def test_a_workload_finds_its_role_by_its_token(
 ) -> None:
     assert code_of(server, issuer.token()) == "InvalidIdentityToken"
     provider = register(server, issuer)
-    wait_until(lambda: code_of(server, issuer.token()) == "ok", 20, "the provider's keys")
+    wait_until(lambda: code_of(server, issuer.token()) == "ok", 60, "the provider's keys")
     token_file = tmp_path / "token"
     token_file.write_text(issuer.token())
     variables = {

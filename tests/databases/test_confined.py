@@ -157,7 +157,7 @@ def test_a_log_is_free_when_the_last_who_writes_it_has_ended(tmp_path: Path) -> 
     began = time.monotonic()
     with pytest.raises(ConfigurationError, match="former server still write log"):
         open_log(log, 0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     os.killpg(first.pid, signal.SIGKILL)
     free = open_log(log, 10)
     with pytest.raises(BlockingIOError), log.open() as another:
@@ -274,4 +274,4 @@ def test_a_server_whose_owner_was_killed_is_started_again_once_all_of_it_has_end
     )
     with last, psycopg.connect(last.conninfo(INTERNAL_USER, "internal", INTERNAL_USER)) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (3,)
-    wait_until(lambda: not last.running, 5, "its end")
+    wait_until(lambda: not last.running, 60, "its end")

@@ -159,7 +159,7 @@ def test_does_not_outlive_an_owner_that_is_killed() -> None:
         time.sleep(0.2)  # the thread that called start() has ended: the server must not mind
         assert lives(int(pid_text))
         owner.send_signal(signal.SIGKILL)
-        owner.wait(10)
+        owner.wait(60)
         assert eventually(lambda: not lives(int(pid_text)))
     finally:
         owner.kill()

@@ -42,4 +42,4 @@ def test_a_program_ends_with_its_owner_also_where_the_quit_signal_was_ignored(qu
         timeout=20,
     )
     pid = int(owner.stdout)
-    wait_until(lambda: not is_alive(pid), 5, "the end of the program")
+    wait_until(lambda: not is_alive(pid), 60, "the end of the program")

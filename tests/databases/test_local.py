@@ -47,7 +47,7 @@ def kill(provider: Provider) -> None:
     """End the server's process as the kernel would when memory runs out."""
     server: EmbeddedPostgres | EmbeddedMariaDB = server_of(provider)
     os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: not server.running, 10, "the end of the killed server")
+    wait_until(lambda: not server.running, 60, "the end of the killed server")
 
 
 def postgres(rds: RdsClient, authorities: Authorities, password: str) -> psycopg.Connection[tuple[Any, ...]]:

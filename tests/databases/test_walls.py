@@ -176,7 +176,7 @@ def test_what_it_started_ends_with_it_and_it_starts_again(confined: Inside, engi
     assert confined.run("true")
     assert confined.run(f"setsid sh -c 'while :; do sleep 1; done; : {marker}' & sleep 0.2; true")
     confined.server.restart()
-    wait_until(lambda: not lives(marker), 10, "the end of what the server had started")
+    wait_until(lambda: not lives(marker), 60, "the end of what the server had started")
     assert confined.run("true")
     assert (confined.scene.own / "data").stat().st_uid == uid
     assert confined.server.log_path.stat().st_size > 0

@@ -231,5 +231,5 @@ def running() -> Iterator[tuple[Server, str]]:
         yield application, f"http://127.0.0.1:{http.server_port}"
     finally:
         http.shutdown()
-        thread.join(5)
+        thread.join(60)
         http.server_close()

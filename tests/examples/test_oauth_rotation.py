@@ -105,7 +105,7 @@ def test_a_client_that_caches_is_never_refused(operator: Operator, provider: tup
             time.sleep(1.5 * CACHED_SECONDS)
     finally:
         application.ending.set()
-        application.join(10)
+        application.join(60)
     assert set(application.statuses) == {200}, "refused"
     assert len(application.statuses) > 100
     assert application.values >= {one["client_secret"] for one in values[1:]}

@@ -80,7 +80,7 @@ def kill_functions(place: Ground) -> None:
     functions = place.server.functions()
     for function in functions:
         function.signal(signal.SIGKILL)
-    wait_until(lambda: not any(one.alive for one in functions), 10, "the end of the functions")
+    wait_until(lambda: not any(one.alive for one in functions), 60, "the end of the functions")
 
 
 def drop_sessions(estate: Estate) -> None:

@@ -61,7 +61,7 @@ def _kill_functions(scene: Scene) -> None:
     functions = scene.server.functions()
     for function in functions:
         function.signal(signal.SIGKILL)
-    wait_until(lambda: not any(one.alive for one in functions), 10, "the end of the functions")
+    wait_until(lambda: not any(one.alive for one in functions), 60, "the end of the functions")
 
 
 def _kill_store(scene: Scene) -> None:

@@ -79,8 +79,8 @@ def test_a_function_ends_with_its_killed_worker_which_is_replaced(
         (function,) = server.functions()
         worker = next(one for one in server.servers() if one.pid == function.parent)
         worker.signal(signal.SIGKILL)
-        wait_until(lambda: not (function.alive or worker.alive), 10, "the end of the worker and its function")
-        wait_until(server.answers, 20, "another worker")
+        wait_until(lambda: not (function.alive or worker.alive), 60, "the end of the worker and its function")
+        wait_until(server.answers, 60, "another worker")
         with_a_warm_function(server, rotated_database)
 
 
@@ -97,7 +97,7 @@ def test_a_server_ends_with_the_tests_that_started_it_however_those_end(tmp_path
         members = family(session)
         assert len(members) >= 3, "the main process and two workers"
         tests.kill()
-    wait_until(lambda: not family(session), 10, "the end of the server and its workers")
+    wait_until(lambda: not family(session), 60, "the end of the server and its workers")
     assert not [one for one in members if one.alive]
 
 

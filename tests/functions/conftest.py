@@ -139,7 +139,7 @@ def make_invocation(name: str, payload: Mapping[str, Any] | None = None, /, **ch
     return Invocation(**settings | changes)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until and not condition():
         time.sleep(0.01)

@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ Make = Callable[..., Invocation]
 Credentials = Callable[..., TemporaryCredentials]
 Eventually = Callable[..., bool]
 
+PATIENCE = 60.0
 ECHO = "arn:aws:lambda:eu-central-1:123456789012:function:echo"
 
 
@@ -47,6 +49,23 @@ def pid_of(result: InvocationResult) -> int:
     return pid
 
 
+@contextmanager
+def occupied(functions: Functions, invocation: Make, credentials: Credentials) -> Iterator[threading.Event]:
+    """Let an invocation that takes long have a place of the pool; give what aborts it, and abort it in the end."""
+    has_place, abort = threading.Event(), threading.Event()
+
+    def told() -> TemporaryCredentials:
+        has_place.set()
+        return credentials()
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(functions.invoke, invocation("sleep", credentials=told), abort=abort)
+        assert has_place.wait(PATIENCE)
+        yield abort
+        abort.set()
+        assert running.result(PATIENCE).fault is not None
+
+
 def test_an_idle_process_is_ended_after_its_time(
     make_functions: MakeFunctions, invocation: Make, eventually: Eventually
 ) -> None:
@@ -67,13 +86,12 @@ def test_the_least_recently_used_process_makes_room(
     assert not run(functions, invocation("echo", secret_arn="a")).cold
 
 
-def test_a_full_pool_is_waited_for_a_bounded_time(make_functions: MakeFunctions, invocation: Make) -> None:
+def test_a_full_pool_is_waited_for_a_bounded_time(
+    make_functions: MakeFunctions, invocation: Make, credentials: Credentials
+) -> None:
     functions = make_functions(processes=1, wait_seconds=0.2)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(run, functions, invocation("sleep", timeout_seconds=1.0))
-        time.sleep(0.3)
+    with occupied(functions, invocation, credentials):
         result = run(functions, invocation("echo"))
-        first.result(5)
     assert result.fault is not None
     assert (result.fault.kind, result.fault.error_type) == (FaultKind.UNAVAILABLE, "TooManyRequestsException")
     assert result.fault.message == "Every process was busy for 0.2 seconds"
@@ -88,16 +106,16 @@ def test_whoever_waits_gets_the_place_that_becomes_free(
     assert all(result.fault is None for result in results)
 
 
-def test_waiting_for_a_place_can_be_aborted(make_functions: MakeFunctions, invocation: Make) -> None:
+def test_waiting_for_a_place_can_be_aborted(
+    make_functions: MakeFunctions, invocation: Make, credentials: Credentials
+) -> None:
     functions = make_functions(processes=1)
     abort = threading.Event()
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(run, functions, invocation("sleep", timeout_seconds=1.0))
-        time.sleep(0.3)
+    with ThreadPoolExecutor(1) as pool, occupied(functions, invocation, credentials) as first:
         second = pool.submit(functions.invoke, invocation("echo"), abort=abort)
         abort.set()
-        result = second.result(0.5)
-        first.result(5)
+        result = second.result(PATIENCE)
+        assert not first.is_set()
     assert result.fault is not None
     assert result.fault.kind is FaultKind.ABORTED
 
@@ -170,25 +188,33 @@ def test_forgetting_lets_the_invocation_in_hand_finish(
         running = pool.submit(run, functions, invocation("close_output", secret_arn="a"))
         time.sleep(0.15)
         functions.forget("a")
-        assert running.result(5).payload == "quiet"
+        assert running.result(60).payload == "quiet"
     assert run(functions, invocation("close_output", secret_arn="a")).cold
 
 
 def test_closing_aborts_what_runs_and_leaves_no_process_and_no_thread(
-    make_functions: MakeFunctions, invocation: Make, eventually: Eventually
+    make_functions: MakeFunctions, invocation: Make, credentials: Credentials, eventually: Eventually
 ) -> None:
     before = set(threading.enumerate())
     functions = make_functions()
     idle = pid_of(run(functions, invocation("echo")))
+    has_place = threading.Event()
     results: list[InvocationResult] = []
-    caller = threading.Thread(target=lambda: results.append(run(functions, invocation("sleep"))))
+
+    def told() -> TemporaryCredentials:
+        has_place.set()
+        return credentials()
+
+    caller = threading.Thread(
+        target=lambda: results.append(
+            run(functions, invocation("sleep", credentials=told, timeout_seconds=600.0))
+        )
+    )
     caller.start()
-    time.sleep(0.3)
-    began = time.monotonic()
+    assert has_place.wait(PATIENCE)
     functions.close()
     functions.close()
-    assert time.monotonic() - began < 2
-    caller.join(5)
+    caller.join(PATIENCE)
     assert results[0].fault is not None
     assert results[0].fault.kind is FaultKind.ABORTED
     assert gone(idle)
@@ -211,17 +237,17 @@ def test_closing_while_a_process_starts_leaves_none(
 
     def slowly() -> Any:
         asked.set()
-        assert go.wait(5)
+        assert go.wait(60)
         return credentials()
 
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(run, functions, invocation("echo", credentials=slowly))
-        assert asked.wait(5)
+        assert asked.wait(60)
         closing = pool.submit(functions.close)
         time.sleep(0.1)
         go.set()
-        closing.result(5)
-        fault = running.result(5).fault
+        closing.result(60)
+        fault = running.result(60).fault
     assert fault is not None
     assert fault.kind is FaultKind.ABORTED
 

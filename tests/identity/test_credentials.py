@@ -115,7 +115,7 @@ def test_two_nodes_that_make_one_account_at_once_end_up_with_one_root_key(store_
     barrier = Barrier(len(nodes))
 
     def start(node: Database) -> bool:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         try:
             create(node)
         except ConfigurationError:

@@ -203,12 +203,12 @@ def test_hostile_texts_raise_nothing_else(text: str) -> None:
 def test_a_policy_as_large_as_they_come_is_read_at_once() -> None:
     many = policy(*(statement(Sid=str(number)) for number in range(140)))
     assert 15_000 < len(many) <= 20_480
-    began = time.process_time()
+    began = time.thread_time()
     assert len(read_resource_policy(many).statements) == 140
     for hostile in ('{"a":' * 3_000, "[" * 20_480, '"' + "\\" * 20_000, "9" * 20_480):
         with pytest.raises(ValueError, match=r"."):
             read_resource_policy(hostile)
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_an_empty_condition_demands_nothing() -> None:

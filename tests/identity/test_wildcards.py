@@ -63,10 +63,10 @@ def test_patterns_made_to_be_slow_are_not(pattern: str) -> None:
 
     def spent(length: int) -> float:
         text = "a" * length + "c"
-        began = time.process_time()
+        began = time.thread_time()
         for _ in range(5):
             assert not matches(pattern, text)
-        return time.process_time() - began
+        return time.thread_time() - began
 
     matches(pattern, "warm")
     short, long = min(spent(4_000) for _ in range(3)), min(spent(8_000) for _ in range(3))
@@ -76,9 +76,9 @@ def test_patterns_made_to_be_slow_are_not(pattern: str) -> None:
 
 def test_the_longest_policy_with_the_longest_pattern_is_decided_quickly() -> None:
     pattern = "*a?" * 6_800
-    began = time.process_time()
+    began = time.thread_time()
     matches(pattern, "a" * 2_048)
-    assert time.process_time() - began < 2.0
+    assert time.thread_time() - began < 2.0
 
 
 @given(st.text("ab:*?", max_size=12), st.text("ab:", max_size=12))

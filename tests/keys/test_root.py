@@ -48,7 +48,7 @@ def test_servers_that_start_at_once_end_up_with_one_root_key(tmp_path: Path) -> 
     path, barrier = tmp_path / "root.key", Barrier(4)
 
     def start(_: int) -> Keyring:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         return provider(path).create()
 
     with ThreadPoolExecutor(4) as pool:

@@ -279,7 +279,7 @@ def test_two_nodes_that_need_the_managed_key_at_once_end_up_with_one(store_place
     barrier = Barrier(len(nodes))
 
     def need(node: Database) -> str:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=60)
         return node.write(lambda unit: keys.managed_key(unit, ACCOUNT, REGION).key_id)
 
     with ThreadPoolExecutor(len(nodes)) as pool:

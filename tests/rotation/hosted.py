@@ -32,6 +32,8 @@ from turnlock.trail.store import trail_records
 
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
 SERVICE = services()["secretsmanager"]
+PATIENCE = 60.0
+"""Seconds in which a condition has to come true, on a machine that does much else."""
 STAGES = {"pending": "AWSPENDING", "current": "AWSCURRENT", "previous": "AWSPREVIOUS"}
 
 Hook = Callable[[str, Invocation, threading.Event], None]
@@ -304,7 +306,7 @@ def let_leases_run_out(client: Client) -> None:
     )
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], *, seconds: float = PATIENCE) -> None:
     """Wait for a condition, a bounded time."""
     for _ in _moments(seconds):
         if condition():
@@ -322,7 +324,7 @@ class Rotating(Protocol):
     def database(self) -> Database: ...
 
 
-def tick_until(condition: Callable[[], object], *nodes: Rotating, seconds: float = 10.0) -> None:
+def tick_until(condition: Callable[[], object], *nodes: Rotating, seconds: float = PATIENCE) -> None:
     """Let the nodes look for work again and again until a condition is true."""
     for _ in _moments(seconds):
         for node in nodes:
@@ -332,7 +334,7 @@ def tick_until(condition: Callable[[], object], *nodes: Rotating, seconds: float
     raise AssertionError("the condition did not come true in time")
 
 
-def settle(*nodes: Rotating, seconds: float = 20.0) -> None:
+def settle(*nodes: Rotating, seconds: float = PATIENCE) -> None:
     """Let the nodes work until there is nothing to do at the clock's present moment."""
     tick_until(lambda: _idle(nodes), *nodes, seconds=seconds)
 
@@ -345,10 +347,12 @@ def _idle(nodes: tuple[Rotating, ...]) -> bool:
 
 
 def _moments(seconds: float) -> Iterator[None]:
-    until = time.monotonic() + seconds
+    """Yield at once and again, at first after 2 ms, later after 20: a look at a store costs more than waiting for it."""
+    until, pause = time.monotonic() + seconds, 0.002
     while time.monotonic() < until:
         yield
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.02)
 
 
 def crash_at(moment: str, step: str) -> Observer:

@@ -73,7 +73,7 @@ def test_the_late_outcome_of_a_step_in_flight_is_ignored(client: Client, node: N
     def hold(step: str, _invocation: object, _abort: object) -> None:
         if step == "testSecret":
             entered.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     world.before = hold
     arn = create(client)

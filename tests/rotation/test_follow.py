@@ -45,7 +45,7 @@ class Held:
     def wait(self, step: str, _invocation: object, _abort: object) -> None:
         if step == self.step:
             self.entered.set()
-            assert self.go_on.wait(10)
+            assert self.go_on.wait(60)
 
 
 def test_a_value_put_by_hand_abandons_the_rotation_and_counts_as_one(

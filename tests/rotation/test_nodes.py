@@ -114,16 +114,17 @@ def test_a_crash_in_the_middle_of_a_step_is_ended_by_what_the_database_accepts(
     assert_rotated_once(client, world, arn)
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_renew_ends_its_function_and_another_takes_over(
     client: Client, make_node: MakeNode, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = make_node(Limits(lease_seconds=2.0))
+    first = make_node(Limits(lease_seconds=4.0))
     aborted = threading.Event()
     free: list[PlanRow] = []
 
     def hang(step: str, _invocation: object, abort: threading.Event) -> None:
         if step == "setSecret" and not aborted.is_set():
-            assert abort.wait(10)
+            assert abort.wait(60)
             free.extend(client.database.write(lambda unit: runnable(unit, unit.now, 1)))
             aborted.set()
             raise RuntimeError("killed")
@@ -206,7 +207,7 @@ def test_a_node_takes_its_own_plan_up_again_after_losing_the_lease(
     def hold(step: str, _invocation: object, _abort: object) -> None:
         if step == "createSecret" and not entered.is_set():
             entered.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     world.before = hold
     arn = create(client)

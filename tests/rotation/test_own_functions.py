@@ -151,7 +151,7 @@ def test_whatever_fails_in_a_step_is_left_as_on_aws_and_goes_on_once_it_is_mende
         if (step, how) == ("finishSecret", "late"):
             # The label has moved, and the rotation is no success all the same: told at once, and tried again.
             assert stages["AWSCURRENT"] == token
-            wait_until(partial(failed, operator, secret), 20, "RotationFailed")
+            wait_until(partial(failed, operator, secret), 60, "RotationFailed")
             continue
         assert stages["AWSCURRENT"] != token, (step, how)
         assert operator.value(secret)["password"] == "first"

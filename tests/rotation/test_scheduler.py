@@ -66,7 +66,7 @@ def test_a_host_with_a_long_queue_does_not_keep_others_waiting(
 
     def hold(_step: str, invocation: Invocation, _abort: object) -> None:
         if "busy" in invocation.secret_arn:
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     world.before = hold
     for number in range(60):
@@ -151,12 +151,13 @@ def test_a_plan_that_breaks_the_scheduler_is_not_claimed_again_at_once(
         lambda unit: unit.connection.execute(staging_labels.select()).mappings().all()
     )
     client.database.write(lambda unit: unit.connection.execute(forge))
-    until = time.monotonic() + 1.2
-    while time.monotonic() < until:
-        node.scheduler.tick()
-        time.sleep(0.005)
-    broken = [line for line in logs if line["action"] == "rotation_broken"]
-    assert 1 <= len(broken) <= 4
+    began = time.monotonic()
+
+    def broken() -> int:
+        return sum(line["action"] == "rotation_broken" for line in logs)
+
+    tick_until(lambda: broken() >= 2, node)
+    assert broken() <= 1 + (time.monotonic() - began) / 0.5, "one attempt for each length of the lease"
     for row in kept:
         mended = update(staging_labels).where(staging_labels.c.label == row["label"]).values(mac=row["mac"])
         client.database.write(lambda unit: unit.connection.execute(mended))  # noqa: B023 (called at once)
@@ -225,7 +226,7 @@ def test_closing_ends_what_runs_in_bounded_time_and_leaves_the_plan_to_others(
 
     def hang(_step: str, _invocation: object, abort: threading.Event) -> None:
         entered.set()
-        assert abort.wait(10)
+        assert abort.wait(60)
 
     world.before = hang
     arn = create(client)
@@ -233,7 +234,7 @@ def test_closing_ends_what_runs_in_bounded_time_and_leaves_the_plan_to_others(
     tick_until(entered.is_set, node)
     began = time.monotonic()
     node.scheduler.close()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     world.before = nothing
     settle(make_node())
     assert stages(client, arn)["AWSCURRENT"] == token(2)
@@ -244,7 +245,7 @@ def test_a_place_that_becomes_free_wakes_the_loop(client: Client, node: Node) ->
     node.scheduler.wake = woken.set
     rotate(client, create(client))
     node.scheduler.tick()
-    assert woken.wait(10)
+    assert woken.wait(60)
 
 
 def test_a_warm_process_goes_on_under_the_next_rotations_fence(
@@ -314,7 +315,7 @@ def test_twenty_functions_that_hang_do_not_keep_a_quick_rotation_waiting(
     for number in range(4):
         arn = create(client, f"quick-{number}/app")
         rotate(client, arn)
-        tick_until(partial(rotated, client, arn), node, seconds=8)
+        tick_until(partial(rotated, client, arn), node)
     print(f"4 quick rotations beside 20 that hang: {time.monotonic() - began:.2f} s")
     assert world.most["node node-0"] <= 6
     assert set(hanging.aborted.values()) <= {1}, "what is known to be slow is not sent back again"
@@ -344,16 +345,17 @@ def test_a_step_that_may_have_locked_applications_out_runs_to_its_end(
     assert events(client.database).count("RotationSucceeded") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_a_lease_is_kept_while_its_function_is_slow(
     client: Client, make_node: MakeNode, world: World
 ) -> None:
-    first, second = (make_node(Limits(at_once=1, lease_seconds=1.0)) for _ in range(2))
+    first, second = (make_node(Limits(at_once=1, lease_seconds=3.0)) for _ in range(2))
     world.before = hanging = Hanging()
     arn = create(client, "hangs/app")
     rotate(client, arn)
     tick_until(lambda: first.scheduler.busy, first)
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 5.0
     while time.monotonic() < until:
         first.scheduler.tick()
         second.scheduler.tick()

@@ -72,7 +72,7 @@ def pgbouncer(
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _free_port() -> int:

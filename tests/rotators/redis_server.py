@@ -67,11 +67,11 @@ class RedisServer:
         else:
             command += ["--port", str(self.port)]
         self._process = start_bound(command, account=None, log=self.directory / "log")
-        wait_until(self._answers, 20, "an answering Redis")
+        wait_until(self._answers, 60, "an answering Redis")
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def client(self, username: str = "admin", password: str | None = None) -> redis.Redis:
         encryption: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(self.authority)} if self.tls else {}

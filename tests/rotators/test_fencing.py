@@ -106,19 +106,19 @@ def test_nobody_confirms_while_another_holds_the_role(credential: Credential) ->
 
     def hold() -> None:
         first_confirmed.set()
-        assert release.wait(10)
+        assert release.wait(60)
 
     first = threading.Thread(target=change, args=(credential, "late", hold))
     second = threading.Thread(target=change, args=(credential, "newer", second_confirmed.set))
     first.start()
-    assert first_confirmed.wait(10)
+    assert first_confirmed.wait(60)
     second.start()
     try:
         assert not second_confirmed.wait(0.3)
     finally:
         release.set()
-        first.join(10)
-        second.join(10)
+        first.join(60)
+        second.join(60)
     assert second_confirmed.is_set()
     assert only_accepts(credential, "newer")
 

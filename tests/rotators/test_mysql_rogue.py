@@ -54,7 +54,7 @@ def rogue(answers: Script, greeting: bytes = GREETING) -> Iterator[tuple[int, li
         thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
         yield listening.getsockname()[1], heard
-        thread.join(10)
+        thread.join(60)
 
 
 def credential(port: int, *, tls: bool = False) -> Credential:

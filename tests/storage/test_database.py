@@ -244,7 +244,7 @@ def test_what_is_submitted_to_a_closed_store_fails_at_once(store_place: StorePla
     store = make_notes(store_place.open())
     store.close()
     with pytest.raises(StoreError):
-        store.submit(put("late")).result(5)
+        store.submit(put("late")).result(60)
     with pytest.raises(StoreError):
         store.write(put("late"))
 

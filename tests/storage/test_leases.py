@@ -148,12 +148,13 @@ def test_leases_of_other_names_regions_and_accounts_are_others(database: Databas
 def test_a_lease_runs_out_on_the_databases_clock(store_place: StorePlace) -> None:
     database = store_place.open()
     before = time.monotonic()
-    first = claimed(database, "x", "one", 0.4)
-    assert database.write(partial(claim, name="x", holder="other")) is None
-    while (second := database.write(partial(claim, name="x", holder="other"))) is None:
-        assert time.monotonic() - before < 10
+    first = claimed(database, "x", "one", 1.0)
+    early = database.write(partial(claim, name="x", holder="other"))
+    assert early is None or time.monotonic() - before >= 0.99, "a busy machine may ask late"
+    while (second := early or database.write(partial(claim, name="x", holder="other"))) is None:
+        assert time.monotonic() - before < 60
         time.sleep(0.02)
-    assert time.monotonic() - before >= 0.39
+    assert time.monotonic() - before >= 0.99
     assert second.number == first.number + 1
 
 
@@ -206,7 +207,7 @@ def test_a_check_that_raced_with_a_claim_is_undone(store_place: StorePlace) -> N
         put("stale")(unit)
 
     changing = nodes[0].submit(change)
-    assert inside.wait(10)
+    assert inside.wait(60)
     claiming = nodes[1].submit(partial(claim, name="x", holder="other"))
     time.sleep(0.05)
     go.set()
@@ -226,7 +227,7 @@ def test_of_nodes_that_race_for_a_lease_exactly_one_wins(store_place: StorePlace
 
     def race(holder: int) -> None:
         for number in range(5):
-            together.wait(10)
+            together.wait(60)
             fence = nodes[holder % 2].write(partial(claim, name=f"x-{number}", holder=f"{holder}"))
             won.append((number, fence))
 

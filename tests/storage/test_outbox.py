@@ -223,7 +223,7 @@ def test_two_nodes_that_look_at_once_carry_each_job_out_once(
     together = threading.Barrier(2)
 
     def look(node: Database, holder: str) -> None:
-        together.wait(10)
+        together.wait(60)
         deliverer(node, {"note": work}, holder).tick()
 
     threads = [threading.Thread(target=look, args=(node, f"{id(node)}")) for node in nodes]

@@ -63,21 +63,21 @@ def test_a_change_is_seen_in_every_thread(place: StorePlace) -> None:
 
     def watch() -> None:
         for expected in range(1, 20):
-            change.wait(10)
+            change.wait(60)
             found = database.read(fence)
             if found != expected:
                 wrong.append((expected, found))
-            seen.wait(10)
+            seen.wait(60)
 
     threads = [threading.Thread(target=watch) for _ in range(2)]
     for thread in threads:
         thread.start()
     for _ in range(1, 20):
         take(database, "one")
-        change.wait(10)
-        seen.wait(10)
+        change.wait(60)
+        seen.wait(60)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert wrong == []
     place.close()
 

@@ -44,10 +44,10 @@ def test_every_pattern_of_the_services_in_scope_compiles(service: str) -> None:
 def test_no_pattern_is_slow_on_hostile_text(pattern: str, unit: str) -> None:
     compiled = compile_pattern(pattern)
     hostile = unit * (65536 // len(unit))
-    started = time.process_time()
+    started = time.thread_time()
     for text in (hostile, hostile + "\0", "\0" + hostile, "!" + hostile + "h", "a" + hostile + "-"):
         compiled.fullmatch(text)
-    assert time.process_time() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @settings(deadline=None)
