@@ -18,7 +18,7 @@ test: $(STAMP)
 # The embedded store only, few examples, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
 	TURNLOCK_TEST_STORES=sqlite TURNLOCK_TEST_EXAMPLES=few $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
-	  databases engines examples faults functions hostile rotators,--ignore tests/$(room))
+	  engines examples faults functions hostile rotators,--ignore tests/$(room)) --ignore tests/rds --ignore tests/local_servers
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -33,8 +33,8 @@ proof: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
 	tools/postgresql.sh
-	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/databases/test_walls.py \
-	  tests/databases/test_no_way_up.py tests/databases/test_unconfined.py tests/rotation/test_delivered_functions.py tests/functions/test_runner.py tests/clients/test_ansible.py tests/clients/test_replication.py tests/secrets/test_large_lists.py \
+	TURNLOCK_PROOF=full $(BIN)/pytest -q tests/faults tests/engines tests/hostile tests/confinement tests/rds/test_walls.py \
+	  tests/rds/test_no_way_up.py tests/rds/test_unconfined.py tests/rotation/test_delivered_functions.py tests/functions/test_runner.py tests/clients/test_ansible.py tests/clients/test_replication.py tests/secrets/test_large_lists.py \
 	  tests/secrets/test_stateful.py --timeout 3600
 
 # Small changes that some test must notice; resumable (.mutants.json), survivors in docs/mutants.md.

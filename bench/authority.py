@@ -23,13 +23,13 @@ from typing import Any
 
 from bench.signing import Target, read_requests, write_requests
 from turnlock import app
+from turnlock.accounts import root_principal
 from turnlock.config import Config
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
 from turnlock.errors import ApiError
-from turnlock.gate import pass_through
-from turnlock.identity import root_principal
-from turnlock.server import Server
+from turnlock.shell.gate import pass_through
+from turnlock.shell.server import Server
 from turnlock.wire import HttpRequest
 
 ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")

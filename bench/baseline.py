@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turnlock import server
 from turnlock.config import Config
+from turnlock.shell import server
 
 
 class Constant:

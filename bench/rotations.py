@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from bench import children
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 FUNCTION = (
     f"arn:aws:lambda:{children.REGION}:123456789012:function:SecretsManagerRDSPostgreSQLRotationSingleUser"

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 from tests.support import SettableClock
-from turnlock import identity, keys, rotation, secrets
-from turnlock.admission import Service
+from turnlock import accounts, kms, rotation, secrets
+from turnlock.accounts.entities import saved_principals
 from turnlock.core.action import Action, Answer
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call, Principal, Session
 from turnlock.errors import ApiError
-from turnlock.gate import Passage, pass_through
+from turnlock.shell.admission import Service
+from turnlock.shell.gate import Passage, pass_through
 from turnlock.storage import Database, Unit
 from turnlock.wire import HttpRequest
 
@@ -39,10 +40,10 @@ def as_json(value: object) -> object:
 def services() -> dict[str, Service]:
     """Return Secrets Manager and KMS, by signing name, as one server joins them."""
     registry: dict[str, Passage] = {}
-    actions = keys.kms_actions(identity.saved_principals)
+    actions = kms.kms_actions(saved_principals)
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
-        "kms": Service.of("kms", actions, registry, keys.KMS_RIGHTS),
+        "kms": Service.of("kms", actions, registry, kms.KMS_RIGHTS),
     }
 
 
@@ -53,7 +54,7 @@ class Client:
     database: Database
     clock: SettableClock
     service: Service = field(default_factory=lambda: services()["secretsmanager"], repr=False)
-    principal: Principal = field(default_factory=lambda: identity.root_principal(ACCOUNT))
+    principal: Principal = field(default_factory=lambda: accounts.root_principal(ACCOUNT))
     session: Session = field(default_factory=lambda: Session(access_key_id="AKIAEXAMPLE"))
     account_id: AccountId = ACCOUNT
     region: Region = REGION

@@ -23,7 +23,7 @@ from psycopg import sql
 from tests import proofs
 from tests.sampling import examples
 from tests.support import StorePlace
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.storage import Database
 
 STORES = tuple(os.environ.get("TURNLOCK_TEST_STORES", "sqlite,postgresql").split(","))

@@ -20,25 +20,25 @@ from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from tests.calling import ACCOUNT, REGION, token
-from tests.functions.own.calling import ROLE, TRUST, package
+from tests.functions.api.calling import ROLE, TRUST, package
 from tests.support import NOON, SettableClock, fresh_keyring
-from turnlock import databases, identity, rotation, secrets
+from turnlock import accounts, rds, rotation, secrets
+from turnlock.accounts.credentials import find_credential, unseal_secret
 from turnlock.app import JOBS, services
 from turnlock.core.action import Answer
 from turnlock.core.arn import Region
 from turnlock.core.call import Call, Principal, PrincipalKind, Session
 from turnlock.core.ports import SystemEntropy
 from turnlock.errors import ApiError
-from turnlock.functions.cloudwatch.store import append
+from turnlock.functions.api.store import FUNCTIONS, find_function, read_code, versions_of
+from turnlock.functions.events import Event, Events, promise
+from turnlock.functions.logs.store import append
 from turnlock.functions.model import LogBatch
-from turnlock.functions.own.events import Event, Events, promise
-from turnlock.functions.own.store import FUNCTIONS, find_function, read_code, versions_of
-from turnlock.gate import pass_through
-from turnlock.identity.credentials import find_credential, unseal_secret
-from turnlock.identity.iam.one_time_codes import code_of, step_at
-from turnlock.rotation import rehearsals
+from turnlock.iam.mfa.one_time_codes import code_of, step_at
 from turnlock.rotation.masters import allowed_master
+from turnlock.rotation.rehearsal import store as rehearsals
 from turnlock.rotation.store import find_unfinished, last_plan, overdue, runnable
+from turnlock.shell.gate import pass_through
 from turnlock.storage import Unit, open_database
 from turnlock.storage.database import NoRecords, Surroundings
 from turnlock.storage.leases import claim, renew, require_current
@@ -128,7 +128,7 @@ def ask(
 ) -> Answer:
     """Call an action through the gate, by the root user unless another is given; errors are raised."""
     call = Call(
-        principal=principal or identity.root_principal(ACCOUNT),
+        principal=principal or accounts.root_principal(ACCOUNT),
         session=session or Session(access_key_id="AKIAEXAMPLE"),
         account_id=ACCOUNT,
         region=REGION,
@@ -146,7 +146,7 @@ def ask(
 
 
 def _fill(estate: Estate) -> None:
-    made = identity.create_account(estate.unit(), ACCOUNT)
+    made = accounts.create_account(estate.unit(), ACCOUNT)
     estate.facts["root key"] = made.access_key_id
     for fill in (_fill_iam, _fill_kms, _fill_secrets, _fill_functions, _fill_databases, _fill_work):
         fill(estate, estate.facts)
@@ -327,14 +327,14 @@ def _fill_databases(estate: Estate, facts: dict[str, Any]) -> None:
         "Endpoint": {"Address": "shop.example.com", "Port": 5433},
         "Tags": [{"Key": "team", "Value": "red"}],
     }
-    action = databases.REGISTER_INSTANCE
+    action = rds.REGISTER_INSTANCE
     outcome: Any = action.handler(_call_of(estate, "CreateDBInstance"), {**instance, **master}, estate.unit())
     facts["instance"] = outcome["DBInstance"]["DBInstanceArn"]
 
 
 def _call_of(estate: Estate, operation: str) -> Call:
     return Call(
-        principal=identity.root_principal(ACCOUNT),
+        principal=accounts.root_principal(ACCOUNT),
         account_id=ACCOUNT,
         region=REGION,
         service="rds",
@@ -408,7 +408,7 @@ def _add_iam(add: Callable[..., None], found: dict[str, Exercise], facts: Mappin
     add("iam", "ListEntitiesForPolicy", PolicyArn=facts["managed"])
     add("iam", "GetOpenIDConnectProvider", OpenIDConnectProviderArn=facts["issuer"])
     add("iam", "GetAccountAuthorizationDetails")
-    found["accounts"] = identity.accounts
+    found["accounts"] = accounts.accounts
     given = facts["session"]
     for name, key_id, secret_token in (
         ("root", facts["root key"], None),

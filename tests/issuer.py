@@ -18,7 +18,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from turnlock.databases.authority import ServerIdentity, loopback_identity
+from turnlock.local_servers.authority import ServerIdentity, loopback_identity
 
 Key = RSAKey | ECKey
 

@@ -12,13 +12,13 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from turnlock import app, identity
+from turnlock import accounts, app
 from turnlock.config import Config
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call, Principal
 from turnlock.errors import ApiError
-from turnlock.gate import pass_through
-from turnlock.server import Server
+from turnlock.shell.gate import pass_through
+from turnlock.shell.server import Server
 from turnlock.wire import HttpRequest, HttpResponse
 
 ACCOUNT, REGION = AccountId("123456789012"), Region("eu-central-1")
@@ -46,7 +46,7 @@ class Placed:
         """Return the answer or the error that a call of a principal, the root user unless named, gets."""
         database = self.application.database
         call = Call(
-            principal=principal or identity.root_principal(ACCOUNT),
+            principal=principal or accounts.root_principal(ACCOUNT),
             account_id=ACCOUNT,
             region=REGION,
             service=service,
@@ -70,7 +70,7 @@ class Placed:
         """Make a user and return its principal."""
         self.do("iam", "CreateUser", UserName=name, **request)
         arn = f"arn:aws:iam::{ACCOUNT}:user/{name}"
-        found = self.application.database.read(lambda unit: identity.find_principal(unit, arn))
+        found = self.application.database.read(lambda unit: accounts.find_principal(unit, arn))
         assert found is not None
         return found
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config as ClientConfig
 
-from turnlock.databases.process import Account, start_bound
+from turnlock.local_servers.process import Account, start_bound
 
 Client = Any
 """boto3's Secrets Manager client."""

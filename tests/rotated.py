@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from tests.processes import REGION, Client, wait_until
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 ROTATOR = f"arn:aws:lambda:{REGION}:123456789012:function:SecretsManagerRDSPostgreSQLRotationSingleUser"
 LABELS = ("AWSCURRENT", "AWSPENDING", "AWSPREVIOUS")

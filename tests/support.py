@@ -9,7 +9,7 @@ from pathlib import Path
 
 from turnlock.core.arn import Region
 from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
-from turnlock.keys import Keyring, draw_root_key
+from turnlock.root_keys import Keyring, draw_root_key
 from turnlock.storage import Database, open_database
 from turnlock.storage.database import NoRecords, RecordSink, Surroundings
 from turnlock.storage.unit import Subscribers

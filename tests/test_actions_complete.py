@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 
-from turnlock import identity, keys, rotation, secrets
-from turnlock.admission import Service
+from turnlock import kms, rotation, secrets
+from turnlock.accounts.entities import saved_principals
 from turnlock.core.action import Action, no_resource
-from turnlock.keys.scope import NOT_YET as KMS_NOT_YET
+from turnlock.kms.scope import NOT_YET as KMS_NOT_YET
 from turnlock.secrets.scope import NOT_YET
+from turnlock.shell.admission import Service
 from turnlock.wire import Contract
 
 MODELLED = set(Contract.load("secretsmanager").operations)
@@ -51,7 +52,7 @@ def test_only_actions_without_a_resource_have_no_subject(action: Action) -> None
     assert (action.subject is no_resource) == (action.name in without)
 
 
-KMS_ACTIONS = keys.kms_actions(identity.saved_principals)
+KMS_ACTIONS = kms.kms_actions(saved_principals)
 
 
 def test_each_operation_of_kms_has_one_handler_or_a_reason() -> None:

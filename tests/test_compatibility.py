@@ -7,8 +7,9 @@ from pathlib import Path
 
 from botocore.loaders import Loader
 
-from turnlock import identity, keys
-from turnlock.keys.scope import NOT_YET as KMS_NOT_YET
+from turnlock import kms
+from turnlock.accounts.entities import saved_principals
+from turnlock.kms.scope import NOT_YET as KMS_NOT_YET
 from turnlock.secrets.scope import NOT_YET
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
@@ -57,7 +58,7 @@ def test_what_has_no_handler_is_said_to_be_not_there_yet() -> None:
 
 
 def test_each_operation_of_kms_that_is_served_stands_in_its_section() -> None:
-    served = {action.name for action in keys.kms_actions(identity.saved_principals)}
+    served = {action.name for action in kms.kms_actions(saved_principals)}
     section = PAGE.read_text(encoding="utf-8").split("## KMS\n")[1].split("\n## ")[0]
     named = {
         name

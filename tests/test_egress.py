@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.issuer import Issuer, serving
-from turnlock.databases.authority import loopback_identity
 from turnlock.egress import Egress, is_public
 from turnlock.errors import EgressFailed, EgressRefused
+from turnlock.local_servers.authority import loopback_identity
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 CONFIGURATION = "/.well-known/openid-configuration"

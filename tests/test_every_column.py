@@ -16,14 +16,16 @@ from sqlalchemy import Integer, MetaData, Table, select
 from structlog.testing import capture_logs
 
 from tests.every_row import Estate, Exercise, exercises
+from turnlock.accounts.entities import store as identities
 from turnlock.core.ports import SystemClock, SystemEntropy
 from turnlock.errors import ConfigurationError
-from turnlock.functions.cloudwatch import groups
-from turnlock.functions.own import store as functions
-from turnlock.identity.iam import devices_store, instance_profiles, login_profiles, providers_store
-from turnlock.identity.iam import store as identities
-from turnlock.keys.records import Records
-from turnlock.root_keys import MACS
+from turnlock.functions.api import store as functions
+from turnlock.functions.logs import groups
+from turnlock.iam import instance_profiles, login_profiles
+from turnlock.iam.mfa import store as devices_store
+from turnlock.iam.providers import store as providers_store
+from turnlock.root_key_rotation import MACS
+from turnlock.root_keys.records import Records
 from turnlock.storage import Unit, open_database
 from turnlock.storage.database import Surroundings
 

@@ -12,16 +12,17 @@ from sqlalchemy import LargeBinary, delete, select, update
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, Client, services, token
-from tests.keys.test_policies import policy
+from tests.kms.test_policies import policy
 from tests.storage.test_migrations import declare_every_table
 from tests.support import SettableClock, StorePlace
-from turnlock import identity, keys
+from turnlock import accounts, kms, root_keys
 from turnlock.config import RootKeyChoice
 from turnlock.core.ports import SystemEntropy
 from turnlock.errors import ConfigurationError, InternalServiceError
-from turnlock.keys import FileRootKey, Keyring, Progress
-from turnlock.keys.tables import kms_aliases, kms_key_materials
-from turnlock.root_keys import MACS, hold_served, rotate
+from turnlock.kms import Progress, check_root_key, settle_macs
+from turnlock.kms.tables import kms_aliases, kms_key_materials
+from turnlock.root_key_rotation import MACS, hold_served, rotate
+from turnlock.root_keys import FileRootKey, Keyring
 from turnlock.secrets.tables import resource_policies, secrets, staging_labels
 from turnlock.storage import Database, Unit, metadata
 
@@ -39,7 +40,7 @@ def opened(place: StorePlace) -> Database:
     keyring = provider(place).load()
     assert keyring is not None
     database = place.open(keyring=keyring)
-    database.read(keys.settle_macs)
+    database.read(settle_macs)
     return database
 
 
@@ -57,12 +58,12 @@ def place(store_place: StorePlace) -> StorePlace:
     secrets("CreateSecret", Name="other", SecretString="w", ClientRequestToken=token(2))
     secrets("TagResource", SecretId="db", Tags=[{"Key": key, "Value": "v"} for key in ("a", "b")])
     secrets("PutResourcePolicy", SecretId="db", ResourcePolicy=policy(Action="secretsmanager:*"))
-    database.write(lambda unit: identity.create_account(unit, ACCOUNT))
+    database.write(lambda unit: accounts.create_account(unit, ACCOUNT))
     store_place.close()
     return store_place
 
 
-def turn(place: StorePlace, **more: Any) -> tuple[keys.Proof, list[Progress]]:
+def turn(place: StorePlace, **more: Any) -> tuple[kms.Proof, list[Progress]]:
     """Rotate the root key of the store's file."""
     seen: list[Progress] = []
     choice = RootKeyChoice(spec="file")
@@ -106,9 +107,9 @@ def test_everything_is_readable_under_the_new_key_and_nothing_under_the_old(plac
     assert kms("ListGrants", KeyId=kms("ListAliases")["Aliases"][-1]["TargetKeyId"])["Grants"]
     stranger = place.open(keyring=old)
     with pytest.raises(ConfigurationError):
-        stranger.read(keys.check_root_key)
+        stranger.read(check_root_key)
     with pytest.raises(ConfigurationError):
-        stranger.read(keys.settle_macs)
+        stranger.read(settle_macs)
     assert len((place.data_dir / "root.key").read_text().splitlines()) == 2
 
 
@@ -202,7 +203,7 @@ def test_the_store_moves_to_another_provider(place: StorePlace, monkeypatch: pyt
     before = (place.data_dir / "root.key").read_text()
     turn(place, wanted=wanted)
     assert (place.data_dir / "root.key").read_text() == before
-    keyring = keys.root_key_provider(
+    keyring = root_keys.root_key_provider(
         wanted, place.data_dir, clock=SettableClock(), entropy=SystemEntropy()
     ).load()
     assert isinstance(keyring, Keyring)

@@ -10,17 +10,11 @@ from sqlalchemy import Table, delete, insert, select, update
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, Client, services, token
-from tests.keys.test_policies import policy
+from tests.kms.test_policies import policy
 from tests.support import SettableClock
-from turnlock import keys
 from turnlock.errors import ApiError
-from turnlock.keys.tables import (
-    kms_aliases,
-    kms_grants,
-    kms_key_materials,
-    kms_key_policies,
-    kms_keys,
-)
+from turnlock.kms import seal_under, unseal
+from turnlock.kms.tables import kms_aliases, kms_grants, kms_key_materials, kms_key_policies, kms_keys
 from turnlock.secrets.tables import resource_policies, secret_versions, staging_labels
 from turnlock.storage import Database, Unit
 
@@ -243,13 +237,13 @@ def test_a_value_under_a_data_key_of_ones_own_is_an_alarm(kms: Client, secrets: 
     made = kms("GenerateDataKey", KeyId=key, KeySpec="AES_256", EncryptionContext=context)
 
     def seal(unit: Unit) -> bytes:
-        return keys.seal_under(
+        return seal_under(
             unit, made["Plaintext"], made["CiphertextBlob"], b"FORGED", owner=arn, part=token(11)
         )
 
     forged = secrets.database.read(seal)
     opened = secrets.database.read(
-        lambda unit: keys.unseal(unit, ACCOUNT, secrets.region, forged, owner=arn, part=token(11))
+        lambda unit: unseal(unit, ACCOUNT, secrets.region, forged, owner=arn, part=token(11))
     )
     assert opened == b"FORGED"
     put(secrets.database, row, sealed=forged)

@@ -35,31 +35,31 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 AREAS: dict[str, tuple[list[str], list[str]]] = {
-    "gate": (["gate.py"], ["tests/test_gate.py", "tests/test_gate_nested.py", "tests/secrets/test_access.py"]),
+    "gate": (["shell/gate.py"], ["tests/shell/test_gate.py", "tests/shell/test_gate_nested.py", "tests/secrets/test_access.py"]),
     "evaluation": (
-        ["identity/evaluation.py"],
+        ["policies/evaluation.py"],
         [
-            "tests/identity/test_evaluation.py",
-            "tests/identity/test_outcomes.py",
-            "tests/identity/test_admits.py",
-            "tests/identity/test_work.py",
-            "tests/identity/test_explaining.py",
-            "tests/identity/test_naive.py",
-            "tests/identity/iam/test_mfa.py",
+            "tests/policies/test_evaluation.py",
+            "tests/policies/test_outcomes.py",
+            "tests/policies/test_admits.py",
+            "tests/policies/test_work.py",
+            "tests/policies/test_explaining.py",
+            "tests/policies/test_naive.py",
+            "tests/iam/test_mfa.py",
         ],
     ),
     "sealing": (
-        ["keys/sealing.py", "storage/sealed_rows.py", "secrets/seals.py", "secrets/customer_keys.py"],
+        ["kms/cryptography/sealing.py", "storage/sealed_rows.py", "secrets/seals.py", "secrets/values/customer_keys.py"],
         [
             "tests/storage/test_sealed_rows.py",
-            "tests/keys/test_sealing.py",
+            "tests/kms/test_sealing.py",
             "tests/test_tampering.py",
             "tests/secrets/test_seals.py",
             "tests/secrets/test_customer_keys.py",
         ],
     ),
     "labels": (
-        ["secrets/labels.py", "secrets/clean_up.py", "secrets/model.py"],
+        ["secrets/labels/store.py", "secrets/labels/clean_up.py", "secrets/model.py"],
         [
             "tests/secrets/test_model.py",
             "tests/secrets/test_stages.py",
@@ -68,8 +68,8 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
             "tests/secrets/test_batch.py",
         ],
     ),
-    "schedules": (["rotation/schedule.py"], ["tests/rotation/test_schedule.py"]),
-    "plan": (["rotation/model.py"], ["tests/rotation/test_plan.py", "tests/rotation/test_plan_faults.py"]),
+    "schedules": (["rotation/plan/schedule.py"], ["tests/rotation/test_schedule.py"]),
+    "plan": (["rotation/plan/machine.py"], ["tests/rotation/test_plan.py", "tests/rotation/test_plan_faults.py"]),
     "trail": (["trail/chain.py", "trail/heads.py", "trail/verifying.py"], ["tests/trail/test_verifying.py", "tests/trail/test_chain.py"]),
 }  # fmt: skip
 

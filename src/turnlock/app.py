@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import itertools
 import os
@@ -13,14 +12,13 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from turnlock import databases, identity, keys, rotation, secrets
-from turnlock.admission import Admission, Service
-from turnlock.background import Loop
+from turnlock import accounts, iam, kms, rds, root_keys, rotation, secrets, sts
+from turnlock.accounts.entities import saved_principals
 from turnlock.config import FILE_ROOT_KEY, Config, RootKeyChoice
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId, Region
@@ -29,24 +27,19 @@ from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
 from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, PoolLimits, refuse_in_sight
-from turnlock.gate import Passage, pass_through
-from turnlock.metrics import Metrics, forget_ended
-from turnlock.readers import InlineReaders, PooledReaders, Readers
-from turnlock.root_keys import MACS
+from turnlock.root_key_rotation import MACS
+from turnlock.shell.admission import Admission, Service
+from turnlock.shell.application import Application
+from turnlock.shell.background import Loop
+from turnlock.shell.gate import Passage, pass_through
+from turnlock.shell.metrics import Metrics, forget_ended
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
 from turnlock.storage.unit import Subscribers, joined
 from turnlock.trail import (
-    BlockingJournal,
-    GroupJournal,
-    KernelSync,
-    OverlappedJournal,
     SegmentHeads,
-    SegmentWriter,
-    StoreWriter,
     TrailTable,
-    key_of_unit,
 )
 
 T = TypeVar("T")
@@ -54,8 +47,8 @@ T = TypeVar("T")
 JOBS: Mapping[str, JobHandler] = {
     secrets.PURGE: secrets.purge,
     secrets.REPLICATE: secrets.replicate,
-    keys.DESTROY: keys.destroy,
-    keys.ROTATE: keys.rotate_due,
+    kms.DESTROY: kms.destroy,
+    kms.ROTATE: kms.rotate_due,
 }
 """What the outbox can be asked to do."""
 
@@ -82,57 +75,6 @@ def _nobody() -> None:
     """Ring nothing: the process has no such loop (yet)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Application:
-    """One process's part of the server, ready to be given requests."""
-
-    config: Config
-    database: Database
-    admission: Admission
-    writer: str
-    """This process's name in the trail and in leases: never used twice."""
-    scheduler: rotation.Scheduler = field(repr=False)
-    functions: LambdaService = field(repr=False)
-    metrics: Metrics = field(repr=False)
-    provider: databases.Provider = field(repr=False)
-    heads: SegmentHeads = field(repr=False)
-    loops: tuple[Loop, ...] = field(repr=False)
-
-    def readers(self, loop: asyncio.AbstractEventLoop, arriving: Callable[[], int]) -> Readers:
-        """Return what carries out the reads of one event loop on this store, and makes their records durable.
-
-        `arriving` says how many requests are on their way to the loop.
-        """
-        if self.database.reads_inline:
-            key = self.database.write(key_of_unit)
-            segments = SegmentWriter(self.config.data_dir / "trail", self.writer, key)
-            self.heads.watch(key, segments.heads)
-            return InlineReaders(self.database, self._journal(segments, loop), loop, arriving)
-        return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
-
-    def _journal(self, segments: SegmentWriter, loop: asyncio.AbstractEventLoop) -> GroupJournal:
-        try:
-            return OverlappedJournal(segments, KernelSync(loop), self.metrics.journalled)
-        except OSError:
-            return BlockingJournal(self.metrics.watching(segments))
-
-    def start(self) -> None:
-        """Begin the work that nobody asks for: schedules, rotations, outbox, database servers."""
-        self.provider.authorities.write()
-        for loop in self.loops:
-            loop.start()
-
-    def close(self) -> None:
-        """End it, end the functions, finish what is queued."""
-        for loop in self.loops:
-            loop.stop()
-        self.scheduler.close()
-        self.functions.close()
-        self.provider.close()
-        self.heads.flush(self.database)
-        self.database.close()
-
-
 def build(
     config: Config,
     functions_endpoint: str | None = None,
@@ -143,9 +85,9 @@ def build(
 ) -> Application:
     """Join the rooms for one process, which functions reach at a URL of their own. The rest is for tests' own compositions."""
     writer = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    bells, accesses = _Bells(rotation.PlanBegun, JobQueued, databases.ServerWanted), secrets.AccessNotes()
-    key_uses, metrics, heads = identity.KeyUses(), _metrics(config, writer), SegmentHeads()
-    provider_keys = identity.ProviderKeys(Egress(config.egress_allow).get)
+    bells, accesses = _Bells(rotation.PlanBegun, JobQueued, rds.ServerWanted), secrets.AccessNotes()
+    key_uses, metrics, heads = accounts.KeyUses(), _metrics(config, writer), SegmentHeads()
+    provider_keys = iam.ProviderKeys(Egress(config.egress_allow).get)
     database = _open(
         config.data_dir,
         config.database,
@@ -170,7 +112,7 @@ def build(
     providing = Loop("databases", provider.tick)
     fetching = Loop("provider keys", partial(provider_keys.tick, database))
     scheduler.wake, provider_keys.wake = rotating.wake, fetching.wake
-    bells.connect({rotation.PlanBegun: rotating, JobQueued: delivering, databases.ServerWanted: providing})
+    bells.connect({rotation.PlanBegun: rotating, JobQueued: delivering, rds.ServerWanted: providing})
     loops = (
         rotating,
         delivering,
@@ -196,18 +138,18 @@ def build(
 
 
 def _noted(
-    accesses: secrets.AccessNotes, key_uses: identity.KeyUses, provider_keys: identity.ProviderKeys
+    accesses: secrets.AccessNotes, key_uses: accounts.KeyUses, provider_keys: iam.ProviderKeys
 ) -> Subscribers:
     """Return what notes events that loops write down or look after later."""
     return {
         **accesses.subscribers(),
-        identity.KeyUsed: (key_uses.note,),
-        identity.KeysWanted: (provider_keys.note,),
+        accounts.KeyUsed: (key_uses.note,),
+        iam.KeysWanted: (provider_keys.note,),
     }
 
 
 def _written_lazily(
-    database: Database, accesses: secrets.AccessNotes, key_uses: identity.KeyUses, heads: SegmentHeads
+    database: Database, accesses: secrets.AccessNotes, key_uses: accounts.KeyUses, heads: SegmentHeads
 ) -> tuple[Loop, ...]:
     return (
         Loop("sessions", partial(_purge_sessions, database)),
@@ -235,8 +177,8 @@ def _functions(
     )
 
 
-def _provider(config: Config, database: Database) -> databases.Provider:
-    return databases.Provider(
+def _provider(config: Config, database: Database) -> rds.Provider:
+    return rds.Provider(
         database,
         config.data_dir,
         given_authorities=config.database_ca_file,
@@ -260,10 +202,10 @@ def services(
     lambda_actions = ACTIONS_AT_REST if functions is None else functions.actions()
     return {
         "secretsmanager": Service.of("secretsmanager", (*secrets.ACTIONS, *rotation.ACTIONS), registry),
-        "iam": Service.of("iam", (*identity.IAM_ACTIONS, *identity.SIMULATE_ACTIONS), registry),
-        "sts": Service.of("sts", identity.STS_ACTIONS, registry),
-        "rds": Service.of("rds", databases.actions(allow_unconfined=unconfined_databases), registry),
-        "kms": Service.of("kms", keys.kms_actions(identity.saved_principals), registry, keys.KMS_RIGHTS),
+        "iam": Service.of("iam", (*iam.IAM_ACTIONS, *iam.SIMULATE_ACTIONS), registry),
+        "sts": Service.of("sts", sts.STS_ACTIONS, registry),
+        "rds": Service.of("rds", rds.actions(allow_unconfined=unconfined_databases), registry),
+        "kms": Service.of("kms", kms.kms_actions(saved_principals), registry, kms.KMS_RIGHTS),
         "lambda": Service.of("lambda", lambda_actions, registry),
         "logs": Service.of("logs", LOGS_ACTIONS, registry),
     }
@@ -289,10 +231,10 @@ def initialise(config: Config) -> None:
         root_key=config.root_key,
     )
     try:
-        database.read(keys.check_root_key)
+        database.read(kms.check_root_key)
         database.write(partial(_first_account, config))
         # Again: another node, with a root key of its own, may have been first since.
-        database.read(keys.check_root_key)
+        database.read(kms.check_root_key)
     finally:
         database.close()
 
@@ -308,8 +250,8 @@ def create_account(
     Raises ConfigurationError when the account exists or there is no store yet.
     """
     with existing_store(data_dir, database_url, "accounts", root_key) as database:
-        made = database.write(lambda unit: identity.create_account(unit, account_id))
-    return identity.profile_text(account_id, made)
+        made = database.write(lambda unit: accounts.create_account(unit, account_id))
+    return accounts.profile_text(account_id, made)
 
 
 def ask(data_dir: Path, database_url: str | None, question: Callable[[Mapping[str, Service], Unit], T]) -> T:
@@ -359,7 +301,7 @@ def act_as_root(
 
     def work(unit: Unit) -> Answer | ApiError:
         call = Call(
-            principal=identity.root_principal(account_id),
+            principal=accounts.root_principal(account_id),
             account_id=account_id,
             region=region,
             service=service,
@@ -383,9 +325,9 @@ def _first_account(config: Config, unit: Unit) -> None:
     The credentials file is written before the commit: lost power leaves a file without an account, which the next start
     replaces, and never an account whose only key nobody knows.
     """
-    if not identity.accounts(unit):
-        made = identity.create_account(unit, config.account_id)
-        identity.write_credentials(config.data_dir, {"default": made})
+    if not accounts.accounts(unit):
+        made = accounts.create_account(unit, config.account_id)
+        accounts.write_credentials(config.data_dir, {"default": made})
 
 
 def _count_rotation(metrics: Metrics, unit: Unit, event: rotation.EventRecorded) -> None:
@@ -394,7 +336,7 @@ def _count_rotation(metrics: Metrics, unit: Unit, event: rotation.EventRecorded)
 
 def _purge_sessions(database: Database) -> float:
     """Remove credentials that ran out; return the seconds until the next time."""
-    database.write(identity.purge_expired)
+    database.write(accounts.purge_expired)
     return 600.0
 
 
@@ -428,20 +370,20 @@ def _open(
         )
 
     def store_holds_keys() -> bool:
-        database = opened(keys.NoKeyring())
+        database = opened(root_keys.NoKeyring())
         try:
-            return database.read(keys.holds_keys)
+            return database.read(kms.holds_keys)
         finally:
             database.close()
 
-    provider = keys.root_key_provider(root_key, data_dir, clock=clock, entropy=entropy)
-    database = opened(keys.open_root_key(provider, store_holds_keys))
+    provider = root_keys.root_key_provider(root_key, data_dir, clock=clock, entropy=entropy)
+    database = opened(root_keys.open_root_key(provider, store_holds_keys))
     try:
-        database.read(keys.settle_macs)
+        database.read(kms.settle_macs)
         if database.read(secrets.lacks_macs):
             database.write(secrets.adopt)
-        if database.read(keys.lacks_row_macs):
-            database.write(lambda unit: keys.seal_former(unit, MACS))
+        if database.read(kms.lacks_row_macs):
+            database.write(lambda unit: kms.seal_former(unit, MACS))
     except ConfigurationError:
         database.close()
         raise

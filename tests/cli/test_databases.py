@@ -16,9 +16,9 @@ from turnlock.cli import cli
 from turnlock.cli.databases import add
 from turnlock.config import Config, every_region
 from turnlock.core.arn import AccountId, Region
-from turnlock.databases.model import Kind
-from turnlock.databases.store import find
 from turnlock.errors import ConfigurationError
+from turnlock.rds.model import Kind
+from turnlock.rds.store import find
 from turnlock.trail.store import trail_records
 
 REGION = Region("eu-central-1")

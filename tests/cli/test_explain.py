@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 from tests.calling import ACCOUNT, REGION
 from turnlock import app
+from turnlock.accounts import root_principal
 from turnlock.cli import cli
 from turnlock.config import Config
 from turnlock.core.call import Call
 from turnlock.errors import ConfigurationError
-from turnlock.gate import pass_through
-from turnlock.identity import root_principal
+from turnlock.shell.gate import pass_through
 from turnlock.storage import Unit
 
 GET = "secretsmanager:GetSecretValue"

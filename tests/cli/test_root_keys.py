@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_serve import refusal
-from tests.keys.test_pkcs11 import MODULES
 from tests.processes import ServerProcess
 from tests.proofs import FULL
+from tests.root_keys.test_pkcs11 import MODULES
 
 pytestmark = pytest.mark.slow
 

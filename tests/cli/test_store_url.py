@@ -14,8 +14,8 @@ from tests.cli.test_root_keys import turnlock
 from tests.cli.test_serve import refusal
 from tests.processes import ServerProcess
 from turnlock.cli.store_url import VARIABLE, read_url, shows_password
-from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedPostgres
 
 PASSWORD = "The-Store-s_Own.Word"
 SERVE = "import os; os.environ.update({variables!r}); from turnlock.cli import main; main()"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import proofs
-from tests.functions.own.calling import package
+from tests.functions.api.calling import package
 from tests.processes import ServerProcess
 
 PLAY = Path(__file__).with_name("ansible")

@@ -12,7 +12,7 @@ import pytest
 from tests.clients.conftest import Served, new_database
 from tests.processes import REGION, ServerProcess, wait_until
 from tests.rotated import ROTATOR, new_role
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 

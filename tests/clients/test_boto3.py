@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.clients.conftest import Served
 from tests.processes import Client, wait_until
 from tests.rotated import begin_rotation, create_secret, new_role, rotate
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ import trustme
 from tests.own_functions import TRUST, archive
 from tests.processes import REGION, START_SECONDS, Client, ServerProcess, free_port, wait_until
 from tests.rotated import create_secret, new_role, rotate
-from turnlock.databases import EmbeddedPostgres
-from turnlock.databases.process import start_bound
+from turnlock.local_servers import EmbeddedPostgres
+from turnlock.local_servers.process import start_bound
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.clients.conftest import Served
 from tests.processes import ServerProcess, wait_until
-from tests.test_metrics import Found
+from tests.shell.test_metrics import Found
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from tests.clients.conftest import Served
 from tests.processes import REGION, ServerProcess
 from tests.rotated import new_role, rotate
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

@@ -30,7 +30,7 @@ from botocore.exceptions import ClientError
 from tests.conftest import STORES, TEMPLATE
 from tests.processes import REGION, ServerProcess
 from tests.segments import recorded_bodies
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 ROOT = {
     "UserId": "123456789012",

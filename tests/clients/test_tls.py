@@ -16,9 +16,9 @@ from botocore.exceptions import SSLError
 from tests.clients.conftest import Served
 from tests.processes import REGION, START_SECONDS, ServerProcess, wait_until
 from tests.rotated import create_secret, new_role, rotate
-from turnlock.bodies import MAX_BODY
-from turnlock.databases import EmbeddedPostgres
-from turnlock.databases.authority import loopback_identity
+from turnlock.local_servers import EmbeddedPostgres
+from turnlock.local_servers.authority import loopback_identity
+from turnlock.shell.bodies import MAX_BODY
 
 pytestmark = pytest.mark.slow
 

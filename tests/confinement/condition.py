@@ -84,7 +84,7 @@ def run(kind: str, base: Path, root: Path) -> dict[str, str]:
     """Run the tries on behalf of one function, and see whether what it leaves behind runs between two events."""
     from turnlock.confinement import places
     from turnlock.functions.model import MIB, Program
-    from turnlock.functions.runner import Functions
+    from turnlock.functions.runtime.runner import Functions
 
     world, kept = furnish(base)
     task_root = base / "task"
@@ -166,7 +166,7 @@ def invoke(functions: Any, name: str, world: dict[str, Any]) -> Any:
 
 def cpu_seconds() -> float:
     """Return the CPU time of all processes that descend from this one, this one aside."""
-    from turnlock.functions.watch import _descendants, _ticks
+    from turnlock.functions.runtime.watch import _descendants, _ticks
 
     return sum(_ticks(process) for process in _descendants(os.getpid()) if process != os.getpid()) / 100
 

@@ -20,7 +20,7 @@ from turnlock.confinement import landlock
 from turnlock.confinement.orders import Demand
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult, PoolLimits
-from turnlock.functions.runtime_api import Phase, RuntimeApi
+from turnlock.functions.runtime.runtime_api import Phase, RuntimeApi
 
 ATTEMPTS = """
 import ctypes, os, signal, socket, subprocess, sys, time

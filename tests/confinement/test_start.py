@@ -18,7 +18,7 @@ from tests.confinement.ordinary import UID, confinement
 from turnlock.confinement import landlock, walls
 from turnlock.confinement.orders import Orders, Place, shown
 from turnlock.confinement.start import start
-from turnlock.databases.process import free_port
+from turnlock.local_servers.process import free_port
 
 landlocked = pytest.mark.skipif(
     landlock.abi() < walls.LEAST_LANDLOCK, reason="this kernel cannot confine a child"

@@ -14,9 +14,9 @@ import pymysql
 from psycopg import sql
 
 from tests.processes import REGION
-from turnlock.databases import EmbeddedMariaDB, EmbeddedPostgres
-from turnlock.databases.mysql import EmbeddedMySQL
-from turnlock.databases.mysqld import MySQLServer
+from turnlock.local_servers import EmbeddedMariaDB, EmbeddedPostgres
+from turnlock.local_servers.mysql import EmbeddedMySQL
+from turnlock.local_servers.mysqld import MySQLServer
 
 Value = Mapping[str, Any]
 Session = Any

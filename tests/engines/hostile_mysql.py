@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pymysql
 
-from turnlock.databases.mysqld import MySQLServer
+from turnlock.local_servers.mysqld import MySQLServer
 
 PIECES = (
     "app", "o'b", "a`b", 'q"q', "b\\s", "p%c", "u_s", "x` TO 'r'@'%'", "'; --", "é尧", "l\nb", "\t", "%s{}", "@%", "a@b", "_clone",

@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 
 from tests.engines.hostile_mysql import Name, Scene
-from turnlock.databases.mysqld import MySQLServer
+from turnlock.local_servers.mysqld import MySQLServer
 
 Right = tuple[str, ...]
 Row = Mapping[str, Any]

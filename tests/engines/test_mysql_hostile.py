@@ -20,10 +20,10 @@ from tests.engines.estates import ALTERNATING, DUAL, SINGLE
 from tests.engines.hostile_mysql import MASTER, PASSWORD, PLANTED, Builder, Scene, clear
 from tests.engines.rights_mysql import everything, gains
 from tests.sampling import examples
-from turnlock.databases import EmbeddedMariaDB
-from turnlock.databases.mysql import EmbeddedMySQL
-from turnlock.databases.mysqld import MySQLServer
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedMariaDB
+from turnlock.local_servers.mysql import EmbeddedMySQL
+from turnlock.local_servers.mysqld import MySQLServer
 from turnlock.rotators import (
     RotationError,
     handle,
@@ -32,8 +32,8 @@ from turnlock.rotators import (
     mysql_multi_user,
     mysql_single_user,
 )
-from turnlock.rotators.engine import Credential, Engine
-from turnlock.rotators.mysql_session import log_in
+from turnlock.rotators.engines.engine import Credential, Engine
+from turnlock.rotators.engines.mysql.session import log_in
 from turnlock.rotators.skeleton import Strategies
 from turnlock.rotators.testing import InMemorySecretsManager
 
@@ -185,8 +185,8 @@ def test_no_hostile_database_gains_a_right_or_has_code_run(
     ("bug", "instead", "seen"),
     [
         ("turnlock.rotators.{}.require_own", "nothing", "the twin was taken"),
-        ("turnlock.rotators.mysql_family.MySQLFamily.check", "by_name", "of others ran as"),
-        ("turnlock.rotators.mysql_twins._grant", "too_much", "has gained"),
+        ("turnlock.rotators.engines.mysql.family.MySQLFamily.check", "by_name", "of others ran as"),
+        ("turnlock.rotators.engines.mysql.twins._grant", "too_much", "has gained"),
     ],
 )
 def test_the_search_finds_a_bug_that_was_planted(

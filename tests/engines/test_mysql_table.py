@@ -16,8 +16,8 @@ from tests.engines.attributes_mysql import GRANTS, TABLES, Attribute, filled
 from tests.engines.estates import ALTERNATING, DUAL, SINGLE
 from tests.engines.hostile_mysql import LET_PROXY
 from tests.engines.test_mysql_hostile import ENGINES, KINDS, STRATEGIES
-from turnlock.databases.mysqld import MySQLServer
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers.mysqld import MySQLServer
 from turnlock.rotators import RotationError, handle
 from turnlock.rotators.testing import InMemorySecretsManager
 

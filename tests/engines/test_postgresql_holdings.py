@@ -14,10 +14,10 @@ import pytest
 from psycopg import sql
 
 from tests.engines.postgresql_holdings import HOLDINGS, Holding
-from turnlock.databases import EmbeddedPostgres
-from turnlock.databases.cluster import system_programs
-from turnlock.databases.mysql import unpacked_release
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedPostgres
+from turnlock.local_servers.cluster import system_programs
+from turnlock.local_servers.mysql import unpacked_release
 from turnlock.rotators import DatabaseFailed, handle
 from turnlock.rotators.postgresql_multi_user import ENGINE, STRATEGIES
 from turnlock.rotators.skeleton import SINGLE_USER

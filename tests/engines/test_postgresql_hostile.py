@@ -17,7 +17,7 @@ from tests import proofs
 from tests.engines.hostile_postgresql import PASSWORD, Drawer, Hostile
 from tests.engines.rights_postgresql import canaries, gains, rights
 from tests.sampling import examples
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import RotationError, handle
 from turnlock.rotators.postgresql_multi_user import ENGINE, STRATEGIES
 from turnlock.rotators.skeleton import SINGLE_USER

@@ -16,7 +16,7 @@ from tests import proofs
 from tests.engines.application import Application
 from tests.processes import ServerProcess
 from tests.rotated import Role, create_secret, labelled_values, new_role, rotate
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

@@ -15,7 +15,7 @@ from tests import proofs
 from tests.rotators.redis_server import NOT_HERE, PROGRAM, RedisServer
 from tests.sampling import examples
 from turnlock.rotators import RotationError, handle
-from turnlock.rotators.redis_acl import RedisACL
+from turnlock.rotators.engines.redis_acl import RedisACL
 from turnlock.rotators.redis_dual_passwords import STRATEGIES
 from turnlock.rotators.testing import InMemorySecretsManager
 

@@ -14,7 +14,7 @@ import psycopg
 
 from tests.faults.conductor import Conductor
 from tests.processes import Client, ServerProcess, wait_until
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 LEASE_SECONDS = 1.5
 LONGEST_AWAY = 1.0

@@ -20,7 +20,7 @@ from tests.rotated import (
     require_way_in,
     rotate,
 )
-from turnlock.rotators.postgresql import _lock_key
+from turnlock.rotators.engines.postgresql.engine import _lock_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

@@ -25,7 +25,7 @@ from tests.conftest import STORES
 from tests.faults.planted import found_below, found_in, spellings
 from tests.processes import REGION, ServerProcess
 from tests.rotated import create_secret, new_role, rotate
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import pytest
 from tests import proofs
 from tests.processes import ServerProcess, family, wait_until
 from tests.rotated import create_secret, new_role, rotate
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,7 @@ from tests.rotated import (
     new_token,
     rotate,
 )
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

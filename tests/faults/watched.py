@@ -16,11 +16,12 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from turnlock import app, logs, server
+from turnlock import app
 from turnlock.config import Config, parse_listen, parse_regions
-from turnlock.rotation import model
-from turnlock.rotation.states import Step
+from turnlock.rotation.plan import machine as model
+from turnlock.rotation.plan.states import Step
 from turnlock.rotation.store import PlanRow
+from turnlock.shell import logs, server
 
 
 def tell(port: int, moment: str, row: PlanRow, step: Step) -> None:

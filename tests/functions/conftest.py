@@ -14,13 +14,7 @@ import structlog
 
 from turnlock.confinement.orders import Demand
 from turnlock.core.credentials import TemporaryCredentials
-from turnlock.functions import (
-    Functions,
-    HostedFunction,
-    Invocation,
-    InvocationResult,
-    PoolLimits,
-)
+from turnlock.functions import Functions, HostedFunction, Invocation, InvocationResult, PoolLimits
 
 HANDLERS = """
 import ctypes, json, os, signal, subprocess, sys, threading, time

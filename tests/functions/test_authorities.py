@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from turnlock.functions import authorities
+from turnlock.functions.runtime import authorities
 
 
 def test_a_file_is_seen_where_lambdas_images_have_theirs_and_not_where_it_lies(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnlock.functions import FaultKind
-from turnlock.functions.faults import exited, read_answer, read_failure, timed_out
+from turnlock.functions.runtime.faults import exited, read_answer, read_failure, timed_out
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),

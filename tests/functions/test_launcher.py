@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from turnlock.functions import launcher
+from turnlock.functions.runtime import launcher
 
 LAUNCHER = str(Path(launcher.__file__))
 

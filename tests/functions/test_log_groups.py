@@ -10,13 +10,13 @@ import pytest
 
 from tests.calling import ACCOUNT, REGION, Client, refusal
 from tests.support import SettableClock, StorePlace
-from turnlock import identity
-from turnlock.admission import Service
+from turnlock import accounts
 from turnlock.core.call import Principal, PrincipalKind
 from turnlock.errors import AccessDeniedException
 from turnlock.functions import LOGS_ACTIONS
-from turnlock.functions.cloudwatch import groups, store
+from turnlock.functions.logs import groups, store
 from turnlock.functions.model import LogBatch
+from turnlock.shell.admission import Service
 
 GROUP = "/aws/lambda/echo"
 ARN = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{GROUP}"
@@ -30,7 +30,7 @@ def clock() -> SettableClock:
 @pytest.fixture
 def logs(store_place: StorePlace, clock: SettableClock) -> Client:
     database = store_place.open(clock=clock)
-    database.write(lambda unit: identity.create_account(unit, ACCOUNT))
+    database.write(lambda unit: accounts.create_account(unit, ACCOUNT))
     return Client(database=database, clock=clock, service=Service.of("logs", LOGS_ACTIONS))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from turnlock.functions.logs import (
+from turnlock.functions.model import REDACTED
+from turnlock.functions.runtime.log_lines import (
     LINE_CHARACTERS,
     TAIL_CHARACTERS,
     FunctionOutput,
@@ -17,7 +18,6 @@ from turnlock.functions.logs import (
     log_lines,
     write_log,
 )
-from turnlock.functions.model import REDACTED
 
 
 @pytest.fixture

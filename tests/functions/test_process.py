@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from turnlock.functions.process import FunctionProcess
+from turnlock.functions.runtime.process import FunctionProcess
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from turnlock.functions.faults import Answer, Failure
-from turnlock.functions.runtime_api import MAX_PAYLOAD_BYTES, Delivery, Phase, RuntimeApi
+from turnlock.functions.runtime.faults import Answer, Failure
+from turnlock.functions.runtime.runtime_api import MAX_PAYLOAD_BYTES, Delivery, Phase, RuntimeApi
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR = "/2018-06-01/runtime/init/error"

@@ -12,9 +12,15 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from tests.processes import wait_until
-from turnlock.functions import runtime_api
-from turnlock.functions.faults import Answer
-from turnlock.functions.runtime_api import MAX_PAYLOAD_BYTES, MOST_CONNECTIONS, Delivery, Phase, RuntimeApi
+from turnlock.functions.runtime import runtime_api
+from turnlock.functions.runtime.faults import Answer
+from turnlock.functions.runtime.runtime_api import (
+    MAX_PAYLOAD_BYTES,
+    MOST_CONNECTIONS,
+    Delivery,
+    Phase,
+    RuntimeApi,
+)
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 DELIVERY = Delivery(request_id="r-1", function_arn="arn:f", deadline_ms=1234, trace_id="Root=1", body=b"{}")

@@ -19,7 +19,8 @@ from tests.support import StorePlace
 from turnlock import app
 from turnlock.config import Config
 from turnlock.core.arn import Region
-from turnlock.server import Server
+from turnlock.shell.application import Application
+from turnlock.shell.server import Server
 from turnlock.wire import HttpRequest, HttpResponse
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ class Inside:
         return answer.status == 200 and json.loads(answer.body)["SecretString"] == "whole"
 
 
-async def throw(application: app.Application, draws: Draws) -> Counter[tuple[int, str]]:
+async def throw(application: Application, draws: Draws) -> Counter[tuple[int, str]]:
     """Send REQUESTS draws; return how often each status and code came back."""
     server = Server(application, asyncio.get_running_loop())
     inside, seen = Inside(server, draws), Counter[tuple[int, str]]()

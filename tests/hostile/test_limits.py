@@ -11,7 +11,7 @@ import pytest
 
 from tests.hostile.test_raw_socket import exchange, statuses
 from tests.processes import ServerProcess
-from turnlock.bodies import BODY_SECONDS, HEAD_SECONDS, MAX_HEAD, MAX_REST
+from turnlock.shell.bodies import BODY_SECONDS, HEAD_SECONDS, MAX_HEAD, MAX_REST
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from msgspec import structs
 from tests.hostile.generated import Draws
 from tests.hostile.test_generated_requests import draws_of
 from tests.processes import ServerProcess
-from turnlock.bodies import MAX_BODY
+from turnlock.shell.bodies import MAX_BODY
 from turnlock.wire import HttpRequest
 
 pytestmark = pytest.mark.slow

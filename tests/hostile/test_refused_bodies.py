@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.hostile.test_limits import GRACE
 from tests.hostile.test_raw_socket import statuses
 from tests.processes import ServerProcess
-from turnlock.bodies import BODY_SECONDS, MAX_BODY, MAX_REST, RESTS
+from turnlock.shell.bodies import BODY_SECONDS, MAX_BODY, MAX_REST, RESTS
 
 pytestmark = pytest.mark.slow
 

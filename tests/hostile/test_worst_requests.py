@@ -22,13 +22,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.identity.iam.calling import TRUST
+from tests.iam.calling import TRUST
 from tests.placed import ACCOUNT, REGION, Caller, Placed
 from tests.proofs import FULL, SEED, record
 from turnlock.errors import ApiError
-from turnlock.functions.cloudwatch.store import append
+from turnlock.functions.logs.store import append
 from turnlock.functions.model import LogBatch
-from turnlock.server import Server
+from turnlock.shell.server import Server
 from turnlock.storage import Unit
 from turnlock.wire import HttpRequest
 

@@ -18,13 +18,13 @@ from typing import Any, Protocol
 from sqlalchemy import select, update
 
 from tests.calling import ACCOUNT, REGION, Client, services, token
-from turnlock import identity, secrets
+from turnlock import accounts, secrets
 from turnlock.core.credentials import TemporaryCredentials
 from turnlock.errors import ApiError, ResourceNotFoundException
 from turnlock.functions import Fault, FaultKind, Functions, Invocation, InvocationResult
 from turnlock.rotation import Limits, Observer, Scheduler, unobserved
-from turnlock.rotation.due import begin_soon
 from turnlock.rotation.plans import scheduled
+from turnlock.rotation.runner.due import begin_soon
 from turnlock.rotation.store import PlanRow, any_runnable, rotations
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import leases
@@ -151,7 +151,7 @@ class Node(Functions):
         held = self.warm[arn]
         now = self.client.clock.now()
         credential = self.client.database.read(
-            lambda unit: identity.find_credential(unit, held.access_key_id, held.session_token, now)
+            lambda unit: accounts.find_credential(unit, held.access_key_id, held.session_token, now)
         )
         return self.client.elsewhere(principal=credential.principal, session=credential.session, records=[])
 

@@ -21,9 +21,9 @@ from tests import proofs
 from tests.engines.estates import ESTATES, Estate
 from tests.own_functions import ACCOUNT, Operator, archive
 from tests.processes import REGION, ServerProcess
-from turnlock.databases import cluster
-from turnlock.databases.process import Account
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import cluster
+from turnlock.local_servers.process import Account
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

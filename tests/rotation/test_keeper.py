@@ -15,7 +15,7 @@ from tests.calling import ACCOUNT, REGION
 from tests.rotation.hosted import wait_until
 from turnlock.core.call import Fence
 from turnlock.errors import StoreError
-from turnlock.rotation.keeper import Hold, LeaseKeeper
+from turnlock.rotation.runner.keeper import Hold, LeaseKeeper
 from turnlock.storage import Database, Unit, leases
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Monotonic:
 @pytest.fixture
 def monotonic(monkeypatch: pytest.MonkeyPatch) -> Monotonic:
     clock = Monotonic()
-    monkeypatch.setattr("turnlock.rotation.keeper.time", clock)
+    monkeypatch.setattr("turnlock.rotation.runner.keeper.time", clock)
     return clock
 
 
@@ -200,7 +200,7 @@ def test_closing_loses_what_is_held_and_what_is_claimed_meanwhile(
 def test_closing_does_not_wait_for_a_store_that_hangs(
     keeper: LeaseKeeper, database: Database, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("turnlock.rotation.keeper._CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("turnlock.rotation.runner.keeper._CLOSE_SECONDS", 0.2)
     kept(keeper, database)
     fickle.open.clear()
     before = fickle.asked

@@ -24,7 +24,7 @@ from tests.rotation.hosted import (
 )
 from tests.support import SettableClock
 from turnlock.functions import Invocation
-from turnlock.rotation.model import FIRST_DELAY
+from turnlock.rotation.plan.machine import FIRST_DELAY
 
 FINISH = "finishSecret"
 

@@ -16,8 +16,8 @@ from tests.rotation.conftest import MakeNode
 from tests.rotation.hosted import World, create_scheduled, records, settle
 from tests.support import NOON, SettableClock
 from turnlock.rotation import Limits
-from turnlock.rotation.due import begin_soon
 from turnlock.rotation.plans import scheduled
+from turnlock.rotation.runner.due import begin_soon
 from turnlock.secrets import Rotation, Secret
 from turnlock.secrets.store import _row
 from turnlock.secrets.tables import secrets

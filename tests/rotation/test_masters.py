@@ -13,10 +13,10 @@ from sqlalchemy import update
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
 from tests.rotation.hosted import Node, World, rotate, settle
 from tests.support import SettableClock
-from turnlock import identity, secrets
+from turnlock import accounts, secrets
 from turnlock.errors import SealBroken
 from turnlock.rotation.masters import allowed_master, rotation_masters
-from turnlock.rotation.redaction import known_values
+from turnlock.rotation.runner.redaction import known_values
 from turnlock.secrets import Secret
 from turnlock.storage import Unit
 
@@ -103,10 +103,10 @@ def test_the_session_policy_reads_the_master_and_changes_nothing_of_it() -> None
     secret, master = (
         f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf" for name in ("app", "master")
     )
-    statements = json.loads(identity.rotation_policy(secret, master))["Statement"]
+    statements = json.loads(accounts.rotation_policy(secret, master))["Statement"]
     of_master = [statement["Action"] for statement in statements if statement["Resource"] == master]
     assert of_master == [["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]]
-    assert master not in identity.rotation_policy(secret)
+    assert master not in accounts.rotation_policy(secret)
 
 
 def test_whoever_may_not_read_the_master_cannot_have_it_read_by_a_rotation(client: Client) -> None:

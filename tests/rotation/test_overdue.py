@@ -27,8 +27,8 @@ from tests.rotation.hosted import (
 from tests.rotation.test_windows import DAY, HOUR, MINUTE, walk
 from tests.support import NOON, SettableClock
 from turnlock.rotation import Limits
+from turnlock.rotation.plan.schedule import EveryHours, Window, windows_over
 from turnlock.rotation.plans import MOST_REPORTED
-from turnlock.rotation.schedule import EveryHours, Window, windows_over
 
 HOURLY = {"ScheduleExpression": "rate(4 hours)"}
 """Windows of an hour, at 16:00, 20:00 … after a configuration at noon."""

@@ -21,11 +21,11 @@ from tests.rotation.hosted import events, records, settle
 from tests.rotation.test_own_functions import FAULTY, STEPS, TEMPLATE
 from tests.support import SettableClock
 from turnlock import app
-from turnlock.app import Application
 from turnlock.config import Config, parse_regions
 from turnlock.confinement import landlock
-from turnlock.rotation.states import Step
+from turnlock.rotation.plan.states import Step
 from turnlock.rotation.store import PlanRow
+from turnlock.shell.application import Application
 
 pytestmark = [
     pytest.mark.slow,

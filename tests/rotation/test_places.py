@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sampling import examples
-from turnlock.rotation.places import (
+from turnlock.rotation.runner.places import (
     FIRST_TURN,
     REMEMBERED_AFTER,
     REMEMBERED_SECONDS,

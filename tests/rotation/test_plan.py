@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from turnlock.rotation.model import (
+from turnlock.rotation.plan.machine import (
     FIRST_DELAY,
     URGENT_DELAY,
     begin,
@@ -20,7 +20,7 @@ from turnlock.rotation.model import (
     reopen,
     supersede,
 )
-from turnlock.rotation.states import (
+from turnlock.rotation.plan.states import (
     Abandon,
     Decision,
     EventName,

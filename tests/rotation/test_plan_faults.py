@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sampling import examples
-from turnlock.rotation.model import begin, decide, reopen
-from turnlock.rotation.states import (
+from turnlock.rotation.plan.machine import begin, decide, reopen
+from turnlock.rotation.plan.states import (
     Abandon,
     Decision,
     EventName,

@@ -26,7 +26,7 @@ from tests.rotation.hosted import (
 from tests.sampling import examples
 from turnlock import secrets
 from turnlock.functions import Invocation
-from turnlock.rotation.redaction import known_values
+from turnlock.rotation.runner.redaction import known_values
 from turnlock.storage import Unit
 
 

@@ -29,8 +29,8 @@ from turnlock.core.call import Session
 from turnlock.errors import AccessDeniedException, ApiError
 from turnlock.functions import Invocation
 from turnlock.rotation import REHEARSE, Rehearser, Report, latest
-from turnlock.rotation.rehearsals import AHEAD, nightly
-from turnlock.rotation.rehearser import FAILED_EVENT
+from turnlock.rotation.rehearsal.rehearser import FAILED_EVENT
+from turnlock.rotation.rehearsal.store import AHEAD, nightly
 from turnlock.secrets import tables
 from turnlock.storage.leases import claim, leases
 
@@ -179,7 +179,7 @@ def test_a_function_that_fails_is_a_problem_without_values(
 
 
 def test_the_report_is_sealed(client: Client, rehearser: Rehearser, world: World) -> None:
-    from turnlock.rotation.rehearsals import rehearsals
+    from turnlock.rotation.rehearsal.store import rehearsals
 
     arn = create(client)
     rotate_off(client, arn)
@@ -247,7 +247,7 @@ def test_a_rotation_goes_on_after_its_rehearsal(
 def test_the_nights_list_walks_through_all_pages(client: Client, clock: SettableClock) -> None:
     names = [f"db-{number % 5}/app-{number}" for number in range(12)]
     create_scheduled(client, names, ScheduleExpression="rate(4 hours)")
-    from turnlock.rotation import rehearsals as room
+    from turnlock.rotation.rehearsal import store as room
 
     def listed(page: int) -> list[str]:
         with pytest.MonkeyPatch.context() as patch:

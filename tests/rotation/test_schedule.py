@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.sampling import examples
 from turnlock.errors import InvalidParameterException
-from turnlock.rotation.schedule import (
+from turnlock.rotation.plan.schedule import (
     Cron,
     EveryDays,
     EveryHours,

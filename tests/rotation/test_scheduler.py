@@ -33,11 +33,12 @@ from tests.rotation.hosted import (
     wait_until,
 )
 from tests.support import NOON, SettableClock
+from turnlock.accounts.store import sessions
 from turnlock.errors import ApiError, CommitFailed
 from turnlock.functions import Invocation
-from turnlock.identity.store import sessions
-from turnlock.rotation import Limits, places
-from turnlock.rotation.due import BATCH, POSTPONED
+from turnlock.rotation import Limits
+from turnlock.rotation.runner import places
+from turnlock.rotation.runner.due import BATCH, POSTPONED
 from turnlock.secrets.tables import staging_labels
 from turnlock.storage import Database
 

@@ -17,8 +17,8 @@ from tests.sampling import examples
 from tests.support import NOON, SettableClock
 from turnlock import secrets
 from turnlock.errors import SealBroken, StoreError
-from turnlock.rotation.model import begin
-from turnlock.rotation.states import Plan, PlanState, Purpose, Step
+from turnlock.rotation.plan.machine import begin
+from turnlock.rotation.plan.states import Plan, PlanState, Purpose, Step
 from turnlock.rotation.store import (
     KEPT,
     Among,

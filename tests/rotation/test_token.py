@@ -14,8 +14,8 @@ from tests.rotation.hosted import create, rotate
 from tests.sampling import examples
 from turnlock import secrets
 from turnlock.core.call import Fence
+from turnlock.rotation.runner.token import is_current, rotation_token
 from turnlock.rotation.store import PlanRow, find_unfinished
-from turnlock.rotation.token import is_current, rotation_token
 from turnlock.storage import Unit, leases
 
 REFUSED = (

@@ -12,8 +12,8 @@ from psycopg import sql
 
 from tests.rotators import pair
 from tests.rotators.mysql_products import LOGGING, PRODUCTS, Product
-from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import Credential
 from turnlock.rotators.testing import InMemorySecretsManager
 

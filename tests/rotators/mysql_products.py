@@ -8,14 +8,14 @@ from itertools import count
 
 import pymysql
 
-from turnlock.databases import EmbeddedMariaDB
-from turnlock.databases.mysql import EmbeddedMySQL
-from turnlock.databases.mysqld import MySQLServer
+from turnlock.local_servers import EmbeddedMariaDB
+from turnlock.local_servers.mysql import EmbeddedMySQL
+from turnlock.local_servers.mysqld import MySQLServer
 from turnlock.rotators import Credential
-from turnlock.rotators.engine import Twin
-from turnlock.rotators.mariadb import MariaDB
-from turnlock.rotators.mysql import MySQL
-from turnlock.rotators.mysql_session import Connection
+from turnlock.rotators.engines.engine import Twin
+from turnlock.rotators.engines.mysql.engine import MySQL
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
+from turnlock.rotators.engines.mysql.session import Connection
 
 _NUMBERS = count(1)
 LOGGING = {"general-log": "ON", "general-log-file": "statements.log", "log-bin": "changes", "server-id": "1"}

@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 
 from turnlock.rotators import Credential
-from turnlock.rotators.engine import Account, Twin
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.engine import Account, Twin
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 
 ENGINE = PostgreSQL()
 Session = psycopg.Connection

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 
 _CONFIGURATION = """\
 [databases]

@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.processes import wait_until
-from turnlock.databases.authority import loopback_identity
-from turnlock.databases.process import HOST, free_port, start_bound
+from turnlock.local_servers.authority import loopback_identity
+from turnlock.local_servers.process import HOST, free_port, start_bound
 
 PROGRAM = shutil.which("redis-server")
 NOT_HERE = "NOT RUN: Redis's server is needed (Debian's redis-server)"

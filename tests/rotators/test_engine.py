@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from turnlock.rotators import Credential
-from turnlock.rotators.engine import credential_of, redacted
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.engine import credential_of, redacted
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 
 SECRET = {"engine": "postgres", "host": "db.example.com", "username": "app", "password": "pass-word"}
 

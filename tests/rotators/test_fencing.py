@@ -15,9 +15,9 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import Credential, Refused, Superseded
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.rotators.mysql_products import PRODUCTS, Product
-from turnlock.databases import EmbeddedMariaDB
+from turnlock.local_servers import EmbeddedMariaDB
 from turnlock.rotators import Credential, DatabaseFailed, handle
-from turnlock.rotators.mariadb import MariaDB
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
 from turnlock.rotators.mariadb_multi_user import STRATEGIES as ALTERNATING
 from turnlock.rotators.mariadb_single_user import STRATEGIES as DUAL
 from turnlock.rotators.testing import InMemorySecretsManager

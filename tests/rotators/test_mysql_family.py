@@ -21,10 +21,11 @@ import pymysql
 import pytest
 
 from tests.rotators.mysql_products import PRODUCTS, Product, login, renew
-from turnlock.databases.authority import loopback_identity
-from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle, mysql_session
-from turnlock.rotators.engine import Account
-from turnlock.rotators.mariadb import native_hash
+from turnlock.local_servers.authority import loopback_identity
+from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle
+from turnlock.rotators.engines.engine import Account
+from turnlock.rotators.engines.mysql import session as mysql_session
+from turnlock.rotators.engines.mysql.mariadb import native_hash
 from turnlock.rotators.testing import InMemorySecretsManager
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnlock.rotators.mysql_grants import (
+from turnlock.rotators.engines.mysql.grants import (
     Grants,
     Right,
     UnreadableGrant,

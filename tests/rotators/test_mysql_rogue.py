@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from turnlock.rotators import Credential, DatabaseFailed, Unreachable
-from turnlock.rotators.mariadb import MariaDB
-from turnlock.rotators.mysql import MySQL
+from turnlock.rotators.engines.mysql.engine import MySQL
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
 
 ENGINES = (MySQL(), MariaDB())
 OK = b"\x00\x00\x00\x02\x00\x00\x00"

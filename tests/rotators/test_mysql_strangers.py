@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.rotators.mysql_products import Product, login, renew
-from turnlock.rotators import Credential, DatabaseFailed, mysql_session
-from turnlock.rotators.engine import Account, Twin
+from turnlock.rotators import Credential, DatabaseFailed
+from turnlock.rotators.engines.engine import Account, Twin
+from turnlock.rotators.engines.mysql import session as mysql_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -128,7 +129,7 @@ def test_a_partial_revoke_never_lapses_on_a_twin_whose_old_password_is_valid(
     try:
         renew(product, model)
         assert "REVOKE SELECT ON `mysql`.*" in grants(product, twin_of(model))
-        monkeypatch.setattr("turnlock.rotators.mysql_twins.run", listening)
+        monkeypatch.setattr("turnlock.rotators.engines.mysql.twins.run", listening)
         renew(product, model)
         assert not [one for one in sent if one.startswith(("GRANT", "REVOKE"))]
         product.server.execute(

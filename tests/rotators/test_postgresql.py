@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from turnlock.databases import EmbeddedPostgres
-from turnlock.databases.authority import loopback_identity
+from turnlock.local_servers import EmbeddedPostgres
+from turnlock.local_servers.authority import loopback_identity
 from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import Credential, handle
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.testing import InMemorySecretsManager
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]

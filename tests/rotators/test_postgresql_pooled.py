@@ -13,9 +13,9 @@ import pytest
 from psycopg import sql
 
 from tests.rotators.pgbouncer import ASKS, pgbouncer
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import Credential, DatabaseFailed, Refused, Unreachable, handle
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.postgresql_multi_user import STRATEGIES
 from turnlock.rotators.skeleton import SINGLE_USER
 from turnlock.rotators.testing import InMemorySecretsManager

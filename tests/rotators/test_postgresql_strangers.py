@@ -9,9 +9,10 @@ import pytest
 from psycopg import sql
 
 from tests.rotators.pair import ENGINE, as_user, identifier, literal, login_of, renew, run
-from turnlock.databases import EmbeddedPostgres
-from turnlock.rotators import Credential, DatabaseFailed, postgresql_grants
-from turnlock.rotators.postgresql_attributes import elements
+from turnlock.local_servers import EmbeddedPostgres
+from turnlock.rotators import Credential, DatabaseFailed
+from turnlock.rotators.engines.postgresql import grants as postgresql_grants
+from turnlock.rotators.engines.postgresql.attributes import elements
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from tests.rotators.pair import ENGINE, identifier, literal, login_of, renew, run
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import Credential, DatabaseFailed, Refused
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]

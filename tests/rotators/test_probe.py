@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from turnlock.rotators import handle
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.testing import InMemorySecretsManager
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("environment")]

@@ -12,8 +12,8 @@ import pytest
 
 from tests.rotators.redis_server import NOT_HERE, PROGRAM, RedisServer
 from turnlock.rotators import Credential, DatabaseFailed, Refused, Superseded, Unreachable, handle
-from turnlock.rotators.engine import Account
-from turnlock.rotators.redis_acl import RedisACL
+from turnlock.rotators.engines.engine import Account
+from turnlock.rotators.engines.redis_acl import RedisACL
 from turnlock.rotators.redis_dual_passwords import STRATEGIES
 from turnlock.rotators.testing import InMemorySecretsManager
 

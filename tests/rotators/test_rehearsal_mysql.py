@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.rotators.test_rehearsal_twins import WithMaster, findings
-from turnlock.databases.mysql import EmbeddedMySQL
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers.mysql import EmbeddedMySQL
 from turnlock.rotators.mysql_multi_user import ENGINE
 from turnlock.rotators.mysql_multi_user import STRATEGIES as TWINS
 from turnlock.rotators.mysql_single_user import STRATEGIES as ALONE

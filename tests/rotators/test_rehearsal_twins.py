@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from turnlock.databases import EmbeddedMariaDB, EmbeddedPostgres
+from turnlock.local_servers import EmbeddedMariaDB, EmbeddedPostgres
 from turnlock.rotators import handle
-from turnlock.rotators.mariadb import MariaDB
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
 from turnlock.rotators.mariadb_multi_user import STRATEGIES as MARIADB
 from turnlock.rotators.mariadb_single_user import STRATEGIES as MARIADB_ALONE
 from turnlock.rotators.postgresql_multi_user import ENGINE, STRATEGIES

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from turnlock.databases import EmbeddedPostgres
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.rotators import DatabaseFailed, NoWayIn, Refused, Superseded, Unreachable, handle
-from turnlock.rotators.engine import credential_of
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.engine import credential_of
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.postgresql_single_user import lambda_handler
 from turnlock.rotators.testing import AccessDeniedException, InMemorySecretsManager, ResourceExistsException
 

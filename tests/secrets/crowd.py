@@ -12,12 +12,12 @@ from tests.calling import Client, token
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets import Secret, store
-from turnlock.secrets.labels import label_mac
+from turnlock.secrets.labels.store import label_mac
+from turnlock.secrets.listing.terms import as_text, terms_of
 from turnlock.secrets.seals import Holds, digest, sealed
 from turnlock.secrets.tables import secret_tags, secret_terms, secret_versions, secrets, staging_labels
-from turnlock.secrets.tag_store import tags_mac
-from turnlock.secrets.terms import as_text, terms_of
-from turnlock.secrets.values import seal_version
+from turnlock.secrets.tags.store import tags_mac
+from turnlock.secrets.values.content import seal_version
 from turnlock.storage import Unit
 
 BATCH = 1_000

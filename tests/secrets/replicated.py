@@ -17,13 +17,13 @@ from tests.support import SettableClock, StorePlace
 from turnlock import rotation, secrets
 from turnlock.core.arn import Region
 from turnlock.core.call import Call
-from turnlock.keys.envelope import Envelope
-from turnlock.keys.materials import wrap_material
-from turnlock.keys.model import Alias, KeyOwner, KeyState, KmsKey
-from turnlock.keys.policies import default_policy, save_policy
-from turnlock.keys.store import insert_key, save_alias
+from turnlock.kms.cryptography.materials import wrap_material
+from turnlock.kms.key_policies.store import default_policy, save_policy
+from turnlock.kms.model import Alias, KeyOwner, KeyState, KmsKey
+from turnlock.kms.store import insert_key, save_alias
+from turnlock.root_keys.envelope import Envelope
 from turnlock.secrets import Secret, SecretReference, find_secret
-from turnlock.secrets.policy_store import find_policy
+from turnlock.secrets.policy.store import find_policy
 from turnlock.secrets.tables import secret_versions
 from turnlock.storage import Database, Unit, outbox
 from turnlock.storage.outbox import Deliverer, JobHandler

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
-from turnlock import identity
+from turnlock import accounts, policies
 from turnlock.core.action import Action
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Principal, PrincipalKind, Session
@@ -256,7 +256,7 @@ def test_the_keys_of_rotate_secret(client: Client, row: Row) -> None:
 
         def work(unit: Unit) -> bool:
             subject = secret_subject(call, {"SecretId": "db", **parameters}, unit)
-            return identity.decide(call, action, subject) == identity.Allowed()
+            return policies.decide(call, action, subject) == policies.Allowed()
 
         return client.database.read(work)
 
@@ -301,8 +301,8 @@ def test_a_change_of_tags_that_would_shut_its_caller_out_is_refused_and_undone(
 @pytest.fixture
 def stranger(client: Client) -> Client:
     """The root user of another account."""
-    client.database.write(lambda unit: identity.create_account(unit, OTHER))
-    root = identity.root_principal(OTHER)
+    client.database.write(lambda unit: accounts.create_account(unit, OTHER))
+    root = accounts.root_principal(OTHER)
     return client.elsewhere(principal=root, account_id=OTHER, records=[])
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, Client, refusal, token
-from turnlock import identity
+from turnlock import accounts
 from turnlock.core.call import PrincipalKind, Session
 from turnlock.secrets.tables import staging_labels
 
@@ -114,7 +114,7 @@ def session(*grants: tuple[str, str]) -> dict[str, Any]:
     )
     policy = f'{{"Version":"2012-10-17","Statement":[{statements}]}}'
     principal = replace(
-        identity.root_principal(ACCOUNT),
+        accounts.root_principal(ACCOUNT),
         kind=PrincipalKind.ASSUMED_ROLE,
         arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s",
     )

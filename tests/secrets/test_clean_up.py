@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.calling import ACCOUNT, REGION, Client, token
 from tests.support import NOON
 from turnlock.secrets import SecretReference, find_secret, put_placeholder
-from turnlock.secrets.clean_up import outdated
+from turnlock.secrets.labels.clean_up import outdated
 from turnlock.secrets.model import MOST_VERSIONS
 from turnlock.storage import Unit
 from turnlock.trail.store import trail_records

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, services, token
-from turnlock import identity, keys
+from turnlock import accounts
 from turnlock.core.arn import AccountId
-from turnlock.keys.envelope import Envelope
+from turnlock.kms import DESTROY, destroy, seal_field
+from turnlock.root_keys.envelope import Envelope
 from turnlock.secrets import SecretReference
 from turnlock.secrets.store import find_secret, find_version
 from turnlock.storage import Unit
@@ -157,10 +158,10 @@ def test_a_value_whose_key_was_destroyed_is_lost_and_says_so(
     clock.advance(timedelta(days=8))
 
     def destroyed(unit: Unit) -> None:
-        payload = keys.seal_field(
-            unit, ACCOUNT, json.dumps(key.rpartition("/")[2]).encode(), owner=keys.DESTROY, part=REGION
+        payload = seal_field(
+            unit, ACCOUNT, json.dumps(key.rpartition("/")[2]).encode(), owner=DESTROY, part=REGION
         )
-        keys.destroy(unit, ACCOUNT, REGION, payload)
+        destroy(unit, ACCOUNT, REGION, payload)
 
     client.database.write(destroyed)
     assert refusal(lambda: client("GetSecretValue", SecretId="db"))[0] == "DecryptionFailure"
@@ -260,7 +261,7 @@ def test_only_a_symmetric_key_seals(client: Client, kms: Client) -> None:
 
 def stranger_to(client: Client) -> Client:
     """Return the root user of another account."""
-    return client.elsewhere(principal=identity.root_principal(OTHER), account_id=OTHER, records=[])
+    return client.elsewhere(principal=accounts.root_principal(OTHER), account_id=OTHER, records=[])
 
 
 def let_in(client: Client, action: str) -> str:
@@ -320,7 +321,7 @@ def test_another_account_does_not_put_a_secret_back_under_the_default_key(
 
 
 def test_a_secret_can_lie_under_another_accounts_key(client: Client, kms: Client) -> None:
-    theirs = kms.elsewhere(principal=identity.root_principal(OTHER), account_id=OTHER)
+    theirs = kms.elsewhere(principal=accounts.root_principal(OTHER), account_id=OTHER)
     key = new_key(theirs)
     assert refusal(lambda: create(client, key)) == DENIED
     root = f"arn:aws:iam::{OTHER}:root"

@@ -13,7 +13,7 @@ from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import InvalidParameterException
 from turnlock.secrets import Secret
-from turnlock.secrets.filters import compile_filters, words
+from turnlock.secrets.listing.filters import compile_filters, words
 
 TAGS = {"Team": "Payments", "Cost-Center": "x42", "empty": ""}
 

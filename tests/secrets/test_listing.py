@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from tests.calling import Client, refusal, token
 from tests.sampling import examples
 from tests.support import NOON
+from turnlock.accounts import root_principal
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import InternalServiceError
-from turnlock.identity import root_principal
-from turnlock.secrets import search, walk
+from turnlock.secrets.listing import search, walk
 from turnlock.secrets.tables import secrets, staging_labels
 from turnlock.storage import Unit
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from turnlock.core.drawing import draw_index, draw_text, shuffled
 from turnlock.core.ports import SystemEntropy
 from turnlock.errors import InvalidParameterException
-from turnlock.secrets.password import random_password
+from turnlock.secrets.values.password import random_password
 
 TYPES = {
     "ExcludeLowercase": string.ascii_lowercase,

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, REGION, Client, refusal, token
 from tests.secrets.test_batch import session
 from tests.support import NOON, SettableClock, StorePlace
-from turnlock import identity
+from turnlock import accounts
 from turnlock.secrets import SecretChanged
 from turnlock.secrets.tables import resource_policies
 
@@ -239,7 +239,7 @@ def test_the_record_names_the_policy(client: Client) -> None:
     ],
 )
 def test_who_is_named_of_this_deployment_must_be_there(client: Client, name: str, there: bool) -> None:
-    client.database.write(lambda unit: identity.create_account(unit, ACCOUNT))
+    client.database.write(lambda unit: accounts.create_account(unit, ACCOUNT))
     document = policy({"AWS": name})
     findings = validate(client, document)["ValidationErrors"]
     assert [one["ErrorMessage"] for one in findings] == ([] if there else [PRINCIPAL])

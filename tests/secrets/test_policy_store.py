@@ -9,7 +9,7 @@ from tests.calling import ACCOUNT, Client, token
 from turnlock import secrets
 from turnlock.errors import SealBroken
 from turnlock.secrets import Secret, SecretReference
-from turnlock.secrets.policy_store import find_policy, save_policy
+from turnlock.secrets.policy.store import find_policy, save_policy
 from turnlock.secrets.tables import resource_policies
 from turnlock.storage import Unit
 

@@ -24,7 +24,7 @@ from tests.secrets.replicated import (
 )
 from tests.support import SettableClock, StorePlace
 from turnlock import secrets
-from turnlock.keys import KeyState
+from turnlock.kms import KeyState
 from turnlock.secrets.tables import secret_replicas
 
 MINUTE = timedelta(minutes=1)

@@ -30,8 +30,9 @@ from turnlock.core.arn import AccountId, Region
 from turnlock.errors import ApiError, InvalidParameterException
 from turnlock.secrets import REPLICATE, replicate
 from turnlock.secrets.model import AWSCURRENT
-from turnlock.secrets.policy_store import find_policy, save_policy
-from turnlock.secrets.replicas import (
+from turnlock.secrets.policy.store import find_policy, save_policy
+from turnlock.secrets.replication.delivery import reconcile
+from turnlock.secrets.replication.store import (
     Replica,
     ReplicaLink,
     ReplicaStatus,
@@ -40,7 +41,6 @@ from turnlock.secrets.replicas import (
     insert_replica,
     update_replica,
 )
-from turnlock.secrets.replication import reconcile
 from turnlock.secrets.tables import secret_versions
 from turnlock.storage import Unit, metadata
 from turnlock.storage.outbox import Deliverer

@@ -15,8 +15,8 @@ from tests.secrets.replicated import AWAY, HOME, ONLY_THE_PRIMARY, Deployment, p
 from turnlock import rotation, secrets
 from turnlock.core.arn import Region
 from turnlock.functions import Functions, Invocation, InvocationResult
-from turnlock.rotation.due import begin_soon
-from turnlock.rotation.states import Step
+from turnlock.rotation.plan.states import Step
+from turnlock.rotation.runner.due import begin_soon
 
 PATIENCE = 20.0
 RULES = {"AutomaticallyAfterDays": 7}

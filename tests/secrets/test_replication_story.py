@@ -17,7 +17,7 @@ from tests.secrets.replicated import AWAY, HOME, Deployment, picture, replicas, 
 from turnlock import secrets
 from turnlock.core.arn import Region
 from turnlock.errors import ApiError
-from turnlock.secrets.policy_store import save_policy
+from turnlock.secrets.policy.store import save_policy
 from turnlock.storage import Unit
 
 _names = count()

@@ -15,12 +15,12 @@ from sqlalchemy import Table, delete, insert, select, update
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, Client, refusal, token
-from tests.keys.test_policies import policy
+from tests.kms.test_policies import policy
 from tests.secrets.replicated import AWAY, HOME, Deployment, replicas
 from tests.support import NOON, SettableClock
-from turnlock import keys, secrets
+from turnlock import kms, secrets
 from turnlock.errors import ApiError
-from turnlock.root_keys import MACS
+from turnlock.root_key_rotation import MACS
 from turnlock.secrets.adoption import FORMER
 from turnlock.secrets.model import secret_arn
 from turnlock.secrets.tables import (
@@ -269,7 +269,7 @@ def test_no_sequence_of_calls_raises_the_alarm(
                 one("GetResourcePolicy", SecretId=name)
             with _only_in_vain():
                 one("GetSecretValue", SecretId=name)
-    keys.prove(here.database, here.place.keyring, MACS)
+    kms.prove(here.database, here.place.keyring, MACS)
 
 
 @contextmanager

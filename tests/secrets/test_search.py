@@ -16,11 +16,12 @@ from tests.calling import Client
 from tests.sampling import examples
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
-from turnlock.secrets import Secret, search, walk
-from turnlock.secrets.filters import compile_filters
+from turnlock.secrets import Secret
+from turnlock.secrets.listing import search, walk
+from turnlock.secrets.listing.filters import compile_filters
 from turnlock.secrets.store import insert_secret
 from turnlock.secrets.tables import secret_terms, secrets
-from turnlock.secrets.tag_store import save_tags
+from turnlock.secrets.tags.store import save_tags
 from turnlock.storage import Unit
 
 WORDS = ("prod", "Prod", "test", "credsDatabase", "x42", "a", "b", "ab", "Ärger", "a b")

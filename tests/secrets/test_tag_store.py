@@ -13,7 +13,7 @@ from tests.calling import ACCOUNT, Client, refusal, token
 from turnlock.secrets import Secret, find_secret
 from turnlock.secrets.model import SecretReference
 from turnlock.secrets.tables import secret_tags
-from turnlock.secrets.tag_store import find_tags
+from turnlock.secrets.tags.store import find_tags
 from turnlock.storage import Unit
 
 TAGS = {"Team": "red", "Stage": "prod"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support import NOON
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets import Secret
-from turnlock.secrets.filters import compile_filters, words
-from turnlock.secrets.terms import LONGEST, Term, as_text, from_text, question_of, terms_of
+from turnlock.secrets.listing.filters import compile_filters, words
+from turnlock.secrets.listing.terms import LONGEST, Term, as_text, from_text, question_of, terms_of
 
 KEYS = ("all", "description", "name", "owning-service", "primary-region", "tag-key", "tag-value")
 ALPHABET = "abAB01 :_@/+=.-"

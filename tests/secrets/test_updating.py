@@ -11,8 +11,8 @@ from sqlalchemy import select
 from tests.calling import ACCOUNT, Client, refusal, token
 from tests.secrets.replicated import AWAY, HOME, ONLY_THE_PRIMARY, Deployment, replicas, secret_in, status
 from tests.support import NOON, SettableClock, StorePlace
-from turnlock.keys import KeyState
-from turnlock.keys.envelope import Envelope
+from turnlock.kms import KeyState
+from turnlock.root_keys.envelope import Envelope
 from turnlock.secrets import (
     AWSPENDING,
     LabelsChanged,

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from turnlock.core.ports import SystemClock, SystemEntropy
-from turnlock.keys import NoKeyring
+from turnlock.root_keys import NoKeyring
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 

@@ -25,8 +25,8 @@ from sqlalchemy import Connection, Table, inspect, text
 
 import turnlock
 from tests.support import StorePlace
-from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError, SchemaTooNew
+from turnlock.local_servers import EmbeddedPostgres
 from turnlock.storage import Database, Unit, metadata
 
 WAITING = (

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, REGION, Client, token
 from tests.support import NOON, SettableClock
-from turnlock import keys
+from turnlock import kms
 from turnlock.errors import SealBroken
-from turnlock.keys.root_rotation import FORMER
-from turnlock.keys.tables import KEY_ROWS, kms_keys
-from turnlock.root_keys import MACS
+from turnlock.kms.rewrapping import FORMER
+from turnlock.kms.tables import KEY_ROWS, kms_keys
+from turnlock.root_key_rotation import MACS
 from turnlock.secrets.tables import REPLICA_ROWS, VERSION_ROWS, secret_versions
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import LEASE_ROWS, claim, leases, release, require_current
@@ -101,18 +101,18 @@ def _former(unit: Unit) -> None:
 def test_a_store_from_before_is_sealed_once_and_never_again(database: Database) -> None:
     client = Client(database=database, clock=SettableClock(NOON + timedelta(days=1)))
     client("CreateSecret", Name="a", SecretString="value", ClientRequestToken=token())
-    assert not database.read(keys.lacks_row_macs)
+    assert not database.read(kms.lacks_row_macs)
     database.write(_former)
     with capture_logs(), pytest.raises(Exception, match="server side"):
         client("GetSecretValue", SecretId="a")
-    assert database.read(keys.lacks_row_macs)
+    assert database.read(kms.lacks_row_macs)
     with capture_logs() as logged:
-        assert database.write(lambda unit: keys.seal_former(unit, MACS)) == 2  # the key and the version
-        assert database.write(lambda unit: keys.seal_former(unit, MACS)) == 0
+        assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 2  # the key and the version
+        assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 0
     assert [line["action"] for line in logged] == ["rows_sealed"]
     assert client("GetSecretValue", SecretId="a")["SecretString"] == "value"
     database.write(lambda unit: unit.connection.execute(update(secret_versions).values(mac=None)))
-    assert database.write(lambda unit: keys.seal_former(unit, MACS)) == 0
+    assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 0
     with capture_logs(), pytest.raises(Exception, match="server side"):
         client("GetSecretValue", SecretId="a")
 
@@ -125,7 +125,7 @@ def test_a_former_key_that_was_forged_gets_no_mac(database: Database) -> None:
         _former(unit)
         row = unit.connection.execute(select(kms_keys)).mappings().one()
         unit.connection.execute(insert(kms_keys).values({**row, "key_id": "forged"}))
-        keys.seal_former(unit, MACS)
+        kms.seal_former(unit, MACS)
         rows = unit.connection.execute(select(kms_keys)).mappings().all()
         assert [KEY_ROWS.fits(unit.keyring, one) for one in rows if one["key_id"] == "forged"] == [False]
 

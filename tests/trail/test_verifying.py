@@ -14,10 +14,10 @@ from sqlalchemy import delete, insert, select, update
 from tests.sampling import examples
 from tests.support import NOON, StorePlace, fresh_keyring
 from tests.trail.test_chain import KEY
-from turnlock import keys
+from turnlock import kms
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
-from turnlock.root_keys import MACS, WRAPS
+from turnlock.root_key_rotation import MACS, WRAPS
 from turnlock.storage import Database, Unit
 from turnlock.trail import SegmentHeads, SegmentWriter, TrailTable, key_of_unit, verify
 from turnlock.trail.heads import trail_heads, trail_keys
@@ -189,8 +189,8 @@ def test_the_trail_verifies_after_the_root_key_was_rotated(
     store_place: StorePlace, database: Database, segments: Path
 ) -> None:
     new = fresh_keyring()
-    keys.rewrap(database, store_place.keyring, new, MACS, lambda _: None, wraps=WRAPS)
-    keys.prove(database, new, MACS, WRAPS)
+    kms.rewrap(database, store_place.keyring, new, MACS, lambda _: None, wraps=WRAPS)
+    kms.prove(database, new, MACS, WRAPS)
     node = store_place.open(keyring=new, sink=lambda: TrailTable("three"))
     node.write(lambda unit: unit.record(entry()))
     assert found(node, segments) == []

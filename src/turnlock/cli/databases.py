@@ -7,9 +7,9 @@ from typing import Any, TextIO
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId, Region
+from turnlock.shell import logs
 
 _CLASS = "db.t4g.micro"
 """CreateDBInstance demands a class; it means nothing here."""
@@ -63,11 +63,11 @@ def add(
 ) -> None:
     """Register NAME, so that DescribeDBInstances and DescribeDBClusters know it, and print its ARN."""
     from turnlock import app  # noqa: PLC0415 (heavy)
-    from turnlock import databases as room  # noqa: PLC0415
+    from turnlock.rds import REGISTER_CLUSTER, REGISTER_INSTANCE  # noqa: PLC0415
 
     logs.configure()
     choice = options.root_key_choice(root_key, data_dir)
-    action = room.REGISTER_CLUSTER if is_cluster else room.REGISTER_INSTANCE
+    action = REGISTER_CLUSTER if is_cluster else REGISTER_INSTANCE
     request = _cluster_request(name, given) if is_cluster else _instance_request(name, given)
     with app.existing_store(data_dir, database, "databases", choice) as store:
         answer = app.act_as_root(store, "rds", action, request, account_id=account_id, region=region)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
 from turnlock.core.arn import Region
+from turnlock.shell import logs
 
 if TYPE_CHECKING:
-    from turnlock.explainer import Answer
-    from turnlock.identity import Explanation
+    from turnlock.policies import Explanation
+    from turnlock.shell.explainer import Answer
 
 
 @click.command()
@@ -47,7 +47,8 @@ def explain(
 
     Ends with status 0 when it may, with 1 when it may not.
     """
-    from turnlock import app, explainer  # noqa: PLC0415 (heavy)
+    from turnlock import app  # noqa: PLC0415 (heavy)
+    from turnlock.shell import explainer  # noqa: PLC0415 (heavy)
 
     if (principal is None) is not everyone:
         raise click.UsageError("Give either --principal or --who.")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
+from turnlock.shell import logs
 
 
 @click.group()
@@ -29,8 +29,8 @@ def rotate_root(data_dir: Path, database: str | None, root_key: str, to: str | N
 
     It can be run again after it was interrupted. At the end everything is read and checked under the new root key.
     """
-    from turnlock import root_keys  # noqa: PLC0415 (heavy)
-    from turnlock.keys import Progress  # noqa: PLC0415
+    from turnlock import root_key_rotation as root_keys  # noqa: PLC0415 (heavy)
+    from turnlock.kms import Progress  # noqa: PLC0415
 
     logs.configure()
     current = options.root_key_choice(root_key, data_dir, of="The passphrase of now")

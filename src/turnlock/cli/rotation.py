@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId, Region
+from turnlock.shell import logs
 
 if TYPE_CHECKING:
     from turnlock.rotation import Report

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
 from turnlock.core.arn import AccountId, Region
+from turnlock.shell import logs
 
 
 @click.group()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from turnlock import logs
 from turnlock.cli import options, store_url
 from turnlock.config import LOOPBACK, Config, parse_listen, parse_networks, parse_regions
 from turnlock.core.arn import AccountId
+from turnlock.shell import logs
 
 
 @click.command()
@@ -97,7 +98,8 @@ def serve(
     rotations_at_once: int,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
-    from turnlock import app, server  # noqa: PLC0415 (heavy; other verbs start without it)
+    from turnlock import app  # noqa: PLC0415 (heavy; other verbs start without it)
+    from turnlock.shell import server  # noqa: PLC0415 (heavy; other verbs start without it)
 
     logs.configure()
     host, port = parse_listen(listen)
@@ -123,4 +125,4 @@ def serve(
         rotations_at_once=rotations_at_once,
     )
     app.initialise(config)
-    server.serve(config)
+    server.serve(config, partial(app.build, config))

@@ -13,8 +13,8 @@ import click
 import structlog
 from click.core import ParameterSource
 
-from turnlock import logs
 from turnlock.errors import ConfigurationError
+from turnlock.shell import logs
 
 F = TypeVar("F", bound=Callable[..., Any])
 

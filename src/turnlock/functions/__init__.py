@@ -13,9 +13,12 @@ What it must never do: run a function of somebody's own unconfined unless the op
 closed or killed, let an invocation outlive its deadline or its lease, or log a value it was told to redact.
 """
 
-from turnlock.functions.cloudwatch.api import ACTIONS as LOGS_ACTIONS
-from turnlock.functions.cloudwatch.groups import MACS as LOGS_MACS
-from turnlock.functions.confining import refuse_in_sight, settle_confinement
+from turnlock.functions.api.actions import ACTIONS_AT_REST
+from turnlock.functions.api.permissions import lets_service_invoke
+from turnlock.functions.api.store import MACS as OWN_MACS
+from turnlock.functions.code.catalogue import find_own, find_version, role_credentials
+from turnlock.functions.logs.api import ACTIONS as LOGS_ACTIONS
+from turnlock.functions.logs.groups import MACS as LOGS_MACS
 from turnlock.functions.model import (
     HOSTED,
     Fault,
@@ -27,12 +30,9 @@ from turnlock.functions.model import (
     find_hosted,
     redact,
 )
-from turnlock.functions.own.api import ACTIONS_AT_REST
-from turnlock.functions.own.catalogue import find_own, find_version, role_credentials
-from turnlock.functions.own.permissions import lets_service_invoke
-from turnlock.functions.own.store import MACS as OWN_MACS
-from turnlock.functions.pool import PoolLimits
-from turnlock.functions.runner import Functions
+from turnlock.functions.runtime.confining import refuse_in_sight, settle_confinement
+from turnlock.functions.runtime.pool import PoolLimits
+from turnlock.functions.runtime.runner import Functions
 from turnlock.functions.service import LambdaService
 
 MACS = (*OWN_MACS, *LOGS_MACS)

@@ -9,13 +9,13 @@ from typing import Final
 
 from turnlock.confinement import assess
 from turnlock.core.action import Action
-from turnlock.functions.cloudwatch.shipper import LogShipper
-from turnlock.functions.own.api import actions
-from turnlock.functions.own.catalogue import Catalogue
-from turnlock.functions.own.events import Events
-from turnlock.functions.own.invoking import Invoking
-from turnlock.functions.pool import PoolLimits
-from turnlock.functions.runner import Functions
+from turnlock.functions.api.actions import actions
+from turnlock.functions.api.invoking import Invoking
+from turnlock.functions.code.catalogue import Catalogue
+from turnlock.functions.events import Events
+from turnlock.functions.logs.shipper import LogShipper
+from turnlock.functions.runtime.pool import PoolLimits
+from turnlock.functions.runtime.runner import Functions
 from turnlock.storage import Database
 
 INVOKED_AT_ONCE: Final = 8

@@ -6,15 +6,15 @@ process. What it must never do: move a label without knowing what the database a
 same time, or let an error's text show a value.
 """
 
-from turnlock.keys import row_macs
+from turnlock.root_keys import row_macs
 from turnlock.rotation.api import ACTIONS, manage
-from turnlock.rotation.carrier import Observer, RunFunction, unobserved
-from turnlock.rotation.follow import SUBSCRIBERS
 from turnlock.rotation.masters import MASTER_ROWS
 from turnlock.rotation.plans import EventRecorded, PlanBegun
-from turnlock.rotation.rehearsals import Report, latest
-from turnlock.rotation.rehearser import REHEARSE, Rehearser
-from turnlock.rotation.scheduler import Limits, Scheduler
+from turnlock.rotation.rehearsal.rehearser import REHEARSE, Rehearser
+from turnlock.rotation.rehearsal.store import Report, latest
+from turnlock.rotation.runner.carrier import Observer, RunFunction, unobserved
+from turnlock.rotation.runner.follow import SUBSCRIBERS
+from turnlock.rotation.runner.scheduler import Limits, Scheduler
 from turnlock.rotation.store import PLAN_ROWS
 
 MACS = row_macs(PLAN_ROWS, MASTER_ROWS)

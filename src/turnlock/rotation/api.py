@@ -10,12 +10,12 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.functions import find_hosted
-from turnlock.rotation.invocable import check_function
 from turnlock.rotation.managed import function_of
 from turnlock.rotation.masters import allow_master, note_master
+from turnlock.rotation.plan.schedule import RotationRules, immediate_window, parse
+from turnlock.rotation.plan.states import PlanState, Purpose
 from turnlock.rotation.plans import begin_plan, end_plan, give_way, schedule_of, scheduled, supersede_finished
-from turnlock.rotation.schedule import RotationRules, immediate_window, parse
-from turnlock.rotation.states import PlanState, Purpose
+from turnlock.rotation.runner.invocable import check_function
 from turnlock.rotation.store import find_unfinished, last_plan
 from turnlock.secrets import (
     AWSCURRENT,

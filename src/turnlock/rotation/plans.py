@@ -11,8 +11,8 @@ from typing import Final
 
 from turnlock import functions, secrets, trail
 from turnlock.rotation.managed import function_of
-from turnlock.rotation.model import begin, cancel, discard, not_attempted, supersede
-from turnlock.rotation.schedule import (
+from turnlock.rotation.plan.machine import begin, cancel, discard, not_attempted, supersede
+from turnlock.rotation.plan.schedule import (
     RotationRules,
     Schedule,
     Window,
@@ -23,7 +23,7 @@ from turnlock.rotation.schedule import (
     start_at,
     windows_over,
 )
-from turnlock.rotation.states import (
+from turnlock.rotation.plan.states import (
     Decision,
     EventName,
     Events,

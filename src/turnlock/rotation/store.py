@@ -31,8 +31,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock.core.arn import AccountId, Region
 from turnlock.errors import SealBroken
-from turnlock.rotation.places import Target
-from turnlock.rotation.states import Plan, PlanState, Purpose
+from turnlock.rotation.plan.states import Plan, PlanState, Purpose
+from turnlock.rotation.runner.places import Target
 from turnlock.secrets import Secret, SecretReference
 from turnlock.storage import Moment, SealedRows, Unit, metadata
 from turnlock.storage.leases import leases

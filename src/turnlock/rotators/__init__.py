@@ -10,7 +10,7 @@ To add a hosted function for another engine, write an `Engine` and a module with
 `handle`.
 """
 
-from turnlock.rotators.engine import (
+from turnlock.rotators.engines.engine import (
     Credential,
     DatabaseFailed,
     Engine,

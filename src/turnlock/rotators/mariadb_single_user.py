@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlock.rotators.dual_passwords import DualPasswords
-from turnlock.rotators.mariadb import MariaDB
-from turnlock.rotators.single_user import SingleUser
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
 from turnlock.rotators.skeleton import Answer, Strategies, handle
+from turnlock.rotators.strategies.dual_passwords import DualPasswords
+from turnlock.rotators.strategies.single_user import SingleUser
 
 ENGINE = MariaDB()
 STRATEGIES: Strategies = {None: SingleUser(), "dual-passwords": DualPasswords(engine=ENGINE)}

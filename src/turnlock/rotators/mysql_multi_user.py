@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlock.rotators.alternating_users import AlternatingUsers
-from turnlock.rotators.mysql import MySQL
+from turnlock.rotators.engines.mysql.engine import MySQL
 from turnlock.rotators.skeleton import Answer, Strategies, handle
+from turnlock.rotators.strategies.alternating_users import AlternatingUsers
 
 ENGINE = MySQL()
 STRATEGIES: Strategies = {None: AlternatingUsers(engine=ENGINE)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlock.rotators.alternating_users import AlternatingUsers
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.skeleton import Answer, Strategies, handle
+from turnlock.rotators.strategies.alternating_users import AlternatingUsers
 
 ENGINE = PostgreSQL()
 STRATEGIES: Strategies = {

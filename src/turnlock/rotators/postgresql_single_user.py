@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.skeleton import Answer, handle
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnlock.rotators.endpoint import Endpoint, SecretsManager, client
-from turnlock.rotators.engine import Engine
-from turnlock.rotators.mariadb import MariaDB
-from turnlock.rotators.mysql import MySQL
-from turnlock.rotators.postgresql import PostgreSQL
+from turnlock.rotators.engines.engine import Engine
+from turnlock.rotators.engines.mysql.engine import MySQL
+from turnlock.rotators.engines.mysql.mariadb import MariaDB
+from turnlock.rotators.engines.postgresql.engine import PostgreSQL
 from turnlock.rotators.registry import LocatedSecrets, Rds, locate, rds_client
 from turnlock.rotators.skeleton import Answer, handle
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turnlock.rotators.dual_passwords import DualPasswords
-from turnlock.rotators.redis_acl import RedisACL
+from turnlock.rotators.engines.redis_acl import RedisACL
 from turnlock.rotators.skeleton import Answer, Strategies, handle
+from turnlock.rotators.strategies.dual_passwords import DualPasswords
 
 ENGINE = RedisACL()
 STRATEGIES: Strategies = {None: DualPasswords(engine=ENGINE), "dual-passwords": DualPasswords(engine=ENGINE)}

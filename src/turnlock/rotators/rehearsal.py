@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from turnlock.rotators.alternating_users import AlternatingUsers
 from turnlock.rotators.endpoint import Stage
-from turnlock.rotators.engine import (
+from turnlock.rotators.engines.engine import (
     C,
     Credential,
     DatabaseFailed,
@@ -26,10 +25,11 @@ from turnlock.rotators.engine import (
     Twin,
     credential_of,
 )
-from turnlock.rotators.master import Proof, connect_as_master, strangers
 from turnlock.rotators.passwords import PasswordRules
-from turnlock.rotators.rotation import LOGIN_TIMEOUT, Candidate, Rotation, Strategy, told
-from turnlock.rotators.single_user import SingleUser
+from turnlock.rotators.strategies.alternating_users import AlternatingUsers
+from turnlock.rotators.strategies.master import Proof, connect_as_master, strangers
+from turnlock.rotators.strategies.rotation import LOGIN_TIMEOUT, Candidate, Rotation, Strategy, told
+from turnlock.rotators.strategies.single_user import SingleUser
 
 
 class Outcome(Enum):

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from turnlock.rotators.endpoint import Endpoint, SecretsManager, Stage, client
-from turnlock.rotators.engine import (
+from turnlock.rotators.engines.engine import (
     C,
     Credential,
     DatabaseFailed,
@@ -29,7 +29,7 @@ from turnlock.rotators.engine import (
 )
 from turnlock.rotators.passwords import PasswordRules
 from turnlock.rotators.rehearsal import rehearse
-from turnlock.rotators.rotation import (
+from turnlock.rotators.strategies.rotation import (
     LOGIN_TIMEOUT,
     Candidate,
     KeepsPrevious,
@@ -37,7 +37,7 @@ from turnlock.rotators.rotation import (
     Strategy,
     told,
 )
-from turnlock.rotators.single_user import SingleUser
+from turnlock.rotators.strategies.single_user import SingleUser
 
 Answer = dict[str, Any] | None
 """What a step returns: nothing, the verdicts of `probe`, or what `rehearse` found."""

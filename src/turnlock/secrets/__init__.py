@@ -9,20 +9,7 @@ by anything but its primary; rotate anything (the `rotation` room subscribes to 
 from turnlock.secrets.accesses import AccessNotes, ReadsAsked, VersionRead
 from turnlock.secrets.adoption import adopt, lacks_macs
 from turnlock.secrets.api import ACTIONS
-from turnlock.secrets.changes import (
-    LabelsChanged,
-    RotationTokenPresented,
-    SecretChanged,
-    SecretDoomed,
-    SecretRestored,
-    drop_version,
-    move_labels,
-    put_placeholder,
-    settle_labels,
-    update_secret,
-)
 from turnlock.secrets.deletion import PURGE, delete_now, purge
-from turnlock.secrets.external import refuse_external_rotation
 from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import (
     AWSCURRENT,
@@ -37,8 +24,8 @@ from turnlock.secrets.model import (
 )
 from turnlock.secrets.ownership import hand_over, refuse_managed
 from turnlock.secrets.parameters import require_token
-from turnlock.secrets.policies import REMOVE_POLICY
-from turnlock.secrets.replication import REPLICATE, SUBSCRIBERS, replicate
+from turnlock.secrets.policy.api import REMOVE_POLICY
+from turnlock.secrets.replication.delivery import REPLICATE, SUBSCRIBERS, replicate
 from turnlock.secrets.root_macs import MACS
 from turnlock.secrets.store import (
     due_for_rotation,
@@ -47,8 +34,21 @@ from turnlock.secrets.store import (
     postpone_rotation,
     rotating_within,
 )
-from turnlock.secrets.tag_store import find_tags
-from turnlock.secrets.values import copy_value, open_value
+from turnlock.secrets.tags.store import find_tags
+from turnlock.secrets.values.changes import (
+    LabelsChanged,
+    RotationTokenPresented,
+    SecretChanged,
+    SecretDoomed,
+    SecretRestored,
+    drop_version,
+    move_labels,
+    put_placeholder,
+    settle_labels,
+    update_secret,
+)
+from turnlock.secrets.values.content import copy_value, open_value
+from turnlock.secrets.values.external import refuse_external_rotation
 
 __all__ = [
     "ACTIONS",

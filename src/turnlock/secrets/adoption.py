@@ -22,9 +22,9 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Table, bindparam, select, update
 
-from turnlock.secrets.labels import label_mac
+from turnlock.secrets.labels.store import label_mac
 from turnlock.secrets.model import secret_arn
-from turnlock.secrets.policy_store import policy_mac
+from turnlock.secrets.policy.store import policy_mac
 from turnlock.secrets.seals import Holds, digest, sealed
 from turnlock.secrets.tables import (
     OWNER,
@@ -34,7 +34,7 @@ from turnlock.secrets.tables import (
     secrets,
     staging_labels,
 )
-from turnlock.secrets.tag_store import tags_mac
+from turnlock.secrets.tags.store import tags_mac
 from turnlock.storage import Unit
 from turnlock.storage.alarms import alarm
 

@@ -7,31 +7,21 @@ from typing import Any
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.core.drawing import ALPHANUMERICS, draw_text
-from turnlock.errors import (
-    InvalidRequestException,
-    ResourceExistsException,
-    ResourceNotFoundException,
-)
-from turnlock.secrets import batch, model, policies, tagging, updating, versions_listing
+from turnlock.errors import InvalidRequestException, ResourceExistsException, ResourceNotFoundException
+from turnlock.secrets import model
 from turnlock.secrets.accesses import note_access, noted_reads
-from turnlock.secrets.changes import RotationTokenPresented, move_labels
-from turnlock.secrets.clean_up import require_room
 from turnlock.secrets.conditions import new_arn, subject_of_new
-from turnlock.secrets.customer_keys import holds_value, open_for, seal_for, try_key
 from turnlock.secrets.deletion import delete_secret, restore_secret
-from turnlock.secrets.external import secret_type_in
-from turnlock.secrets.listing import describe, list_secrets
-from turnlock.secrets.lookup import (
-    require_living,
-    require_secret,
-    require_writable,
-    secret_subject,
-)
+from turnlock.secrets.labels.clean_up import require_room
+from turnlock.secrets.listing import batch
+from turnlock.secrets.listing import versions as versions_listing
+from turnlock.secrets.listing.api import describe, list_secrets
+from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
 from turnlock.secrets.ownership import refuse_default_key, refuse_managed
 from turnlock.secrets.parameters import customer_key, require_token, tags_in
-from turnlock.secrets.password import random_password
-from turnlock.secrets.replicas_api import (
+from turnlock.secrets.policy import api as policies
+from turnlock.secrets.replication.api import (
     add_replicas,
     remove_regions_from_replication,
     replicate_secret_to_regions,
@@ -40,12 +30,14 @@ from turnlock.secrets.replicas_api import (
 )
 from turnlock.secrets.scope import refuse_members
 from turnlock.secrets.store import fill_version, find_secret, find_version, insert_secret, insert_version
-from turnlock.secrets.tag_store import find_tags, were_emptied
-from turnlock.secrets.values import (
-    answer_member,
-    require_value,
-    value_in,
-)
+from turnlock.secrets.tags import api as tagging
+from turnlock.secrets.tags.store import find_tags, were_emptied
+from turnlock.secrets.values import updating
+from turnlock.secrets.values.changes import RotationTokenPresented, move_labels
+from turnlock.secrets.values.content import answer_member, require_value, value_in
+from turnlock.secrets.values.customer_keys import holds_value, open_for, seal_for, try_key
+from turnlock.secrets.values.external import secret_type_in
+from turnlock.secrets.values.password import random_password
 from turnlock.storage import Unit
 
 _FURTHER_RIGHTS = {"Tags": "TagResource", "AddReplicaRegions": "ReplicateSecretToRegions"}

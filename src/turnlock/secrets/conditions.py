@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from turnlock import keys
+from turnlock import kms
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
 from turnlock.core.tags import Pairs, request_tag_keys, tag_keys
 from turnlock.errors import ApiError
 from turnlock.secrets.model import Secret, check_name
-from turnlock.secrets.policy_store import find_policy
-from turnlock.secrets.tag_store import find_tags
+from turnlock.secrets.policy.store import find_policy
+from turnlock.secrets.tags.store import find_tags
 from turnlock.storage import Unit
 
 _UNDRAWN: Final = "-??????"
@@ -124,10 +124,10 @@ def _tags(request: Request) -> Sequence[tuple[str, str]]:
 
 def _key_arn(call: Call, unit: Unit, given: str) -> Sequence[str]:
     """Return the ARN of the customer key that a request names; none for a key that is not there, or is AWS's own."""
-    if given in ("", keys.MANAGED_ALIAS, keys.MANAGED_ALIAS.removeprefix("alias/")):
+    if given in ("", kms.MANAGED_ALIAS, kms.MANAGED_ALIAS.removeprefix("alias/")):
         return ()
     try:
-        return (keys.resolve_key(unit, call.account_id, call.region, given).arn,)
+        return (kms.resolve_key(unit, call.account_id, call.region, given).arn,)
     except ApiError:
         return ()
 

@@ -6,22 +6,18 @@ from datetime import timedelta
 
 import msgspec
 
-from turnlock import keys, trail
+from turnlock import kms, trail
 from turnlock.core.action import Answer, Request
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
-from turnlock.errors import (
-    InvalidParameterException,
-    InvalidRequestException,
-    ResourceNotFoundException,
-)
-from turnlock.secrets.changes import SecretDoomed, SecretRestored
+from turnlock.errors import InvalidParameterException, InvalidRequestException, ResourceNotFoundException
 from turnlock.secrets.lookup import replica_refusal, require_secret
 from turnlock.secrets.model import Secret, SecretReference
 from turnlock.secrets.ownership import refuse_managed
-from turnlock.secrets.replicas import replicas_of
+from turnlock.secrets.replication.store import replicas_of
 from turnlock.secrets.store import delete_secret as delete_row
 from turnlock.secrets.store import find_secret, update_secret, version_ids
+from turnlock.secrets.values.changes import SecretDoomed, SecretRestored
 from turnlock.storage import Unit, outbox
 
 PURGE = "secrets.purge"
@@ -84,7 +80,7 @@ def restore_secret(call: Call, request: Request, unit: Unit) -> Answer:
 
 def purge(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:
     """Carry out a PURGE job. A secret that was restored or is gone is left alone, so a repeated job is harmless."""
-    payload = keys.unseal_field(unit, account_id, sealed_payload, owner=PURGE, part=region)
+    payload = kms.unseal_field(unit, account_id, sealed_payload, owner=PURGE, part=region)
     job = msgspec.json.decode(payload, type=_Purge)
     secret = find_secret(
         unit, SecretReference(account_id=account_id, region=region, name=job.name, suffix=job.suffix)
@@ -124,7 +120,7 @@ def _schedule(unit: Unit, secret: Secret, days: int) -> Answer:
         secret.account_id,
         secret.region,
         kind=PURGE,
-        sealed_payload=keys.seal_field(unit, secret.account_id, payload, owner=PURGE, part=secret.region),
+        sealed_payload=kms.seal_field(unit, secret.account_id, payload, owner=PURGE, part=secret.region),
         due_at=unit.now + timedelta(days=days),
     )
     _record(unit, secret, "StartSecretVersionDelete")

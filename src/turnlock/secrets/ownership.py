@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import InvalidRequestException
-from turnlock.secrets.changes import update_secret
 from turnlock.secrets.model import Secret
-from turnlock.secrets.tag_store import save_tags
+from turnlock.secrets.tags.store import save_tags
+from turnlock.secrets.values.changes import update_secret
 from turnlock.storage import Unit
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turnlock import keys
+from turnlock import kms
 from turnlock.core.action import Request
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
@@ -35,8 +35,8 @@ def customer_key(call: Call, request: Request, unit: Unit) -> str | None:
     if given in (None, "", "aws/secretsmanager"):
         return None
     check_text("KmsKeyId", given)
-    key = keys.resolve_key(unit, call.account_id, call.region, given)
-    return None if key.owner is keys.KeyOwner.AWS else str(given)
+    key = kms.resolve_key(unit, call.account_id, call.region, given)
+    return None if key.owner is kms.KeyOwner.AWS else str(given)
 
 
 def tags_in(request: Request) -> dict[str, str]:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import Select, Table, and_, select
 
-from turnlock.keys import RootMacs, row_macs
-from turnlock.secrets.labels import label_mac
+from turnlock.root_keys import RootMacs, row_macs
+from turnlock.secrets.labels.store import label_mac
 from turnlock.secrets.model import secret_arn
-from turnlock.secrets.policy_store import policy_mac
+from turnlock.secrets.policy.store import policy_mac
 from turnlock.secrets.seals import row_mac
 from turnlock.secrets.tables import (
     OWNER,
@@ -21,7 +21,7 @@ from turnlock.secrets.tables import (
     secrets,
     staging_labels,
 )
-from turnlock.secrets.tag_store import tags_mac
+from turnlock.secrets.tags.store import tags_mac
 from turnlock.storage import Unit
 
 

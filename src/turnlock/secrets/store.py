@@ -16,9 +16,9 @@ from sqlalchemy import and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import SealBroken
-from turnlock.secrets.indexing import forget as forget_terms
-from turnlock.secrets.indexing import found_otherwise, index_new, reindex
-from turnlock.secrets.labels import check_label, label_mac
+from turnlock.secrets.labels.store import check_label, label_mac
+from turnlock.secrets.listing.indexing import forget as forget_terms
+from turnlock.secrets.listing.indexing import found_otherwise, index_new, reindex
 from turnlock.secrets.model import Labels, Rotation, Secret, SecretReference, Version, is_name
 from turnlock.secrets.seals import Holds, digest, hold, holds_of, read_holds, remember, sealed
 from turnlock.secrets.tables import (
@@ -31,7 +31,7 @@ from turnlock.secrets.tables import (
     secrets,
     staging_labels,
 )
-from turnlock.secrets.tag_store import insert_tags, tags_of
+from turnlock.secrets.tags.store import insert_tags, tags_of
 from turnlock.storage import HotQuery, Unit, moment
 from turnlock.storage.alarms import broken
 

@@ -19,8 +19,8 @@ from botocore.config import Config as ClientConfig
 
 from turnlock.cli.demo.place import Place
 from turnlock.config import DEFAULT_LISTEN, parse_listen
-from turnlock.databases.process import start_bound
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import start_bound
 
 REGION = "eu-central-1"
 _PATIENCE = 30.0

@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from turnlock.cli.demo.application import TABLE
 from turnlock.cli.demo.server import REGION
 from turnlock.config import DEFAULT_ACCOUNT
-from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedPostgres
 
 SECRET = "demo/postgres"  # noqa: S105 (a name)
 LOGIN = "app"

@@ -14,8 +14,8 @@ from turnlock.cli.demo.server import ChildServer, default_port, starting_server
 from turnlock.cli.demo.shop import FUNCTION, SECRET, open_shop
 from turnlock.cli.demo.steps import next_steps
 from turnlock.confinement import assess
-from turnlock.databases import EmbeddedPostgres
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import EmbeddedPostgres
 
 _TICK = 0.03
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from turnlock.cli.demo.server import REGION, ChildServer
 from turnlock.cli.demo.shop import DATABASE, LOGIN, SECRET
-from turnlock.databases import EmbeddedPostgres
-from turnlock.databases.cluster import bundled_programs
+from turnlock.local_servers import EmbeddedPostgres, bundled_programs
 
 
 def next_steps(server: ChildServer, database: EmbeddedPostgres) -> str:

@@ -18,8 +18,8 @@ import boto3
 import botocore.session
 from botocore.config import Config as ClientConfig
 
-from turnlock.databases.process import start_bound
 from turnlock.errors import ConfigurationError
+from turnlock.local_servers import start_bound
 
 REGION: Final = "eu-central-1"
 _PATIENCE: Final = 60.0

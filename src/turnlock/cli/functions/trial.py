@@ -15,10 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from turnlock import app, logs, server
+from turnlock import app
 from turnlock.config import Config, every_region
 from turnlock.functions import Fault, FaultKind, Invocation, InvocationResult
-from turnlock.rotation import model
+from turnlock.rotation.plan import machine as model
+from turnlock.shell import logs, server
+from turnlock.shell.application import Application
 
 KILLED_AFTER: Final = 0.3
 """Seconds after the event is handed over: the step has begun, and is not done if it does anything over a network."""
@@ -96,7 +98,7 @@ def main(data_dir: str, port: str, faults: str) -> None:
     config = Config(data_dir=Path(data_dir), host="127.0.0.1", port=int(port), regions=every_region())
     trial = Trial(json.loads(faults), Path(data_dir).with_name("steps.jsonl"))
 
-    def make(functions_endpoint: str) -> app.Application:
+    def make(functions_endpoint: str) -> Application:
         application = app.build(config, functions_endpoint, run_function=trial.invoke)
         trial.run = application.functions.rotating.invoke
         return application

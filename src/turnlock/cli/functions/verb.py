@@ -16,7 +16,7 @@ import click
 from turnlock.cli.functions.package import package
 from turnlock.cli.functions.place import TrialServer
 from turnlock.cli.functions.trial import WAYS
-from turnlock.rotation.states import Step
+from turnlock.rotation.plan.states import Step
 
 STEPS: Final = tuple(step.value for step in Step if step is not Step.PROBE)
 MOST_SECONDS: Final = 180.0

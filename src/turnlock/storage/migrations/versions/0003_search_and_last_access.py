@@ -74,7 +74,7 @@ def _owner(row: sa.RowMapping) -> dict[str, str]:
 
 
 def _terms(row: sa.RowMapping, tags: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Return the terms of a secret as `secrets/terms.py` had them when this revision was made."""
+    """Return the terms of a secret as `secrets/listing/terms.py` had them when this revision was made."""
     name, description = str(row["name"]), row["description"]
     found = {("n", name), ("p", str(row["primary_region"] or row["region"]))}
     found |= {("k", key) for key in tags} | {("v", value) for value in tags.values()}

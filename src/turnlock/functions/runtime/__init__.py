@@ -1,0 +1,1 @@
+"""Processes of functions: pool, launcher, the Runtime API, confinement, lines of output."""

@@ -1,0 +1,1 @@
+"""Virtual MFA devices: their actions, their rows, and the judging of codes."""

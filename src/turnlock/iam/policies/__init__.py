@@ -1,0 +1,1 @@
+"""Managed and inline policies, what they are attached to, and the policy simulator."""

@@ -1,0 +1,1 @@
+"""What is done with keys: materials, sealing for other rooms, and the cryptographic actions."""

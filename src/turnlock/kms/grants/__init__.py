@@ -1,0 +1,1 @@
+"""Grants of keys: rows and actions."""

@@ -1,0 +1,1 @@
+"""The rotation plan as a pure machine, its values, and schedules."""

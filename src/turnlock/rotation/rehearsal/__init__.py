@@ -1,0 +1,1 @@
+"""Rehearsals: asked for and nightly."""

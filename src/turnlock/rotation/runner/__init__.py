@@ -1,0 +1,1 @@
+"""Carrying rotations out: what is due, claims and leases, places, steps, and what follows."""

@@ -1,0 +1,1 @@
+"""What the steps need of an engine, and Redis."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: users, twins, grants, defaults, sessions."""

@@ -1,0 +1,1 @@
+"""Single user, alternating users, two passwords, and the master that helps them."""

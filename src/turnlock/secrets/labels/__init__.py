@@ -1,0 +1,1 @@
+"""Staging labels, and the end of versions without any."""

@@ -1,0 +1,1 @@
+"""Lists and search: filters, terms, the index, pages, batches."""

@@ -1,0 +1,1 @@
+"""Tags of secrets: rows and actions."""
