@@ -1,12 +1,12 @@
-"""The one way out: every request that this server makes to an address which somebody else named.
+"""The only way out: every request of this server to an address that somebody else named.
 
 1  only https, to a host by name or address, without user info
-2  the name is resolved once, and the connection goes to an address that was looked at: no second answer can differ
+2  the name is resolved once, and the connection goes to the address that was checked: a second answer cannot differ
 3  addresses that are not public are refused, unless `--egress-allow` names their network: this machine, its
    neighbours, cloud metadata, and whatever embeds one of them (IPv4 in IPv6)
-4  the certificate is verified for the host; where that fails, one with a thumbprint that the caller pinned will do
-5  no redirect is followed, no proxy asked, no cookie kept
-6  an answer has a largest size, and a time within which it is there as a whole
+4  the certificate is verified for the host; where that fails, one with a thumbprint that the caller pinned is accepted
+5  no redirect is followed, no proxy used, no cookie kept
+6  an answer has a largest size, and a time limit for the whole of it
 """
 
 from __future__ import annotations

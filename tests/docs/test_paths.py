@@ -71,3 +71,13 @@ def test_files_and_pages_that_a_page_names_are_there(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing |= {link for link in links if not ((ROOT / page).parent / link).exists()}
     assert missing == set()
+
+
+def test_the_table_of_rooms_names_each_room_once() -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("\n## Rules")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in _CODE.findall(row)]
+    rooms = {
+        path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert sorted(named) == sorted(room for room in rooms if not room.startswith("__"))

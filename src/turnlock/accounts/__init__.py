@@ -1,11 +1,12 @@
-"""Accounts and whom they know: users, groups and roles as rows, access keys, sessions, signing keys.
+"""Accounts: users, groups and roles as rows, access keys, sessions, signing keys.
 
-What it does: makes accounts and their root access keys, issues and ends temporary credentials, finds whose authority a request claims,
-keeps signing keys while they are in use, and hands the policies of a principal to whoever decides. `entities` has the rows of IAM.
+What it does: makes accounts and their root access keys, issues and ends temporary credentials, finds the principal that
+a request claims, caches signing keys, and gives the policies of a principal to the gate. `entities` has the rows of
+IAM.
 
-What it trusts: `kms` for sealing, and the store's rows only as far as their MACs and secrets fit. What wire has verified, it does not
-verify again. What it must never do: keep or log a secret access key or a session token, or let a key count that was changed or deleted
-before the request began.
+What it trusts: `kms` for sealing, and the store's rows only if their MACs and secrets verify. It does not verify a
+signature again that wire has verified. What it must never do: keep or log a secret access key or a session token, or
+accept a key that was changed or deleted before the request began.
 """
 
 from turnlock.accounts.attempts import NO_ATTEMPTS, Attempts

@@ -1,4 +1,4 @@
 """Pure values that every room shares: ARNs, principals, calls, actions, and the Protocols for clock and entropy.
 
-Nothing here does I/O, reads a clock or draws random bytes; nothing here knows a store, a wire format or an area.
+Nothing here does I/O, reads a clock or draws random bytes, or imports a store, a wire format or another room.
 """

@@ -1,16 +1,15 @@
-"""Lambda: the processes that run rotation functions.
+"""Lambda and CloudWatch Logs: functions, the processes in which they run, and their output.
 
-What it does: gives an event to a function and hands back its answer or the reason why there is none. A function runs in
-a process of its own under the official `awslambdaric` client, against a Runtime API listener that only it can use, with
-a cleared environment, within the kernel's walls (room `confinement`), and with temporary credentials. A warm process is reused
-for the same function and the same secret, never for another. It answers Lambda's actions (`own`) and those of CloudWatch Logs
-by which functions' output is read (`cloudwatch`).
+What it does: gives an event to a function and returns its answer, or the reason why there is none. A function runs in a
+process of its own, under the official `awslambdaric` client, against a Runtime API listener that only it can use, with
+a cleared environment, confined by the kernel (room `confinement`), and with temporary credentials. A warm process is
+reused for the same function and the same secret only.
 
-What it trusts: its caller, for the credentials, and for the list of values that no log may show. It trusts nothing that
+What it trusts: its caller, for the credentials and for the list of values that no log may show. It trusts nothing that
 a function says: answers are bounded and parsed strictly, errors and output are redacted and escaped.
 
-What it must never do: run a function of somebody's own unconfined unless the operator said so, leave a process behind when it is
-closed or killed, let an invocation outlive its deadline or its lease, or log a value it was told to redact.
+What it must never do: run a user's function unconfined unless the operator allowed it, leave a process behind when it
+is closed or killed, let an invocation outlive its deadline or its lease, or log a value that it was told to redact.
 """
 
 from turnlock.functions.api.actions import ACTIONS_AT_REST

@@ -1,8 +1,8 @@
 """IAM: one module for each noun of its API.
 
-What it does: carries out IAM's actions on an account's entities; `policies`, `mfa` and `providers` are rooms of their own. What it
-trusts: `accounts.entities`, which checks the MAC of every row that it reads. What it must never do: show a secret access key or a
-TOTP seed a second time, or tell a caller of a resource that it may not describe.
+What it does: carries out IAM's actions on an account's entities; `policies`, `mfa` and `providers` are sub-rooms. What
+it trusts: `accounts.entities`, which checks the MAC of every row that it reads. What it must never do: show a secret
+access key or a TOTP seed a second time, or reveal a resource to a caller who may not describe it.
 """
 
 from turnlock.iam.api import IAM_ACTIONS

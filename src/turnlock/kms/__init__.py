@@ -1,13 +1,14 @@
 """KMS: keys and envelope encryption.
 
-What it does: makes the keys that seal secret values and Turnlock's own fields, and seals and opens with them. A value lies under a data
-key of its own, that under a KMS key's material, that under the root key; each is bound to its place, so that nothing in the store
-can be exchanged for anything else unseen. KMS's API stands in one module for each noun; `cryptography.sealing` is what other rooms use.
+What it does: makes the keys that seal secret values and Turnlock's own fields, and seals and opens with them. A value
+is encrypted under a data key of its own, that under a KMS key's material, that under the root key. Each is bound to its
+row, so that a blob that was moved in the store does not open. KMS's actions are in one module for each noun; other
+rooms use `cryptography.sealing`.
 
-What it trusts: the root keyring, the kernel's randomness, and AES-256-GCM, HKDF and HMAC as `cryptography` has them.
+What it trusts: the root keyring, the kernel's randomness, and AES-256-GCM, HKDF and HMAC of the package `cryptography`.
 
-What it must never do: use a primitive of its own, keep a data key or a value after the call, hand out a key's material, or
-answer with anything but SealBroken when bytes are not what was sealed.
+What it must never do: implement a primitive of its own, keep a data key or a value after the call, hand out a key's
+material, or raise anything but SealBroken when bytes are not what was sealed.
 """
 
 from turnlock.kms.api import RIGHTS, kms_actions

@@ -1,8 +1,8 @@
-"""The policy language: reading, evaluating and explaining policies, and finding whom they expose something to. Pure.
+"""The policy language: reading, evaluating and explaining policies, and finding what is public. Pure.
 
-What it does: reads policy documents, decides over a call by AWS's order of evaluation, says why, and tells whether a resource policy
-lets the public in. What it trusts: that the texts that it is handed had their MACs checked. What it must never do: read the store or the
-clock, allow what it does not understand, or do more work for one decision than its budget.
+What it does: reads policy documents, decides a call in AWS's order of evaluation, says why, and tells whether a
+resource policy is public. What it trusts: that the MACs of the texts were checked. What it must never do: read the
+store or the clock, allow what it does not understand, or do more work for one decision than its budget.
 """
 
 from turnlock.policies.asked import Asked

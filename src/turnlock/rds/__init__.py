@@ -1,8 +1,9 @@
 """RDS: the registry of DB instances and clusters.
 
-What it does: answers RDS's actions, keeps master passwords sealed or in secrets that RDS owns, and has `local` run the instances that
-Turnlock itself starts. What it trusts: of the registry's rows what their MAC covers. What it must never do: leave a server behind when its
-instance is deleted, or show a password in a message, a log line or a command line.
+What it does: answers RDS's actions, keeps master passwords sealed or in secrets that RDS owns, and has `local` run the
+instances that Turnlock itself starts. What it trusts: the columns of the registry's rows that their MAC covers. What it
+must never do: leave a server running when its instance is deleted, or show a password in a message, a log line or a
+command line.
 """
 
 from turnlock.rds.api import ACTIONS, actions

@@ -1,8 +1,8 @@
-"""The root key: where it comes from, the envelope under it, and putting a store under another one.
+"""The root key: where it comes from, wrapping under it, and the MACs of rows.
 
-What it does: reads the root key from a file, a variable, a passphrase, a command or a PKCS #11 token; wraps and unwraps key materials;
-makes and checks the MACs of rows (`records`); rotates the root key (`rewrapping`). What it trusts: the source that the operator named.
-What it must never do: write the key anywhere but where the operator said, or believe a row that fits neither key.
+What it does: reads the root key from a file, a variable, a passphrase, a command or a PKCS #11 token; wraps and unwraps
+key materials; makes and checks the MACs of rows (`records`). What it trusts: the source that the operator named. What
+it must never do: write the key anywhere but where the operator said, or believe a row that fits neither key.
 """
 
 from turnlock.root_keys.aead import KEY_BYTES, decrypt, encrypt

@@ -1,11 +1,11 @@
-"""The store: SQLite inside the data directory, or PostgreSQL shared by many nodes, behind one surface.
+"""The store: SQLite in the data directory, or PostgreSQL shared by many nodes, behind one interface.
 
 What it does: runs units of work (read-only snapshots and atomic, durable changes), keeps leases on the database's own
 clock, queues outbox jobs, and migrates the schema. What it trusts: the file system's fdatasync and PostgreSQL's commit.
-What it must never do: tell anyone that a change is kept before the commit returned, know what the rows of an area mean,
-or see a plaintext secret (areas seal before they store).
+What it must never do: report a change as kept before the commit returned, know what the rows of a room mean, or see a
+plaintext secret (rooms seal before they store).
 
-Transactions belong to this room alone: an area's code receives a `Unit` and neither begins nor commits.
+Only this room begins and commits transactions: a room's code gets a `Unit`.
 """
 
 from turnlock.storage.database import Database, Outcome, RecordSink, open_database

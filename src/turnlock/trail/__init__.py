@@ -1,9 +1,9 @@
-"""CloudTrail's part: one record for each call and each thing that Turnlock does by itself.
+"""CloudTrail: one record for each call, and for each thing that Turnlock does by itself.
 
-What it does: makes records in CloudTrail's shape, chains them by keyed hashes, verifies the chains, and makes them durable: as rows of the transaction
-that made the change, or (reads on SQLite) in append-only segments. What it trusts: the gate, which redacts by the service
-model before anything comes here. What it must never do: hold a sensitive member, or let an answer out before its record
-is durable.
+What it does: makes records in CloudTrail's form, chains them by keyed hashes, verifies the chains, and makes records
+durable: as rows of the transaction that made the change, or (reads on SQLite) in append-only segments. What it trusts:
+the gate, which redacts by the service model. What it must never do: store a sensitive member, or let an answer out
+before its record is durable.
 """
 
 from turnlock.trail.budget import WriteBudget
