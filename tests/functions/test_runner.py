@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from tests import proofs
 from turnlock.confinement.namespaces import FIRST_USER
-from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult
+from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult, authorities
 from turnlock.functions.model import REDACTED
 
 Invoke = Callable[..., InvocationResult]
@@ -300,6 +300,29 @@ def test_the_authority_of_databases_is_named_unless_the_invocation_names_another
         functions.close()
     assert shown["environment"]["SSL_CA_FILE"] == "/etc/pki/tls/cert.pem", "as the function sees it"
     assert other["environment"]["SSL_CA_FILE"] == "/own.pem"
+
+
+def test_the_authorities_of_databases_are_at_each_of_their_names_and_hide_nothing_beside_them(
+    task_root: Path, hosted: Mapping[str, HostedFunction], invocation: Make
+) -> None:
+    authority = task_root / "databases.pem"
+    authority.write_text("the authorities")
+    functions = Functions(
+        "http://127.0.0.1:1", hosted=hosted, task_root=task_root, database_ca_file=authority
+    )
+    try:
+        asked = invocation("authorities", {"paths": authorities.AT})
+        shown = functions.invoke(asked, abort=threading.Event()).payload
+    finally:
+        functions.close()
+    assert shown["texts"] == ["the authorities"] * len(authorities.AT)
+    machine = Path("/etc/ssl/certs")
+    assert shown["beside"] == sorted(
+        {"ca-bundle.crt", *(entry.name for entry in machine.iterdir())}
+        if machine.exists()
+        else {"ca-bundle.crt"}
+    )
+    assert not (machine / "ca-bundle.crt").is_mount()
 
 
 def test_the_process_is_limited_private_and_without_powers(invoke: Invoke) -> None:

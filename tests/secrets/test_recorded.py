@@ -93,17 +93,25 @@ def test_a_secret_without_a_value_needs_no_token(client: Client) -> None:
     assert client.body("CreateSecret", b'{"Name": "db"}')["Name"] == "db"
 
 
-def test_tags_are_an_empty_list_once_the_last_is_gone(client: Client) -> None:
+def test_tags_are_an_empty_list_once_the_last_is_gone_described_and_listed(client: Client) -> None:
+    def shown() -> Any:
+        client("DescribeSecret", SecretId="db")
+        described = json.loads(client.answers[-1])
+        client("ListSecrets")
+        (listed,) = (one for one in json.loads(client.answers[-1])["SecretList"] if one["Name"] == "db")
+        assert described.get("Tags", "absent") == listed.get("Tags", "absent")
+        return described.get("Tags", "absent")
+
     client("CreateSecret", Name="db", SecretString="v")
-    assert "Tags" not in client("DescribeSecret", SecretId="db")
+    client("CreateSecret", Name="other", Tags=[{"Key": "k", "Value": "v"}])
+    assert shown() == "absent"
     client("UntagResource", SecretId="db", TagKeys=["k"])
-    assert "Tags" not in client("DescribeSecret", SecretId="db")
+    assert shown() == "absent"
     for _ in range(2):
         client("TagResource", SecretId="db", Tags=[{"Key": "k", "Value": "v"}])
-        assert client("DescribeSecret", SecretId="db")["Tags"] == [{"Key": "k", "Value": "v"}]
+        assert shown() == [{"Key": "k", "Value": "v"}]
         client("UntagResource", SecretId="db", TagKeys=["k"])
-        assert client("DescribeSecret", SecretId="db")["Tags"] == []
-    assert json.loads(client.answers[-1])["Tags"] == []
+        assert shown() == []
     client("CreateSecret", Name="tagged", Tags=[{"Key": "k", "Value": "v"}])
     client("UntagResource", SecretId="tagged", TagKeys=["k"])
     assert client("DescribeSecret", SecretId="tagged")["Tags"] == []

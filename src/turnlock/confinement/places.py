@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -104,7 +104,8 @@ def build_root(wanted: Confinement, user: tuple[int, int]) -> None:
     """Mount the child's root directory at `home`, whole but for /proc; OSError when the kernel refuses a part."""
     root = wanted["home"]
     kernel.mount("tmpfs", root, "tmpfs", _QUIET, "mode=0755,size=4m,nr_inodes=8192")
-    _make_settings(root, wanted["etc"], user)
+    targets = [place["target"] for place in wanted["places"] if Path(place["source"]).exists()]
+    _make_settings(root, wanted["etc"], user, targets)
     if wanted["home_bytes"]:  # before the places, some of which may lie in it
         _mount_memory(root + SCRATCH, wanted["home_bytes"], user)
     for place in visible_places(wanted):
@@ -138,7 +139,8 @@ def _bind(source: str, target: str, flags: int) -> None:
     kernel.add_mount_flags(target, flags | _QUIET)
 
 
-def _make_settings(root: str, files: dict[str, str], user: tuple[int, int]) -> None:
+def _make_settings(root: str, files: dict[str, str], user: tuple[int, int], targets: Sequence[str]) -> None:
+    """Make /etc: the child's own files, and those of the machine. A directory in which a target has no place yet is made anew."""
     uid, gid = user
     own = {
         "passwd": f"root:x:0:0::/:/usr/sbin/nologin\nturnlock:x:{uid}:{gid}::{SCRATCH}:/usr/sbin/nologin\n",
@@ -150,7 +152,26 @@ def _make_settings(root: str, files: dict[str, str], user: tuple[int, int]) -> N
         path.write_text(text, encoding="utf-8")
     for name in _present_settings(files):
         with suppress(PermissionError):
-            _bind(os.path.realpath(f"/etc/{name}"), f"{root}/etc/{name}", kernel.MS_RDONLY)
+            source = os.path.realpath(f"/etc/{name}")
+            if any(_lacks_a_place(target, f"/etc/{name}", source) for target in targets):
+                _show_entries(source, f"{root}/etc/{name}")
+            else:
+                _bind(source, f"{root}/etc/{name}", kernel.MS_RDONLY)
+
+
+def _lacks_a_place(target: str, directory: str, source: str) -> bool:
+    name = os.path.relpath(target, directory)
+    return not name.startswith("..") and not Path(source, name).exists()
+
+
+def _show_entries(source: str, target: str) -> None:
+    """Make a directory whose entries are those of another one: nothing can be mounted on a name that is not there."""
+    Path(target).mkdir(parents=True)
+    for entry in os.scandir(source):
+        if entry.is_symlink():
+            Path(target, entry.name).symlink_to(Path(entry).readlink())
+        else:
+            _bind(entry.path, f"{target}/{entry.name}", kernel.MS_RDONLY)
 
 
 def _present_settings(replaced: Iterable[str]) -> Iterator[str]:

@@ -78,6 +78,11 @@ def read_holds(unit: Unit, row: Sequence[Any]) -> Holds:
     return holds
 
 
+def shown_holds(held: str | None) -> Holds:
+    """Return the digests in a row's column `holds`, to be shown: nothing has checked the row's MAC."""
+    return msgspec.json.decode(held, type=Holds) if held else Holds()
+
+
 def holds_of(unit: Unit, secret: Secret) -> Holds:
     """Return the digests in a secret's row, empty where there is no row. Raises SealBroken."""
     key = ("holds", secret.account_id, secret.region, secret.name)

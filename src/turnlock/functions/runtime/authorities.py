@@ -12,6 +12,7 @@ AT: Final = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-bundle.crt",
     "/var/runtime/ca-cert.pem",
 )
 """Paths of the authorities in Lambda's images, which functions have in their code (AWS's rotation functions the first)."""

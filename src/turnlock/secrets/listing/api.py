@@ -15,7 +15,7 @@ from turnlock.secrets.listing.pages import question, read_token, write_token
 from turnlock.secrets.listing.search import Search, find_page
 from turnlock.secrets.listing.walk import Order, Position
 from turnlock.secrets.model import Secret, versions_to_stages
-from turnlock.secrets.tags.store import tags_of
+from turnlock.secrets.tags.store import emptied_of, tags_of
 from turnlock.storage import Unit
 
 DEFAULT_PAGE: Final = 100
@@ -43,10 +43,13 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
     tags = tags_of(unit, call.account_id, call.region, [secret.name for secret in found])
     page = [secret for secret in found if matches(secret, tags.get(secret.name, {}))]
     labels, noted = labels_of(unit, page), noted_reads(unit, page)
+    untagged = [secret.name for secret in page if secret.name not in tags]
+    emptied = emptied_of(unit, call.account_id, call.region, untagged)
     return {
         "SecretList": [
             {
                 **describe(secret, tags.get(secret.name, {}), noted),
+                **({"Tags": []} if secret.name in emptied else {}),
                 "SecretVersionsToStages": versions_to_stages(labels.get(secret.name, {})) or None,
             }
             for secret in page

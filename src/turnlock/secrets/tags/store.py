@@ -15,8 +15,8 @@ from sqlalchemy import bindparam, delete, select
 from turnlock.core.arn import AccountId, Region
 from turnlock.secrets.listing.indexing import reindex
 from turnlock.secrets.model import Secret
-from turnlock.secrets.seals import EMPTIED, digest, hold, holds_of
-from turnlock.secrets.tables import OWNER, named, naming, owned_by, owner_of, secret_tags
+from turnlock.secrets.seals import EMPTIED, digest, hold, holds_of, shown_holds
+from turnlock.secrets.tables import OWNER, named, naming, owned_by, owner_of, secret_tags, secrets
 from turnlock.storage import HotQuery, Unit
 from turnlock.storage.alarms import broken
 
@@ -30,6 +30,8 @@ _TAGS_OF_MANY = HotQuery(
     .where(*named(secret_tags))
     .order_by(secret_tags.c.tag_key)
 )
+
+_HOLDS_OF_MANY = HotQuery(select(secrets.c.name, secrets.c.holds).where(*named(secrets)))
 
 
 def find_tags(unit: Unit, secret: Secret) -> Mapping[str, str]:
@@ -74,6 +76,12 @@ def _read(unit: Unit, secret: Secret) -> dict[str, str]:
     if digest(tags) != (holds_of(unit, secret).tags or None):
         broken(f"The tags of {secret.arn}", "are not those that it has", owner=secret.arn)
     return tags
+
+
+def emptied_of(unit: Unit, account_id: AccountId, region: Region, names: Sequence[str]) -> frozenset[str]:
+    """Return which of several secrets had tags and have none any more, to be shown. MACs are not checked."""
+    rows = _HOLDS_OF_MANY.fresh(unit, naming(unit, account_id, region, names)) if names else ()
+    return frozenset(name for name, holds in rows if shown_holds(holds).tags == EMPTIED)
 
 
 def tags_mac(unit: Unit, secret_arn: str, tags: Mapping[str, str]) -> bytes:
