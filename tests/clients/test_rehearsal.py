@@ -43,7 +43,7 @@ def test_a_rehearsal_says_what_would_happen_and_changes_nothing(
     arn = client.create_secret(Name=role.name, SecretString=role.value())["ARN"]
     early = rehearse(served_one, role.name)
     assert (early.returncode, early.stdout) == (2, "")
-    assert "Only the rotation by a hosted function can be rehearsed" in early.stderr
+    assert "has no rotation function. Set one first, without rotating: RotateSecret with" in early.stderr
     rotate(client, arn)
     before = client.describe_secret(SecretId=arn), client.get_secret_value(SecretId=arn), role.verifier()
     good = rehearse(served_one, role.name)

@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 
 from tests import proofs
 from turnlock.confinement.namespaces import FIRST_USER
-from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult, authorities
+from turnlock.functions import FaultKind, Functions, HostedFunction, Invocation, InvocationResult
 from turnlock.functions.model import REDACTED
+from turnlock.functions.runtime import authorities
 
 Invoke = Callable[..., InvocationResult]
 Make = Callable[..., Invocation]

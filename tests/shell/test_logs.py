@@ -12,7 +12,7 @@ import turnlock
 
 PROGRAM = r"""
 import structlog
-from turnlock import logs
+from turnlock.shell import logs
 
 logs.configure()
 log = structlog.get_logger()
@@ -41,9 +41,50 @@ def test_lines_are_json_with_a_time_and_without_local_variables() -> None:
     assert "\x1b" not in done.stderr
 
 
+EXPECTED = """
+import structlog
+from turnlock.shell import logs
+from turnlock.errors import CommitFailed
+
+logs.configure()
+log = structlog.get_logger()
+
+def away():
+    from sqlalchemy.exc import OperationalError
+    raise OperationalError("SELECT 1", {"value": "a-parameter"}, Exception("the server is away\\nIs it running?"))
+
+def commit():
+    try:
+        away()
+    except Exception as error:
+        raise CommitFailed("The commit failed (OperationalError).") from error
+
+for work in (away, commit, lambda: open("/nowhere/at/all")):
+    try:
+        work()
+    except Exception:
+        log.exception("it failed", action="c")
+"""
+
+
+def test_what_is_expected_to_fail_is_told_in_a_sentence_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXPECTED], capture_output=True, text=True, timeout=60, check=True
+    )
+    told = [json.loads(line)["exception"] for line in done.stderr.splitlines()]
+    assert told == [
+        "OperationalError: (builtins.Exception) the server is away",
+        (
+            "CommitFailed: The commit failed (OperationalError).; OperationalError: (builtins.Exception)"
+            " the server is away"
+        ),
+        "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/at/all'",
+    ]
+
+
 FULL = """
 import resource, structlog
-from turnlock import logs
+from turnlock.shell import logs
 
 logs.configure()
 log = structlog.get_logger()
@@ -89,7 +130,7 @@ def test_every_line_that_the_server_can_log_has_an_action() -> None:
 
 def test_a_line_names_the_request_that_is_being_carried_out() -> None:
     program = (
-        "import structlog; from turnlock import logs; logs.configure(); log = structlog.get_logger()\n"
+        "import structlog; from turnlock.shell import logs; logs.configure(); log = structlog.get_logger()\n"
         "token = logs.REQUEST_ID.set('r-1'); log.info('a', action='a')\n"
         "log.info('b', action='b', request_id='r-2'); logs.REQUEST_ID.reset(token); log.info('c', action='c')"
     )

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 @click.option("--action", required=True, metavar="ACTION", help="Such as secretsmanager:GetSecretValue.")
 @click.option("--secret", required=True, metavar="NAME", help="The secret's name or ARN.")
 @click.option("--who", "everyone", is_flag=True, help="List every principal that can do it.")
-@click.option("--region", default="us-east-1", show_default=True, envvar=["AWS_REGION", "AWS_DEFAULT_REGION"])
+@click.option(
+    "--region",
+    metavar="R",
+    default="us-east-1",
+    show_default=True,
+    envvar=["AWS_REGION", "AWS_DEFAULT_REGION"],
+    help="The secret's Region; also from AWS_REGION or AWS_DEFAULT_REGION.",
+)
 @click.option(
     "--context",
     "context",

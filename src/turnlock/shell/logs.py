@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on standard error, each with a stable `action`, and the request's id where there is one.
 
 Nothing sensitive is ever given to a log call; JSON escapes control characters, so no caller's text can forge a line.
-Tracebacks are written without the values of local variables.
+Tracebacks are written without the values of local variables. What is expected to fail, the store and the machine, gets a sentence
+instead of a traceback: that the database is away says everything.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextvars import ContextVar
 
 import structlog
 from structlog.typing import EventDict
+
+from turnlock.errors import ConfigurationError, StoreError
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being carried out here, if one is: each line that is logged meanwhile names it."""
@@ -44,6 +47,29 @@ def _name_request(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _shorten_expected(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put an expected error's sentence, and its cause's, in the traceback's place."""
+    error = sys.exception() if event.get("exc_info") is True else None
+    if error is not None and _is_expected(error):
+        del event["exc_info"]
+        causes = (error, error.__cause__) if error.__cause__ is not None else (error,)
+        event["exception"] = "; ".join(map(_sentence, causes))
+    return event
+
+
+def _is_expected(error: BaseException) -> bool:
+    # Loaded by whoever could raise them: the commands that have no store do without.
+    database = sys.modules.get("sqlalchemy.exc")
+    away = () if database is None else (database.OperationalError, database.InterfaceError)
+    return isinstance(error, (ConfigurationError, StoreError, OSError, *away))
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error's class and its first line: SQLAlchemy's next ones are the statement."""
+    first = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {first}"
+
+
 def configure(level: int = logging.INFO) -> None:
     """Set up structlog for a server process."""
     structlog.configure(
@@ -51,6 +77,7 @@ def configure(level: int = logging.INFO) -> None:
             _name_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            _shorten_expected,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],

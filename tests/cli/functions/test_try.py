@@ -47,6 +47,30 @@ def test_a_trial_shows_each_step_and_ends_well_in_spite_of_injected_faults() -> 
     assert "rotated: AWSCURRENT is " in ended.output
 
 
+STOPS = {
+    "does not load": ("import not_there\ndef handler(event, context):\n    pass\n", 1),
+    "has no such handler": ("def other(event, context):\n    pass\n", 1),
+    "does what its role may not": (
+        'import boto3\ndef handler(event, context):\n    boto3.client("secretsmanager").list_secrets()\n', 1,
+    ),
+    "names what is not there": ("def handler(event, context):\n    absent()\n", 1),
+    "says the same again": ('def handler(event, context):\n    raise RuntimeError("no")\n', 3),
+}  # fmt: skip
+
+
+@needs_confinement
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STOPS)
+def test_a_trial_ends_at_once_where_no_other_attempt_can_do_better(kind: str, tmp_path: Path) -> None:
+    code, attempts = STOPS[kind]
+    (tmp_path / "main.py").write_text(code)
+    ended = CliRunner().invoke(cli, ["functions", "try", str(tmp_path), "--secret", "prod/api"])
+    assert ended.exit_code == 1
+    assert len(re.findall("FAILED", ended.output)) == attempts, ended.output
+    assert "No further attempt is made: it would fail in the same way." in ended.output
+    assert f"not rotated: {attempts} steps failed" in ended.output
+
+
 @pytest.mark.parametrize("fault", ["setSecret", "setSecret=badly", "probe=error"])
 def test_a_fault_that_cannot_be_injected_is_refused(fault: str) -> None:
     ended = CliRunner().invoke(cli, ["functions", "try", str(EXAMPLES), "--secret", "x", "--fault", fault])

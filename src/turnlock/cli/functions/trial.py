@@ -25,6 +25,15 @@ from turnlock.shell.application import Application
 KILLED_AFTER: Final = 0.3
 """Seconds after the event is handed over: the step has begun, and is not done if it does anything over a network."""
 WAYS: Final = ("error", "lost", "killed")
+_LASTING: Final = frozenset(
+    (
+        "AttributeError", "ImportError", "IndentationError", "ModuleNotFoundError", "NameError", "NotImplementedError",
+        "SyntaxError", "TypeError", "UnboundLocalError", "ReferenceError",
+        "Runtime.ImportModuleError", "Runtime.HandlerNotFound", "Runtime.UserCodeSyntaxError", "Runtime.InvalidEntrypoint",
+        "Runtime.MarshalError", "AccessDeniedException",
+    )
+)  # fmt: skip
+"""Errors of Python, Node.js and Lambda's runtimes that say that code, a handler's name or a right is missing."""
 
 
 class Trial:
@@ -74,10 +83,17 @@ class Trial:
             "seconds": round(seconds, 3),
             "cold": result.cold,
             "error": None if result.fault is None else f"{result.fault.error_type}: {result.fault.message}",
+            "lasting": result.fault is not None and how is None and _is_lasting(result.fault),
             "log": result.log_tail,
         }
         with self._told.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _is_lasting(fault: Fault) -> bool:
+    """Tell whether the next attempt must fail in the same way: the function does not load, its code or its role is not right."""
+    denied = "(AccessDeniedException)" in fault.message  # as botocore's ClientError puts it
+    return fault.kind is FaultKind.INIT or fault.error_type in _LASTING or denied
 
 
 def _failed(message: str) -> InvocationResult:

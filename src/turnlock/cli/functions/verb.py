@@ -22,6 +22,8 @@ STEPS: Final = tuple(step.value for step in Step if step is not Step.PROBE)
 MOST_SECONDS: Final = 180.0
 MOST_ATTEMPTS: Final = 12
 """Steps that may fail before a trial is given up."""
+SAME_ERRORS: Final = 3
+"""How often in a row a step may fail with the same words; a server that is away for a moment may be back by then."""
 
 
 @click.group()
@@ -105,22 +107,35 @@ def _server(faults: list[list[str]]) -> Iterator[TrialServer]:
 
 def _follow(server: TrialServer, arn: str, token: str) -> bool:
     """Show each step as it ends; return whether the rotation succeeded."""
-    until, failed = time.monotonic() + MOST_SECONDS, 0
+    until, failed, hopeless = time.monotonic() + MOST_SECONDS, 0, False
+    errors: list[tuple[str, str]] = []
     while True:
         for line in server.new_steps():
             _show(line)
             failed += line["error"] is not None
+            hopeless |= line["lasting"]
+            errors = _same_again(errors, line)
         stages = server.stages(arn)
         if server.rotated(arn) and "AWSCURRENT" in stages.get(token, []):
             for line in server.new_steps():
                 _show(line)
             click.echo(f"\nrotated: AWSCURRENT is {token}, and {failed} failed steps on the way")
             return True
-        if time.monotonic() > until or failed > MOST_ATTEMPTS:
+        if hopeless or len(errors) >= SAME_ERRORS or time.monotonic() > until or failed > MOST_ATTEMPTS:
+            if hopeless or len(errors) >= SAME_ERRORS:
+                click.echo("\nNo further attempt is made: it would fail in the same way.")
             labels = {version: names for version, names in stages.items() if names}
             click.echo(f"\nnot rotated: {failed} steps failed; the labels are {json.dumps(labels)}")
             return False
         time.sleep(0.1)
+
+
+def _same_again(before: list[tuple[str, str]], line: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the failures of one step with the same words, up to this one; what ends well between them does not count."""
+    if line["error"] is None or line["injected"] is not None:
+        return before
+    this = (line["event"]["Step"], line["error"])
+    return [*before, this] if this in before else [this]
 
 
 def _show(line: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def rehearse_rotation(call: Call, request: Request, unit: Unit) -> Answer:
     """
     secret = require_writable(call, request, unit)
     if not _can_rehearse(secret):
-        raise InvalidRequestException("Only the rotation by a hosted function can be rehearsed.")
+        raise InvalidRequestException(_why_not(secret))
     rehearsals.ask(unit, secret)
     return {"ARN": secret.arn, "Name": secret.name}
 
@@ -122,9 +122,7 @@ class Rehearser:
             rehearsals.forget(unit, turn.reference)
             return None
         if not _can_rehearse(secret):
-            rehearsals.save(
-                unit, secret, failed_report("Only the rotation by a hosted function can be rehearsed.")
-            )
+            rehearsals.save(unit, secret, failed_report(_why_not(secret)))
             return None
         fence = claim(
             unit,
@@ -170,6 +168,19 @@ class Rehearser:
 def _can_rehearse(secret: Secret) -> bool:
     hosted = functions.find_hosted(function_of(secret) or "")
     return hosted is not None and hosted.supports_probe
+
+
+def _why_not(secret: Secret) -> str:
+    """Return what keeps a secret from a rehearsal, and what to do."""
+    if function_of(secret) is None:
+        return (
+            "The secret has no rotation function. Set one first, without rotating: RotateSecret with RotationLambdaARN,"
+            " RotationRules and RotateImmediately false."
+        )
+    return (
+        "Only the rotation by a hosted function can be rehearsed, and this secret's is another. To run a function of your own"
+        " on a secret made for it, use turnlock functions try."
+    )
 
 
 def _credentials(secret: Secret, fence: Fence, unit: Unit) -> TemporaryCredentials:
