@@ -56,6 +56,7 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
             "tests/test_tampering.py",
             "tests/secrets/test_seals.py",
             "tests/secrets/test_customer_keys.py",
+            "tests/secrets/test_values.py",
         ],
     ),
     "labels": (

@@ -123,6 +123,18 @@ def test_a_flipped_bit_at_every_position_breaks_the_seal_and_raises_an_alarm(dat
     assert {line["action"] for line in logged} == {"seal_broken"}
 
 
+def test_a_data_key_of_kms_that_does_not_open_the_value_breaks_the_seal_and_raises_an_alarm(
+    database: Database,
+) -> None:
+    blob, wrong = database.write(seal), bytes(32)
+
+    def open_with(unit: Unit) -> bytes:
+        return kms.taken_apart(unit, ACCOUNT, REGION, blob, owner=OWNER, part=PART).open_with(wrong)
+
+    (line,) = broken(database, open_with)
+    assert (line["action"], line["owner"], line["part"]) == ("seal_broken", OWNER, PART)
+
+
 def test_bytes_after_a_blob_break_the_seal(database: Database) -> None:
     blob = database.write(seal)
     broken(database, lambda unit: unseal(unit, blob + b"\x00"))
@@ -195,6 +207,15 @@ def test_materials_swapped_between_two_keys_open_nothing(database: Database) -> 
     broken(database, lambda unit: unseal(unit, blob))
     with pytest.raises(SealBroken):
         database.write(lambda unit: kms.seal(unit, other, VALUE, owner=OWNER, part=PART))
+
+
+def test_a_forged_key_is_told_of_by_its_own_name_and_once(database: Database) -> None:
+    blob = database.write(seal)
+    database.write(
+        lambda unit: unit.connection.execute(update(kms_keys).values(description="forged")).rowcount
+    )
+    (line,) = broken(database, lambda unit: unseal(unit, blob))
+    assert line["row"] != f"What is sealed for {PART} of {OWNER}"
 
 
 def test_a_blob_whose_material_is_gone_breaks_the_seal(database: Database) -> None:

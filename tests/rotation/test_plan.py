@@ -130,6 +130,8 @@ def test_a_failed_step_probes_after_a_wait(step: Step) -> None:
     failed = decide(in_flight(step), StepFailed(step=step, message="no route"), PENDING, now=NOW)
     assert isinstance(failed, Wait)
     assert (failed.until, failed.plan.attempts, failed.plan.last_error) == (NOW + FIRST_DELAY, 1, "no route")
+    assert not failed.plan.in_flight
+    assert isinstance(decide(failed.plan, Woken(), PENDING, now=NOW), Wait)
     assert step_of(decide(failed.plan, Woken(), PENDING, now=failed.until)) is Step.PROBE
 
 
@@ -217,7 +219,13 @@ def test_a_hosted_function_that_failed_after_the_move_succeeds_once_the_database
     assert (type(failed), names(failed.events)) == (Wait, [EventName.ROTATION_FAILED])
     probe = decide(failed.plan, Woken(), CURRENT, now=NOW + MINUTE)
     assert step_of(probe) is Step.PROBE
-    assert isinstance(decide(probe.plan, probed(YES, YES), CURRENT, now=NOW + MINUTE), Succeed)
+    done = decide(probe.plan.evolve(exposed=True), probed(YES, YES), CURRENT, now=NOW + MINUTE)
+    assert (type(done), done.plan.exposed) == (Succeed, False)
+
+
+def test_a_probe_that_fails_after_the_label_has_moved_is_not_told_of_at_once() -> None:
+    failed = decide(in_flight(Step.PROBE), StepFailed(step=Step.PROBE, message="killed"), CURRENT, now=NOW)
+    assert (type(failed), failed.plan.told, failed.events) == (Wait, False, ())
 
 
 def test_a_function_that_may_not_be_run_any_more_is_told_of_at_once() -> None:
@@ -376,6 +384,14 @@ def test_a_lost_window_is_reported_while_a_database_that_may_refuse_awscurrent_i
     assert (type(harmless), harmless.events) == (Stop, ())
 
 
+@pytest.mark.parametrize(("facts", "goes_on"), [(PENDING, True), (CUSTOM, False)])
+def test_only_a_function_that_answers_probe_repairs_a_database_after_its_window(
+    facts: Facts, goes_on: bool
+) -> None:
+    lost = in_flight(Step.PROBE).evolve(state=PlanState.FAILED, in_flight=False, exposed=True)
+    assert isinstance(decide(lost, Woken(), facts, now=NOW + HOUR), Run if goes_on else Stop)
+
+
 def test_an_interrupted_change_is_probed_even_after_its_window_before_anything_is_reported() -> None:
     plan = in_flight(Step.SET).evolve(exposed=True)
     assert step_of(decide(plan, Woken(), PENDING, now=NOW + 9 * HOUR)) is Step.PROBE
@@ -460,6 +476,12 @@ def test_an_answer_to_probe_that_is_no_answer_is_a_failed_step(answer: object) -
 def test_an_answer_to_probe_is_read() -> None:
     answer = {"pending": "absent", "current": "accepted", "previous": "unreachable", "more": 1}
     assert read_probe(answer) == probed(NONE, YES, GONE)
+
+
+def test_a_probe_without_an_answer_is_a_failed_attempt() -> None:
+    decision = decide(in_flight(Step.PROBE), StepSucceeded(step=Step.PROBE), PENDING, now=NOW)
+    assert isinstance(decision, Wait)
+    assert decision.plan.last_error == "The function gave no answer to probe."
 
 
 def test_a_change_that_leaves_awscurrent_valid_is_not_urgent() -> None:

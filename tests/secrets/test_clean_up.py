@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.calling import ACCOUNT, REGION, Client, token
 from tests.support import NOON
+from turnlock.errors import LimitExceededException
 from turnlock.secrets import SecretReference, find_secret, put_placeholder
 from turnlock.secrets.labels.clean_up import outdated
 from turnlock.secrets.model import MOST_VERSIONS
@@ -73,6 +75,13 @@ def test_updates_shed_the_oldest_with_an_event_each(client: Client) -> None:
     (event,) = deletions(client)
     assert token(0) in event
     assert '"eventType":"AwsServiceEvent"' in event
+
+
+def test_one_version_more_than_there_may_be_is_refused_where_none_can_go(client: Client) -> None:
+    fill(client, MOST_VERSIONS)
+    with pytest.raises(LimitExceededException):
+        client("PutSecretValue", SecretId="db", SecretString="v", ClientRequestToken=token(500))
+    assert deletions(client) == []
 
 
 def test_a_rotation_begins_also_where_nothing_can_go(client: Client) -> None:

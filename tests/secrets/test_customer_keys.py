@@ -8,14 +8,26 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, services, token
 from turnlock import accounts
 from turnlock.core.arn import AccountId
+from turnlock.errors import (
+    AccessDeniedException,
+    ApiError,
+    DecryptionFailure,
+    DisabledException,
+    ExpiredTokenException,
+    InternalServiceError,
+    InvalidCiphertextException,
+    SealBroken,
+)
 from turnlock.kms import DESTROY, destroy, seal_field
 from turnlock.root_keys.envelope import Envelope
 from turnlock.secrets import SecretReference
 from turnlock.secrets.store import find_secret, find_version
+from turnlock.secrets.values.customer_keys import open_for
 from turnlock.storage import Unit
 
 OTHER = AccountId("999999999999")
@@ -165,6 +177,38 @@ def test_a_value_whose_key_was_destroyed_is_lost_and_says_so(
 
     client.database.write(destroyed)
     assert refusal(lambda: client("GetSecretValue", SecretId="db"))[0] == "DecryptionFailure"
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (InternalServiceError(), InternalServiceError),
+        (InvalidCiphertextException(), SealBroken),
+        (DisabledException(), DecryptionFailure),
+        (ExpiredTokenException(), DecryptionFailure),
+        (AccessDeniedException(), AccessDeniedException),
+    ],
+)
+def test_what_kms_answers_to_a_read_becomes_secrets_managers_own_error(
+    client: Client, key: str, answer: ApiError, raised: type[Exception]
+) -> None:
+    """A fault stays a fault, and a data key that was changed in the store is no fault of the key's."""
+    create(client, key)
+
+    def read(unit: Unit) -> None:
+        here = SecretReference(account_id=ACCOUNT, region=REGION, name="db", suffix=None)
+        secret = find_secret(unit, here)
+        assert secret is not None
+        version = find_version(unit, secret, token(1))
+        assert version is not None
+        unit.nested = lambda _operation, _request: answer
+        with pytest.raises(raised) as caught:
+            open_for(client.call("GetSecretValue"), unit, secret, version)
+        assert type(caught.value) is raised
+
+    with capture_logs() as logged:
+        client.database.read(read)
+    assert [line["action"] for line in logged] == (["seal_broken"] if raised is SealBroken else [])
 
 
 def test_who_may_not_decrypt_may_not_read(client: Client, kms: Client, key: str) -> None:

@@ -26,6 +26,7 @@ from turnlock.secrets.model import (
     check_name,
     check_text,
     is_name,
+    promoted_labels,
     put_labels,
     update_labels,
     versions_to_stages,
@@ -179,6 +180,19 @@ def test_a_label_that_goes_makes_room_for_one_that_comes() -> None:
     assert after[AWSPREVIOUS] == "v1"
 
 
+def test_a_version_that_is_put_beside_a_rotation_leaves_its_pending_version_alone() -> None:
+    rotating = {AWSCURRENT: "v1", AWSPENDING: "v2"}
+    assert put_labels(rotating, "v3", ["mine"]) == {**rotating, "mine": "v3"}
+    assert put_labels(rotating, "v3", None) == {AWSCURRENT: "v3", AWSPREVIOUS: "v1"}
+
+
+def test_a_replica_that_is_promoted_has_nothing_pending_but_its_current_version() -> None:
+    rotating = {AWSCURRENT: "v1", AWSPREVIOUS: "v0", AWSPENDING: "v2", "mine": "v2"}
+    assert promoted_labels(rotating) == {AWSCURRENT: "v1", AWSPREVIOUS: "v0", "mine": "v2"}
+    finished = {AWSCURRENT: "v2", AWSPREVIOUS: "v1", AWSPENDING: "v2"}
+    assert promoted_labels(finished) == finished
+
+
 def test_the_sentence_for_a_holder_that_was_not_named_names_it() -> None:
     with pytest.raises(InvalidParameterException) as caught:
         update_labels({AWSCURRENT: "v1"}, AWSCURRENT, move_to="v2", remove_from=None)
@@ -209,6 +223,7 @@ PREFIX = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
         ("db", reference("db")),
         ("prod/db-abcdef", reference("prod/db-abcdef")),
         (f"{PREFIX}db-abcdef", reference("db", "abcdef")),
+        (f"{PREFIX}a-abcdef", reference("a", "abcdef")),
         (f"{PREFIX}db", reference("db")),
         (f"{PREFIX}prod/db-x-A1b2C3", reference("prod/db-x", "A1b2C3")),
         # Read as a full one first; `partial` is what it is else.

@@ -23,6 +23,7 @@ from turnlock.errors import ApiError
 from turnlock.root_key_rotation import MACS
 from turnlock.secrets.adoption import FORMER
 from turnlock.secrets.model import secret_arn
+from turnlock.secrets.seals import Holds, holds_of, remember
 from turnlock.secrets.tables import (
     OWNER,
     SECRET_COLUMNS,
@@ -188,6 +189,19 @@ def test_a_row_of_another_secret_says_nothing_of_this_one(client: Client) -> Non
     taken = {name: donor[name] for name in ("holds", "mac")}
     run(client.database, *gone, update(secrets_table).where(of_a(secrets_table)).values(taken))
     alarmed(lambda: client("GetSecretValue", SecretId="a"))
+
+
+def test_what_a_unit_remembers_of_a_row_that_is_gone_is_forgotten(client: Client) -> None:
+    def work(unit: Unit) -> None:
+        here = secrets.SecretReference(account_id=ACCOUNT, region=HOME, name="a", suffix=None)
+        secret = secrets.find_secret(unit, here)
+        assert secret is not None
+        assert holds_of(unit, secret).policy is not None
+        unit.connection.execute(delete(secrets_table).where(of_a(secrets_table)))
+        remember(unit, secret, None)
+        assert holds_of(unit, secret) == Holds()
+
+    client.database.write(work)
 
 
 def test_the_row_itself_put_back_as_it_was_does_not_fit_what_is_there(client: Client) -> None:
