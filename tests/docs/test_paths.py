@@ -59,7 +59,7 @@ def test_each_symbol_of_a_path_is_in_a_file_of_its_row(page: str) -> None:
     assert missing == []
 
 
-PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

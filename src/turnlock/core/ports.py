@@ -25,7 +25,7 @@ class Entropy(Protocol):
 
 
 class RootKeyring(Protocol):
-    """Seals under the root key, and authenticates. What the `keys` room builds everything else on."""
+    """Wraps keys under the root key, and makes MACs. `kms` builds everything else on it."""
 
     def wrap(self, plaintext: bytes, *, context: bytes) -> bytes:
         """Seal a short plaintext (a key) under the newest root key, bound to `context`."""

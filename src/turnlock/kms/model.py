@@ -70,7 +70,7 @@ SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsKey:
-    """One KMS key's metadata; its materials never leave `keys`."""
+    """One KMS key's metadata; its materials never leave `kms`."""
 
     account_id: AccountId
     region: Region

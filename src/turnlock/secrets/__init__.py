@@ -1,7 +1,7 @@
 """Secrets Manager's secrets: their metadata, versions, staging labels and values.
 
 What it does: the actions that create, read, change and delete secrets, and their copies in other Regions. What it
-trusts: `keys` for sealing and opening values; the unit of work for time, randomness and atomicity. What it must never
+trusts: `kms` for sealing and opening values; the unit of work for time, randomness and atomicity. What it must never
 do: keep a plaintext value after the request; answer with a value whose labels or bytes do not verify; change a replica
 by anything but its primary; rotate anything (the `rotation` room subscribes to the events of this one).
 """

@@ -29,7 +29,7 @@ def require_token(
 def customer_key(call: Call, request: Request, unit: Unit) -> str | None:
     """Return the KMS key of the request; None for aws/secretsmanager in any spelling.
 
-    The key must exist, even when there is no value to seal: raises as `keys.resolve_key` does.
+    The key must exist, even when there is no value to seal: raises as `kms.resolve_key` does.
     """
     given = request.get("KmsKeyId")
     if given in (None, "", "aws/secretsmanager"):

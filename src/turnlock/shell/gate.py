@@ -2,7 +2,7 @@
 
     1  temporary credentials that carry a fencing number are good only while it is the newest; a code that came with the
        request is judged, and used up or counted as wrong
-    2  the subject is found, and `identity.decide` says whether the principal may
+    2  the subject is found, and `policies.decide` says whether the principal may
     3  the handler runs in the account that the subject is in, inside a savepoint where it may write: what raises leaves
        nothing behind (of 1 it leaves all)
     4  the record is made from what was asked and answered, by the model's redaction, and joins the unit; across accounts

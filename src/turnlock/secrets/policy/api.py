@@ -1,4 +1,4 @@
-"""The resource policy of a secret: putting, showing, deleting and checking it. `identity` evaluates it."""
+"""The resource policy of a secret: putting, showing, deleting and checking it. `policies` evaluates it."""
 
 from __future__ import annotations
 

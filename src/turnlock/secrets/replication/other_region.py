@@ -37,7 +37,7 @@ class OtherRegion:
         """Write the replica's rows as the snapshot says.
 
         Raises ResourceExistsException when another secret has the name and may not be overwritten,
-        InvalidParameterException when the Region is not served, and what `keys` raises about the replica's key.
+        InvalidParameterException when the Region is not served, and what `kms` raises about the replica's key.
         """
         unit, wanted = self._unit, as_replica(snapshot)
         if wanted.region not in unit.regions:
