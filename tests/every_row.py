@@ -302,7 +302,7 @@ def _fill_functions(estate: Estate, facts: dict[str, Any]) -> None:
         Principal="secretsmanager.amazonaws.com",
     )
     arn = ask_lambda("GetFunction")["Configuration"]["FunctionArn"]
-    promise(estate.unit(), Event(account_id=ACCOUNT, region=REGION, arn=arn, payload={}))
+    promise(estate.unit(), Event(account_id=ACCOUNT, region=REGION, arn=arn, payload=b"{}"))
     append(
         estate.unit(),
         [

@@ -25,7 +25,8 @@ import pytest
 from tests.iam.calling import TRUST
 from tests.placed import ACCOUNT, REGION, Caller, Placed
 from tests.proofs import FULL, SEED, record
-from turnlock.errors import ApiError
+from turnlock.accounts import POLICIES, Identity, Kind, ManagedPolicy, insert_identity
+from turnlock.errors import ApiError, ValidationException
 from turnlock.functions.logs.store import append
 from turnlock.functions.model import LogBatch
 from turnlock.shell.server import Server
@@ -37,6 +38,9 @@ TRIES = 1_500 if FULL else 60
 AGAIN = 5
 SECRETS = 20
 ROLES = 110
+USERS = 3_000
+POLICIES_MADE = 1_500
+HELD = f"arn:aws:iam::{ACCOUNT}:policy/p0"
 LOGGED = 12
 """Thousands of lines."""
 MOST_BODY = 1_048_576
@@ -188,6 +192,7 @@ class World:
             name = f"role{number}"
             self._place.do("iam", "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust)
             self._place.do("iam", "PutRolePolicy", RoleName=name, PolicyName="p", PolicyDocument=inline)
+        self._place.application.database.write(fill_account)
         for number in range(LOGGED):
             self._place.application.database.write(partial(write_lines, number=number))
 
@@ -338,9 +343,57 @@ class World:
             for number, (operation, members) in enumerate(asked)
         }
         gene = Gene(random.Random(SEED), [0.0])
-        for operation in ("ListRoles", "GetAccountAuthorizationDetails"):
-            found[operation] = self._query(gene, "iam", operation, [("MaxItems", "1000")])
+        whole = [
+            ("ListRoles", {}),
+            ("GetAccountAuthorizationDetails", {}),
+            ("GetAccountAuthorizationDetails", {"Filter.member.1": "User"}),
+            ("GetAccountSummary", {}),
+            ("ListUsers", {"PathPrefix": "/none/"}),
+            ("ListPolicies", {}),
+            ("ListPolicies", {"OnlyAttached": "true", "PolicyUsageFilter": "PermissionsBoundary"}),
+            ("ListEntitiesForPolicy", {"PolicyArn": HELD}),
+            ("ListEntitiesForPolicy", {"PolicyArn": HELD, "PathPrefix": "/none/"}),
+            ("GetPolicy", {"PolicyArn": HELD}),
+            ("GetGroup", {"GroupName": "all"}),
+        ]
+        for number, (operation, members) in enumerate(whole):
+            most = {} if operation in ("GetAccountSummary", "GetPolicy") else {"MaxItems": "1000"}
+            pairs = [*members.items(), *most.items()]
+            found[f"{number} {operation}"] = self._query(gene, "iam", operation, pairs)
         return found
+
+
+def fill_account(unit: Unit) -> None:
+    """Make thousands of users who are in one group and hold one policy, and as many policies as an account may have."""
+    taken = ValidationException("taken")
+    group = Identity(
+        account_id=ACCOUNT, kind=Kind.GROUP, id="AGPAALL", name="all", path="/", created_at=unit.now
+    )
+    insert_identity(unit, group)
+    for number in range(POLICIES_MADE):
+        policy = ManagedPolicy(
+            account_id=ACCOUNT,
+            id=f"ANPA{number:08}",
+            name=f"p{number}",
+            path="/",
+            created_at=unit.now,
+            updated_at=unit.now,
+            default_version=1,
+            newest_version=1,
+        )
+        POLICIES.insert(unit, policy, taken=taken)
+    for number in range(USERS):
+        user = Identity(
+            account_id=ACCOUNT,
+            kind=Kind.USER,
+            id=f"AIDA{number:08}",
+            name=f"u{number}",
+            path="/",
+            created_at=unit.now,
+            attached=(HELD,),
+            groups=(group.id,),
+        )
+        insert_identity(unit, user)
 
 
 def write_lines(unit: Unit, number: int) -> None:

@@ -17,7 +17,7 @@ GOOD = "Correct-Horse-7"
 
 
 def checks(iam: Caller, password: str, name: str = "ann") -> bool:
-    return iam.database.write(lambda unit: check_password(unit, ACCOUNT, name, password)) is not None
+    return check_password(iam.database, ACCOUNT, name, password) is not None
 
 
 def test_a_password_opens_for_its_user_alone(iam: Caller) -> None:
@@ -31,7 +31,7 @@ def test_a_password_opens_for_its_user_alone(iam: Caller) -> None:
     assert not checks(iam, GOOD + "x")
     assert not checks(iam, GOOD, "bob")
     assert not checks(iam, GOOD, "nobody")
-    assert iam.database.write(lambda unit: check_password(unit, OTHER, "ann", GOOD)) is None
+    assert check_password(iam.database, OTHER, "ann", GOOD) is None
 
 
 def test_what_is_kept_is_argon2id(iam: Caller) -> None:

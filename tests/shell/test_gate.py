@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tests.calling import ACCOUNT, REGION, Client, passage_of, refusal, token
 from tests.support import SettableClock, StorePlace
 from turnlock.accounts import rotation_policy
-from turnlock.core.action import Action, Answer, Request, Subject, no_resource
+from turnlock.core.action import Action, Answer, Request, Subject, no_resource, of_request
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, Fence, Principal, PrincipalKind, Session
 from turnlock.core.record import TrailEntry
@@ -33,7 +33,7 @@ from turnlock.errors import (
     StoreError,
 )
 from turnlock.secrets.tables import secrets
-from turnlock.shell.gate import Passage, may_prepare, pass_through, record_refusal
+from turnlock.shell.gate import Passage, may_prepare, pass_through, preparation, record_refusal
 from turnlock.storage import Database, Unit, leases
 from turnlock.storage.database import Surroundings
 from turnlock.trail import TrailTable
@@ -361,7 +361,7 @@ def prepared_passage(client: Client, prepare: Callable[[Request], Any]) -> Passa
         handler=lambda _call, _request, unit: {"Name": unit.prepared()},
         subject=no_resource,
         mutates=False,
-        prepare=prepare,
+        prepare=of_request(prepare),
     )
     return passage_of(client.service, action)
 
@@ -393,7 +393,7 @@ def test_what_fails_while_it_is_prepared_is_the_calls_own_error_with_its_record(
 
 def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> None:
     client("CreateSecret", Name="db")
-    passage, request = client.service.passages["DescribeSecret"], {"SecretId": "db"}
+    passage, request = prepared_passage(client, lambda _: "prepared"), {"SecretId": "db"}
     nobody = Principal(
         kind=PrincipalKind.USER,
         arn=f"arn:aws:iam::{ACCOUNT}:user/nobody",
@@ -404,9 +404,9 @@ def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> N
     def told(principal: Principal) -> bool:
         def work(unit: Unit) -> bool:
             call = replace(client.call("DescribeSecret"), principal=principal)
-            may = may_prepare(passage, call, request, unit)
+            work = preparation(passage, call, request, unit)
             assert unit.entries == []
-            return may
+            return work is not None and work() == "prepared"
 
         return client.database.read(work)
 

@@ -20,10 +20,13 @@ from botocore.credentials import Credentials
 from turnlock import app
 from turnlock.config import Config
 from turnlock.core.arn import Region
+from turnlock.errors import RequestEntityTooLargeException
 from turnlock.shell.admission import READ_AT_ONCE
 from turnlock.shell.application import Application
+from turnlock.shell.bodies import LARGE_BODY, LARGE_EVENT, MAX_BODY, LargeBodies
 from turnlock.shell.server import Server
 from turnlock.wire import HttpRequest, HttpResponse
+from turnlock.wire.rest_json_protocol import RestJsonProtocol
 
 REGION = "eu-central-1"
 PATH = "/2015-03-31/functions"
@@ -39,13 +42,21 @@ class Place:
     credentials: Credentials
 
 
-def signed(place: Place, service: str, body: bytes, content_type: str = "application/json") -> HttpRequest:
+def signed(
+    place: Place,
+    service: str,
+    body: bytes,
+    content_type: str = "application/json",
+    *,
+    method: str = "POST",
+    path: str = PATH,
+) -> HttpRequest:
     request = AWSRequest(
-        "POST", f"http://here{PATH}", data=body, headers={"Content-Type": content_type, "Host": "here"}
+        method, f"http://here{path}", data=body, headers={"Content-Type": content_type, "Host": "here"}
     )
     SigV4Auth(place.credentials, service, REGION).add_auth(request)
     headers = tuple((name.lower(), value) for name, value in request.headers.items())
-    return HttpRequest(method="POST", path=PATH, headers=headers, body=body, source_ip="127.0.0.1")
+    return HttpRequest(method=method, path=path, headers=headers, body=body, source_ip="127.0.0.1")
 
 
 def answered(place: Place, request: HttpRequest) -> tuple[HttpResponse, float]:
@@ -104,6 +115,53 @@ def test_no_other_service_takes_one(place: Place, service: str, content_type: st
     response, seconds = answered(place, signed(place, service, form, content_type))
     assert response.status == 413
     assert seconds < MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", PATH),
+        ("GET", f"{PATH}/f"),
+        ("PUT", f"{PATH}/f/configuration"),
+        ("POST", f"{PATH}/f/policy"),
+        ("POST", f"{PATH}/f/versions"),
+        ("POST", f"{PATH}/f/aliases"),
+        ("DELETE", f"{PATH}/f"),
+    ],
+)
+def test_no_other_operation_takes_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    """A body of 70 MiB is one step of the JSON parser, during which no other thread runs: who has no use for it has none parsed."""
+    parsed: list[str] = []
+    monkeypatch.setattr(
+        RestJsonProtocol, "parse", lambda _self, operation, _request: parsed.append(operation.name)
+    )
+    body = b'{"Description":"' + b"x" * 2 * READ_AT_ONCE + b'"}'
+    response, _ = answered(place, signed(place, "lambda", body, method=method, path=path))
+    assert (response.status, parsed) == (413, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        (PATH, LARGE_BODY),
+        (f"{PATH}/f/code", LARGE_BODY),
+        (f"{PATH}/f/invocations", LARGE_EVENT),
+        (f"{PATH}/f", MAX_BODY),
+        (f"{PATH}/f/configuration", MAX_BODY),
+        (f"{PATH}/f/code/more", MAX_BODY),
+        (f"{PATH}x", MAX_BODY),
+        ("/", MAX_BODY),
+    ],
+)
+def test_only_packages_and_events_are_taken_in(path: str, most: int) -> None:
+    places = LargeBodies()
+    if most > MAX_BODY:
+        with places.place(path, most):
+            pass
+    with pytest.raises(RequestEntityTooLargeException), places.place(path, most + 1):
+        pass
 
 
 def test_without_a_signature_nothing_of_one_is_read(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -40,6 +41,15 @@ operator, not here.
 def no_conditions() -> ConditionValues:
     """Return the conditions of a call that has none of its own."""
     return {}
+
+
+Prepare = Callable[[Call, Request, Any], Callable[[], Any]]
+"""See `Action.prepare`."""
+
+
+def of_request(work: Callable[[Request], Any]) -> Prepare:
+    """Return the `prepare` of work that hangs on the request alone."""
+    return lambda _call, request, _unit: partial(work, request)
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +95,12 @@ class Action:
 
     Returns the call with what was found out. What it writes is kept, however the request ends.
     """
-    prepare: Callable[[Request], Any] | None = None
-    """Work that takes long and hangs on the request alone: it reads no store and changes nothing.
+    prepare: Prepare | None = None
+    """Returns work that takes long: it reads no store and changes nothing. What it needs of the store `prepare` reads.
 
     A server does it before the unit of work begins, on a thread of its own, and only for a caller who may call. The handler
-    gets what it returns, or raises what it raises, from `unit.prepared()`, at the place where it would do the work itself.
+    gets what it returns, or raises what it raises, from `unit.prepared()`, at the place where it would do the work itself. What
+    `prepare` read may have changed by then.
     """
 
 

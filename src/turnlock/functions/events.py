@@ -6,7 +6,6 @@ event to another one.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 from sqlalchemy import delete, select, update
 
@@ -45,15 +45,23 @@ class Event:
     account_id: AccountId
     region: Region
     arn: str
-    payload: Any = field(repr=False)
+    payload: bytes = field(repr=False)
+    """JSON."""
     event_id: str = ""
     attempts: int = 0
+
+
+class _Kept(msgspec.Struct):
+    """What is sealed of an event."""
+
+    arn: str
+    payload: msgspec.Raw
 
 
 def promise(unit: Unit, event: Event) -> None:
     """Keep an event; it runs soon after this transaction's commit."""
     event_id = str(uuid.UUID(bytes=unit.entropy.bytes(16), version=4))
-    text = json.dumps({"arn": event.arn, "payload": event.payload}).encode()
+    text = msgspec.json.encode(_Kept(arn=event.arn, payload=msgspec.Raw(event.payload)))
     unit.connection.execute(
         function_events.insert().values(
             account_id=event.account_id,
@@ -70,7 +78,9 @@ def promise(unit: Unit, event: Event) -> None:
 class Events:
     """One node's part in carrying events out; `tick` is called again and again by one thread."""
 
-    def __init__(self, database: Database, run: Callable[[str, Any], InvocationResult], holder: str) -> None:
+    def __init__(
+        self, database: Database, run: Callable[[str, bytes], InvocationResult], holder: str
+    ) -> None:
         self._database = database
         self._run = run
         self._holder = holder
@@ -169,13 +179,14 @@ def _event_or_later(unit: Unit, row: Any) -> Event | None:
 def _event(unit: Unit, row: Any) -> Event:
     """Read an event. Raises SealBroken."""
     text = kms.unseal_field(unit, row.account_id, row.sealed_event, owner=row.event_id, part=_PART)
-    content = json.loads(text)
+    kept = msgspec.json.decode(text, type=_Kept)
     return Event(
         account_id=row.account_id,
         region=row.region,
         event_id=row.event_id,
         attempts=row.attempts,
-        **content,
+        arn=kept.arn,
+        payload=bytes(kept.payload),
     )
 
 

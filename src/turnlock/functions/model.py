@@ -164,7 +164,7 @@ class Invocation:
 
     function_arn: str
     payload: Any = field(repr=False)
-    """The event; must be JSON. Kept out of the repr: it can hold a RotationToken."""
+    """The event: what JSON can hold, or bytes that are JSON already. Kept out of the repr: it can hold a RotationToken."""
     secret_arn: str
     """Whose credentials the process holds: a warm process serves this secret only."""
     credentials: Callable[[], TemporaryCredentials] = field(repr=False)

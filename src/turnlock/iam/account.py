@@ -15,20 +15,25 @@ from turnlock.accounts import (
     Identity,
     Kind,
     ManagedPolicy,
-    identities_of,
-    policies_of,
+    count_identities,
+    count_policies,
+    count_versions,
+    identities_by_id,
+    section_of_identities,
+    section_of_policies,
     store,
     versions_of,
 )
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
+from turnlock.core.sections import Section
 from turnlock.iam.instance_profiles import profile_members, profiles_of
 from turnlock.iam.lookup import identity_subject, named_identity
-from turnlock.iam.mfa.store import devices_of
-from turnlock.iam.pages import page
+from turnlock.iam.mfa.store import count_devices, devices_of
+from turnlock.iam.pages import page_of_sections
 from turnlock.iam.policies.documents import shown
 from turnlock.iam.policies.managed import policy_members
-from turnlock.iam.providers.store import providers_of
+from turnlock.iam.providers.store import count_providers
 from turnlock.iam.shown import boundary_members, identity_members, tag_members, version_members
 from turnlock.storage import Unit
 
@@ -52,20 +57,16 @@ _QUOTAS: Final = {
 def get_account_summary(call: Call, _request: Request, unit: Unit) -> Answer:
     """GetAccountSummary: how much there is of everything that this server keeps, and the quotas."""
     account = call.account_id
-    users, groups = identities_of(unit, account, Kind.USER), identities_of(unit, account, Kind.GROUP)
-    devices, policies = devices_of(unit, account), policies_of(unit, account)
     root_keys = store.access_keys_of(unit, account, account)
     return {
         "SummaryMap": {
-            "Users": len(users),
-            "Groups": len(groups),
-            "Roles": len(identities_of(unit, account, Kind.ROLE)),
-            "Policies": len(policies),
-            "PolicyVersionsInUse": sum(len(versions_of(unit, policy)) for policy in policies),
-            "Providers": len(providers_of(unit, account)),
-            "MFADevices": len(devices),
-            "MFADevicesInUse": sum(device.user_id is not None for device in devices),
-            "AccountMFAEnabled": int(any(device.user_id == account for device in devices)),
+            **{f"{kind.value}s": count_identities(unit, account, kind) for kind in Kind},
+            "Policies": count_policies(unit, account),
+            "PolicyVersionsInUse": count_versions(unit, account),
+            "Providers": count_providers(unit, account),
+            "MFADevices": count_devices(unit, account),
+            "MFADevicesInUse": count_devices(unit, account, enabled=True),
+            "AccountMFAEnabled": int(bool(devices_of(unit, account, account))),
             "AccountAccessKeysPresent": int(bool(root_keys)),
             "AccountPasswordPresent": 0,
             **_QUOTAS,
@@ -76,25 +77,22 @@ def get_account_summary(call: Call, _request: Request, unit: Unit) -> Answer:
 def get_account_authorization_details(call: Call, request: Request, unit: Unit) -> Answer:
     """GetAccountAuthorizationDetails: who holds what, whole; of the kinds that Filter names, in pages."""
     account, wanted = call.account_id, set(request.get("Filter", ()))
-    groups = {group.id: group.name for group in identities_of(unit, account, Kind.GROUP)}
-    found: list[tuple[str, Identity | ManagedPolicy]] = []
-    for kind in Kind:
-        if not wanted or kind.value in wanted:
-            found += [(f"{kind.value}DetailList", one) for one in identities_of(unit, account, kind)]
+    sections: list[Section[Any]] = [
+        section_of_identities(unit, account, kind) for kind in Kind if not wanted or kind.value in wanted
+    ]
     if not wanted or "LocalManagedPolicy" in wanted:
-        found += [("Policies", policy) for policy in policies_of(unit, account)]
+        sections.append(section_of_policies(unit, account))
 
-    def show(one: tuple[str, Identity | ManagedPolicy]) -> tuple[str, dict[str, Any]]:
-        listed, subject = one
-        if isinstance(subject, Identity):
-            return listed, _detail(unit, subject, groups)
-        return listed, _policy_detail(unit, subject)
+    def show(section: str, one: Identity | ManagedPolicy) -> tuple[str, dict[str, Any]]:
+        return section, _detail(unit, one) if isinstance(one, Identity) else _policy_detail(unit, one)
 
-    few = {**request, "MaxItems": min(request.get("MaxItems", WHOLE), WHOLE)}
-    answer = dict(page(few, found, lambda one: f"{one[0]} {one[1].arn}", "all", show))
+    answer = dict(page_of_sections(request, sections, member="all", show=show, most=WHOLE))
     shown_now = answer.pop("all")
-    lists = ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies")
-    return {**answer, **{name: [one for listed, one in shown_now if listed == name] for name in lists}}
+    lists = {**{kind.value: f"{kind.value}DetailList" for kind in Kind}, "Policy": "Policies"}
+    return {
+        **answer,
+        **{name: [one for of, one in shown_now if of == section] for section, name in lists.items()},
+    }
 
 
 def _profiles(unit: Unit, role: Identity) -> list[dict[str, Any]]:
@@ -108,7 +106,7 @@ def _policy_detail(unit: Unit, policy: ManagedPolicy) -> dict[str, Any]:
     return found
 
 
-def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]:
+def _detail(unit: Unit, one: Identity) -> dict[str, Any]:
     found = identity_members(unit, one)
     for beside in ("Description", "MaxSessionDuration"):
         found.pop(beside, None)
@@ -119,6 +117,7 @@ def _detail(unit: Unit, one: Identity, groups: dict[str, str]) -> dict[str, Any]
         {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn} for arn in one.attached
     ]
     if one.kind is Kind.USER:
+        groups = {group.id: group.name for group in identities_by_id(unit, one.account_id, one.groups)}
         found["GroupList"] = [groups[group] for group in one.groups]
     if one.kind is Kind.ROLE:
         found |= {"InstanceProfileList": _profiles(unit, one), "PermissionsBoundary": boundary_members(one)}

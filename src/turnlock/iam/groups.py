@@ -11,17 +11,18 @@ from turnlock.accounts import (
     Kind,
     delete_identity,
     draw_unique_id,
+    has_members,
     identities_by_id,
     insert_identity,
-    members_of,
     save_identity,
+    section_of_members,
     spoken,
 )
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.errors import DeleteConflictException, LimitExceededException
 from turnlock.iam.lookup import identity_subject, named_identity, new_identity_subject
-from turnlock.iam.pages import page
+from turnlock.iam.pages import page, page_of_sections
 from turnlock.iam.shown import identity_members
 from turnlock.iam.users import list_identities, rename
 from turnlock.storage import Unit
@@ -44,12 +45,12 @@ def create_group(call: Call, request: Request, unit: Unit) -> Answer:
 def get_group(call: Call, request: Request, unit: Unit) -> Answer:
     """GetGroup: the group and a page of its users."""
     group = named_identity(call, request, unit, Kind.GROUP)
-    users = page(
+    users = page_of_sections(
         request,
-        members_of(unit, group),
-        lambda one: spoken(one.name),
-        "Users",
-        lambda one: identity_members(unit, one, whole=False),
+        [section_of_members(unit, group)],
+        member="Users",
+        show=lambda _, one: identity_members(unit, one, whole=False),
+        keep=lambda one: group.id in one.groups,
     )
     return {"Group": identity_members(unit, group), **users}
 
@@ -63,7 +64,7 @@ def update_group(call: Call, request: Request, unit: Unit) -> Answer:
 def delete_group(call: Call, request: Request, unit: Unit) -> Answer:
     """DeleteGroup. Raises DeleteConflictException while it has users or policies."""
     group = named_identity(call, request, unit, Kind.GROUP)
-    if members_of(unit, group):
+    if has_members(unit, group):
         raise DeleteConflictException("Cannot delete entity, must remove users from group first.")
     if group.inline:
         raise DeleteConflictException("Cannot delete entity, must delete policies first.")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
+
+from sqlalchemy import ColumnElement
 
 from turnlock.accounts import Identity, Kind, draw_unique_id, identities_by_id, instance_profiles, spoken
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
+from turnlock.core.sections import Section
 from turnlock.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
@@ -18,7 +21,7 @@ from turnlock.errors import (
     NoSuchEntityException,
 )
 from turnlock.iam.lookup import conditions, identity_subject, named_identity, tags_in
-from turnlock.iam.pages import page
+from turnlock.iam.pages import page_of_sections
 from turnlock.iam.permissions import require_pass_role
 from turnlock.iam.shown import identity_members, tag_members
 from turnlock.root_keys import Records
@@ -82,14 +85,14 @@ def get_instance_profile(call: Call, request: Request, unit: Unit) -> Answer:
 
 def list_instance_profiles(call: Call, request: Request, unit: Unit) -> Answer:
     """ListInstanceProfiles: those whose path begins with PathPrefix, by name; without tags (API reference)."""
-    found = PROFILES.all(unit, instance_profiles.c.account_id == call.account_id)
     prefix = request.get("PathPrefix", "/")
-    return _page(request, unit, [one for one in found if one.path.startswith(prefix)])
+    return _page(request, unit, call.account_id, keep=lambda one: one.path.startswith(prefix))
 
 
 def list_instance_profiles_for_role(call: Call, request: Request, unit: Unit) -> Answer:
     """ListInstanceProfilesForRole."""
-    return _page(request, unit, profiles_of(unit, named_identity(call, request, unit, Kind.ROLE)))
+    role = named_identity(call, request, unit, Kind.ROLE)
+    return _page(request, unit, call.account_id, instance_profiles.c.role_id == role.id)
 
 
 def add_role_to_instance_profile(call: Call, request: Request, unit: Unit) -> Answer:
@@ -153,13 +156,26 @@ def _named(call: Call, request: Request, unit: Unit) -> InstanceProfile | None:
     return PROFILES.find(unit, account_id=call.account_id, name_key=spoken(request["InstanceProfileName"]))
 
 
-def _page(request: Request, unit: Unit, found: list[InstanceProfile]) -> Answer:
-    return page(
+def _page(
+    request: Request,
+    unit: Unit,
+    account_id: AccountId,
+    *where: ColumnElement[bool],
+    keep: Callable[[InstanceProfile], bool] = lambda _: True,
+) -> Answer:
+    name = instance_profiles.c.name_key
+    mine = instance_profiles.c.account_id == account_id, *where
+    section: Section[InstanceProfile] = Section(
+        name="Profile",
+        read=lambda after, most: PROFILES.behind(unit, name, after, most, *mine),
+        key=lambda one: spoken(one.name),
+    )
+    return page_of_sections(
         request,
-        found,
-        lambda one: spoken(one.name),
-        "InstanceProfiles",
-        lambda one: profile_members(unit, one, whole=False),
+        [section],
+        member="InstanceProfiles",
+        show=lambda _, one: profile_members(unit, one, whole=False),
+        keep=keep,
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from turnlock.accounts import NO_ATTEMPTS, Attempts, Identity, Kind, find_identity, login_profiles
-from turnlock.core.action import Action, Answer, Request, Subject, no_resource
+from turnlock.core.action import Action, Answer, Prepare, Request, Subject, no_resource, of_request
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
@@ -25,11 +24,13 @@ from turnlock.errors import (
 )
 from turnlock.iam.lookup import calling_user, identity_subject, named_identity
 from turnlock.root_keys import Records
-from turnlock.storage import Unit
+from turnlock.storage import Database, Unit
 
 SHORTEST: Final = 8
 _HASHER: Final = PasswordHasher()
 """Argon2id with argon2-cffi's profile RFC_9106_LOW_MEMORY: 64 MiB, 3 passes."""
+_NOBODYS: Final = f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}${'A' * 22}${'A' * 43}"
+"""A hash that no password has, to compare with where there is none: it takes as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +98,13 @@ def change_password(call: Call, request: Request, unit: Unit) -> Answer | ApiErr
     user = calling_user(call, unit)
     if user is None:
         raise ValidationException("Must call ChangePassword with the credentials of a user.")
-    profile = _take_password(unit, _profile(unit, user), request["OldPassword"])
+    tried: Tried
+    new_hash, tried = unit.prepared()
+    profile = take_password(unit, _profile(unit, user), tried)
     if profile is None:
         return AccessDeniedException("The old password was incorrect.")
-    changed = replace(profile, hash=_hashed(unit, user, request["NewPassword"]), reset_required=False)
-    PROFILES.replace(unit, profile, changed)
+    _check_strength(user, request["NewPassword"])
+    PROFILES.replace(unit, profile, replace(profile, hash=new_hash, reset_required=False))
     return {}
 
 
@@ -110,17 +113,26 @@ def get_account_password_policy(call: Call, _request: Request, _unit: Unit) -> A
     raise NoSuchEntityException(f"The Password Policy with domain name {call.account_id} cannot be found.")
 
 
-def check_password(unit: Unit, account_id: AccountId, user_name: str, password: str) -> Identity | None:
-    """Return the user whose password this is, None for any other, which is counted: for the console. The unit must write.
+def check_password(
+    database: Database, account_id: AccountId, user_name: str, password: str
+) -> Identity | None:
+    """Return the user whose password this is, None for any other, which is counted: for the console.
 
-    An absent user, one without a password and a wrong password take the same time.
+    An absent user, one without a password and a wrong password take the same time, outside of any unit of work.
     """
-    user = find_identity(unit, account_id, Kind.USER, user_name)
-    profile = None if user is None else find_profile(unit, user)
-    if profile is None:
-        _verifies(_nobodys(), password)
-        return None
-    return user if _take_password(unit, profile, password) is not None else None
+
+    def found(unit: Unit) -> tuple[Identity | None, LoginProfile | None]:
+        user = find_identity(unit, account_id, Kind.USER, user_name)
+        return user, None if user is None else find_profile(unit, user)
+
+    stored = database.read(lambda unit: _judged_hash(unit, found(unit)[1]))
+    tried = try_password(stored, password)
+
+    def take(unit: Unit) -> Identity | None:
+        user, profile = found(unit)
+        return None if profile is None or take_password(unit, profile, tried) is None else user
+
+    return database.write(take)
 
 
 def find_profile(unit: Unit, user: Identity) -> LoginProfile | None:
@@ -135,30 +147,64 @@ def _profile(unit: Unit, user: Identity) -> LoginProfile:
     return profile
 
 
-def _take_password(unit: Unit, profile: LoginProfile, password: str) -> LoginProfile | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A password beside a hash."""
+
+    hash: str = field(repr=False)
+    right: bool
+
+
+def try_password(stored: str, password: str) -> Tried:
+    """Compare a password with a hash, which takes a tenth of a second: never in a unit of work, for others wait for it."""
+    return Tried(hash=stored, right=_verifies(stored, password))
+
+
+def take_password(unit: Unit, profile: LoginProfile, tried: Tried) -> LoginProfile | None:
     """Return the profile as it is kept once its password was given; None for a wrong one, which is counted.
 
-    The only place where a password is judged. The caller must not undo the count. While a profile rests its password is
-    not compared, only the time is spent.
+    The only place where a password is judged: what was tried beside it counts for nothing before. The caller must not undo the
+    count. While a profile rests, no try is right, and none is counted. Nor is one that was compared with another hash than the
+    profile's: it says nothing of this password.
     """
-    if profile.attempts.resting(unit.now):
-        _verifies(_nobodys(), password)
+    if profile.attempts.resting(unit.now) or tried.hash != profile.hash:
         return None
-    right = _verifies(profile.hash, password)
-    taken = replace(profile, attempts=NO_ATTEMPTS if right else profile.attempts.missed(unit.now))
+    taken = replace(profile, attempts=NO_ATTEMPTS if tried.right else profile.attempts.missed(unit.now))
     if taken != profile:
         PROFILES.replace(unit, profile, taken)
-    return taken if right else None
+    return taken if tried.right else None
+
+
+def _judged_hash(unit: Unit, profile: LoginProfile | None) -> str:
+    """Return the hash that a password is to be compared with; nobody's where none is judged, so that it takes as long."""
+    return _NOBODYS if profile is None or profile.attempts.resting(unit.now) else profile.hash
 
 
 def _prepare_hash(request: Request) -> str | None:
     """Hash the password that a request sets, where it sets one: it takes a tenth of a second."""
-    password = request.get("NewPassword", request.get("Password"))
+    password = request.get("Password")
     return None if password is None else _HASHER.hash(password)
 
 
+def _prepare_change(call: Call, request: Request, unit: Unit) -> Callable[[], tuple[str, Tried]]:
+    """Return the work of comparing the old password and hashing the new one."""
+    user = calling_user(call, unit)
+    stored = _judged_hash(unit, None if user is None else find_profile(unit, user))
+
+    def work() -> tuple[str, Tried]:
+        return _HASHER.hash(request["NewPassword"]), try_password(stored, request["OldPassword"])
+
+    return work
+
+
 def _hashed(unit: Unit, user: Identity, password: str) -> str:
-    """Return a password's hash, which the request prepared, if the password meets AWS's default policy (IAM user guide, "Password policies")."""
+    """Return a password's hash, which the request prepared, if the password is strong enough."""
+    _check_strength(user, password)
+    return str(unit.prepared())
+
+
+def _check_strength(user: Identity, password: str) -> None:
+    """Raise PasswordPolicyViolationException unless a password meets AWS's default policy (IAM user guide, "Password policies")."""
     kinds = (str.isupper, str.islower, str.isdigit, lambda one: not one.isalnum())
     mixed = sum(any(is_kind(one) for one in password) for is_kind in kinds)
     if len(password) < SHORTEST or mixed < 3 or password.lower() == user.name.lower():
@@ -166,7 +212,6 @@ def _hashed(unit: Unit, user: Identity, password: str) -> str:
             f"Password does not conform to the account password policy: at least {SHORTEST} characters of three kinds, and"
             " not the user's name."
         )
-    return str(unit.prepared())
 
 
 def _verifies(stored: str, password: str) -> bool:
@@ -174,12 +219,6 @@ def _verifies(stored: str, password: str) -> bool:
         return _HASHER.verify(stored, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-@cache
-def _nobodys() -> str:
-    """Return a hash to verify against where there is none, so that it takes as long."""
-    return _HASHER.hash("nobody's password")
 
 
 def _shown(user: Identity, profile: LoginProfile) -> dict[str, Any]:
@@ -198,15 +237,16 @@ def _sets(
     name: str,
     handler: Callable[[Call, Request, Unit], Answer | ApiError],
     subject: Callable[[Call, Request, Unit], Subject],
+    prepare: Prepare,
 ) -> Action:
-    return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=_prepare_hash)
+    return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=prepare)
 
 
 _OF_USER: Final = identity_subject(Kind.USER)
 
 ACTIONS: Final = (
-    _sets("ChangePassword", change_password, _own_subject),
-    _sets("CreateLoginProfile", create_login_profile, _OF_USER),
+    _sets("ChangePassword", change_password, _own_subject, _prepare_change),
+    _sets("CreateLoginProfile", create_login_profile, _OF_USER, of_request(_prepare_hash)),
     Action(name="DeleteLoginProfile", handler=delete_login_profile, subject=_OF_USER, mutates=True),
     Action(
         name="GetAccountPasswordPolicy",
@@ -215,5 +255,5 @@ ACTIONS: Final = (
         mutates=False,
     ),
     Action(name="GetLoginProfile", handler=get_login_profile, subject=_OF_USER, mutates=False),
-    _sets("UpdateLoginProfile", update_login_profile, _OF_USER),
+    _sets("UpdateLoginProfile", update_login_profile, _OF_USER, of_request(_prepare_hash)),
 )

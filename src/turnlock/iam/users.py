@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from turnlock.accounts import (
@@ -11,11 +11,9 @@ from turnlock.accounts import (
     Kind,
     delete_identity,
     draw_unique_id,
-    identities_named,
     insert_identity,
-    keys_of,
     save_identity,
-    spoken,
+    section_of_identities,
 )
 from turnlock.accounts import store as access_keys
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
@@ -31,7 +29,7 @@ from turnlock.iam.lookup import (
     tags_in,
 )
 from turnlock.iam.mfa.store import devices_of
-from turnlock.iam.pages import page_of_keys
+from turnlock.iam.pages import page_of_sections
 from turnlock.iam.permissions import require_permission
 from turnlock.iam.shown import identity_members
 from turnlock.storage import Unit
@@ -121,18 +119,12 @@ def list_users(call: Call, request: Request, unit: Unit) -> Answer:
 def list_identities(call: Call, request: Request, unit: Unit, kind: Kind) -> Answer:
     """Return a page of the account's identities of a kind."""
     prefix = request.get("PathPrefix", "/")
-
-    def read(names: Sequence[str]) -> list[Identity]:
-        found = identities_named(unit, call.account_id, kind, names)
-        return [one for one in found if one.path.startswith(prefix)]
-
-    return page_of_keys(
+    return page_of_sections(
         request,
-        keys_of(unit, call.account_id, kind),
-        read,
-        key=lambda one: spoken(one.name),
+        [section_of_identities(unit, call.account_id, kind)],
         member=f"{kind.value}s",
-        show=lambda one: identity_members(unit, one, whole=False),
+        show=lambda _, one: identity_members(unit, one, whole=False),
+        keep=lambda one: one.path.startswith(prefix),
     )
 
 

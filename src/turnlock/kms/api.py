@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from turnlock.core.action import Action, Answer, Request, Subject, no_resource
+from turnlock.core.action import Action, Answer, Prepare, Request, Subject, no_resource, of_request
 from turnlock.core.call import Call
 from turnlock.kms.aliases import alias_subject, create_alias, delete_alias, list_aliases, update_alias
 from turnlock.kms.creation import create_key, describe_key, list_keys, new_key_subject, prepare_key
@@ -53,7 +53,6 @@ from turnlock.storage import Unit
 
 _Handler = Callable[[Call, Request, Unit], Answer]
 _Subject = Callable[[Call, Request, Unit], Subject]
-_Prepare = Callable[[Request], Any]
 
 
 def kms_actions(principals: Principals) -> tuple[Action, ...]:
@@ -62,7 +61,7 @@ def kms_actions(principals: Principals) -> tuple[Action, ...]:
         _writes("CancelKeyDeletion", cancel_key_deletion, ADMINISTERED.subject),
         _writes("CreateAlias", create_alias, alias_subject),
         _writes("CreateGrant", partial(create_grant, principals), GRANTED.subject),
-        _writes("CreateKey", partial(create_key, principals), new_key_subject, prepare_key),
+        _writes("CreateKey", partial(create_key, principals), new_key_subject, of_request(prepare_key)),
         _reads("Decrypt", decrypt, ciphertext_subject),
         _writes("DeleteAlias", delete_alias, alias_subject),
         _reads("DescribeKey", describe_key, USED.subject),
@@ -72,12 +71,14 @@ def kms_actions(principals: Principals) -> tuple[Action, ...]:
         _writes("EnableKeyRotation", enable_key_rotation, ADMINISTERED.subject),
         _reads("Encrypt", encrypt, USED.subject),
         _reads("GenerateDataKey", generate_data_key, USED.subject),
-        _reads("GenerateDataKeyPair", generate_data_key_pair, USED.subject, prepare_data_key_pair),
+        _reads(
+            "GenerateDataKeyPair", generate_data_key_pair, USED.subject, of_request(prepare_data_key_pair)
+        ),
         _reads(
             "GenerateDataKeyPairWithoutPlaintext",
             generate_data_key_pair_without_plaintext,
             USED.subject,
-            prepare_data_key_pair,
+            of_request(prepare_data_key_pair),
         ),
         _reads("GenerateDataKeyWithoutPlaintext", generate_data_key_without_plaintext, USED.subject),
         _reads("GenerateMac", generate_mac, USED.subject),
@@ -126,9 +127,9 @@ RIGHTS: Final = (
 """Permissions that an operation needs beside its own: ReEncrypt's on the source."""
 
 
-def _reads(name: str, handler: _Handler, subject: _Subject, prepare: _Prepare | None = None) -> Action:
+def _reads(name: str, handler: _Handler, subject: _Subject, prepare: Prepare | None = None) -> Action:
     return Action(name=name, handler=handler, subject=subject, mutates=False, prepare=prepare)
 
 
-def _writes(name: str, handler: _Handler, subject: _Subject, prepare: _Prepare | None = None) -> Action:
+def _writes(name: str, handler: _Handler, subject: _Subject, prepare: Prepare | None = None) -> Action:
     return Action(name=name, handler=handler, subject=subject, mutates=True, prepare=prepare)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from turnlock.confinement import assess
-from turnlock.core.action import Action, Answer, Request
+from turnlock.core.action import Action, Answer, Request, of_request
 from turnlock.core.call import Call
 from turnlock.core.drawing import draw_text
 from turnlock.errors import (
@@ -262,7 +262,7 @@ def actions(*, allow_unconfined: bool) -> tuple[Action, ...]:
         handler=create_db_instance,
         subject=_SUBJECT,
         mutates=True,
-        prepare=partial(_prepare_local, allow_unconfined),
+        prepare=of_request(partial(_prepare_local, allow_unconfined)),
     )
     return (
         create,

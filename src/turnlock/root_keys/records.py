@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from turnlock.errors import ApiError
@@ -44,14 +44,35 @@ class Records(Generic[T]):
             broken(f"A row of {self.table.name} in another's place: it")
         return value
 
-    def all(self, unit: Unit, *where: ColumnElement[bool]) -> list[T]:
-        """Return the values of all rows that meet `where`, in the order of the table's key. Raises SealBroken."""
-        statement = select(self.table).where(*where).order_by(*self.table.primary_key.columns)
+    def all(self, unit: Unit, *where: ColumnElement[bool], most: int | None = None) -> list[T]:
+        """Return the values of all rows that meet `where`, or of the first `most`, in the order of the table's key.
+
+        Raises SealBroken.
+        """
+        statement = select(self.table).where(*where).order_by(*self.table.primary_key.columns).limit(most)
         found = []
         for row in unit.connection.execute(statement).mappings():
             columns = dict(row)
             found.append(self.read(unit, columns.pop("body"), columns.pop("mac"), **columns))
         return found
+
+    def behind(
+        self,
+        unit: Unit,
+        column: ColumnElement[str],
+        after: str | None,
+        most: int,
+        *where: ColumnElement[bool],
+    ) -> list[T]:
+        """Return the first `most` values that meet `where` and whose key, of which `column` is the last part, comes after `after`."""
+        beyond = () if after is None else (column > after,)
+        return self.all(unit, *where, *beyond, most=most)
+
+    def count(self, unit: Unit, *where: ColumnElement[bool]) -> int:
+        """Return how many rows meet `where`, without reading what is in them: what counts decides nothing."""
+        return unit.connection.execute(
+            select(func.count()).select_from(self.table).where(*where)
+        ).scalar_one()
 
     def find(self, unit: Unit, **keys: object) -> T | None:
         """Return the value whose columns are these, or None. Raises SealBroken."""

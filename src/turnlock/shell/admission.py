@@ -44,6 +44,9 @@ READ_AT_ONCE: Final = 1024 * 1024
 Only packages and events of functions are larger.
 """
 
+LARGE: Final = frozenset({("lambda", name) for name in ("CreateFunction", "Invoke", "UpdateFunctionCode")})
+"""The operations, by signing name, whose input may be larger. That of any other has no use for so much, and is not parsed."""
+
 PRESIGNABLE: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"sts": frozenset({"GetCallerIdentity"})})
 """The operations, by signing name, that take a signature in the query string: one proves who made it, and does nothing."""
 
@@ -196,7 +199,11 @@ class Admission:
             unread=request,
             protocol=service.protocol.for_request(request),
         )
-        return admitted if len(request.body) > READ_AT_ONCE else read_input(admitted)
+        if len(request.body) <= READ_AT_ONCE:
+            return read_input(admitted)
+        if (claim.service, operation.name) in LARGE:
+            return admitted
+        return structs.replace(admitted, unread=None, refusal=RequestEntityTooLargeException())
 
     def refusal(self, error: ApiError, request: HttpRequest, request_id: str) -> HttpResponse:
         """Return the answer that refuses a request, in the form of the service that it names, served or not.

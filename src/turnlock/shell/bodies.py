@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,9 @@ MAX_BODY = 1024 * 1024
 
 LARGE_BODY = 70 * 1024 * 1024
 """Bytes where packages of functions come in: 50 MiB in Base64."""
+
+LARGE_EVENT = 7 * 1024 * 1024
+"""Bytes where events of functions come in: they may have 6 MiB, and who sends a little more is told so in Lambda's words."""
 
 LARGE_BODIES = 4
 """How many larger than MAX_BODY are read at once: nobody has proved yet who they are."""
@@ -146,7 +150,9 @@ class Patience:
 class LargeBodies:
     """The few bodies beyond MAX_BODY that one worker reads at once, and only where packages and events come in."""
 
-    PATHS = "/2015-03-31/functions"
+    PACKAGES = re.compile(r"/2015-03-31/functions(/[^/]+/code)?/?")
+    """CreateFunction and UpdateFunctionCode."""
+    EVENTS = re.compile(r"/2015-03-31/functions/[^/]+/invocations/?")
 
     def __init__(self) -> None:
         self._places = LARGE_BODIES
@@ -154,7 +160,7 @@ class LargeBodies:
     @contextmanager
     def place(self, path: str, length: int) -> Iterator[None]:
         """Hold a place while a body beyond MAX_BODY is read. Raises RequestEntityTooLargeException, ThrottlingException when all are taken."""
-        if length > LARGE_BODY or not path.startswith(self.PATHS):
+        if length > self._most(path):
             raise RequestEntityTooLargeException
         if not self._places:
             raise ThrottlingException
@@ -163,6 +169,11 @@ class LargeBodies:
             yield
         finally:
             self._places += 1
+
+    def _most(self, path: str) -> int:
+        if self.PACKAGES.fullmatch(path):
+            return LARGE_BODY
+        return LARGE_EVENT if self.EVENTS.fullmatch(path) else MAX_BODY
 
 
 def _first(wanted: str, headers: Headers) -> str | None:

@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
 from turnlock import accounts, policies
-from turnlock.core.action import Action, Answer, Request
+from turnlock.core.action import Action, Answer, Prepare, Request
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
 from turnlock.errors import (
@@ -87,7 +87,7 @@ def pass_through(
             partial(_require, passage, inside, unit),
         )
         if passage.action.prepare is not None:
-            unit.prepared = prepared or partial(passage.action.prepare, request)
+            unit.prepared = prepared or partial(_prepare_now, passage.action.prepare, call, request, unit)
         outcome = _act(passage.action, inside, request, unit)
     except (DBAPIError, StoreError):
         raise
@@ -104,19 +104,22 @@ def pass_through(
     return outcome
 
 
-def may_prepare(passage: Passage, call: Call, request: Request, unit: Unit) -> bool:
-    """Tell whether the caller may do this now, so that what the action prepares is worth the work. Records nothing.
+def preparation(passage: Passage, call: Call, request: Request, unit: Unit) -> Callable[[], Any] | None:
+    """Return what the action prepares, if it prepares anything and the caller may do this now. Records nothing.
 
-    It only spares work: whoever is told no, or may not any more, is refused and recorded by `pass_through`.
+    It only spares work: who may not, or may not any more, is refused and recorded by `pass_through`.
     """
+    prepare = passage.action.prepare
+    if prepare is None:
+        return None
     try:
         _check_fence(call, unit)
         _authorise(passage.action, call, request, unit)
+        return prepare(call, request, unit)
     except (DBAPIError, StoreError):
         raise  # also what makes a read begin again on another snapshot
     except Exception:  # noqa: BLE001 (the gate meets it again, and says so)
-        return False
-    return True
+        return None
 
 
 def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) -> None:
@@ -148,6 +151,10 @@ def _further(passage: Passage, call: Call, operation: str) -> tuple[Passage, Cal
         return passage.beside[f"{call.service}:{name}"], replace(call, action=name)
     through = f"{call.service}.amazonaws.com"
     return passage.beside[operation], replace(call, service=service, action=name, invoked_by=through)
+
+
+def _prepare_now(prepare: Prepare, call: Call, request: Request, unit: Unit) -> Any:
+    return prepare(call, request, unit)()
 
 
 def _check_fence(call: Call, unit: Unit) -> None:

@@ -43,7 +43,7 @@ from turnlock.shell.admission import READ_AT_ONCE, Admitted, RefusalLog, read_in
 from turnlock.shell.application import Application
 from turnlock.shell.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
 from turnlock.shell.function_listener import FunctionListener
-from turnlock.shell.gate import may_prepare, pass_through, record_refusal
+from turnlock.shell.gate import pass_through, preparation, record_refusal
 from turnlock.shell.metrics_readers import MetricsReaders
 from turnlock.storage import Unit, outbox
 from turnlock.trail import WriteBudget
@@ -140,11 +140,12 @@ class Server:
 
     async def _prepared(self, admitted: Admitted) -> Callable[[], Any] | None:
         """Have done what an action prepares; None where there is nothing, or nobody who may call."""
-        prepare = admitted.passage.action.prepare
-        if prepare is None or not await self._readers.run(partial(_may_prepare, admitted)):
+        if admitted.passage.action.prepare is None:
             return None
-        assert admitted.request is not None
-        work = self._preparing.submit(prepare, admitted.request)
+        found = await self._readers.run(partial(_preparation, admitted))
+        if found is None:
+            return None
+        work = self._preparing.submit(found)
         await asyncio.gather(asyncio.wrap_future(work, loop=self._loop), return_exceptions=True)
         return work.result
 
@@ -252,9 +253,9 @@ def _pass_through(
     return pass_through(admitted.passage, admitted.call, admitted.request, unit, prepared)
 
 
-def _may_prepare(admitted: Admitted, unit: Unit) -> bool:
+def _preparation(admitted: Admitted, unit: Unit) -> Callable[[], Any] | None:
     assert admitted.request is not None
-    return may_prepare(admitted.passage, admitted.call, admitted.request, unit)
+    return preparation(admitted.passage, admitted.call, admitted.request, unit)
 
 
 def _finish(pending: Pending) -> Answer | ApiError:

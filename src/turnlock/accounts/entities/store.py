@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from sqlalchemy import Table, bindparam, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, or_, select
 
 from turnlock.accounts.entities.model import Identity, Kind, ManagedPolicy, PolicyVersion, spoken
 from turnlock.accounts.entities.tables import (
@@ -16,6 +16,7 @@ from turnlock.accounts.entities.tables import (
     policy_attachments,
 )
 from turnlock.core.arn import AccountId
+from turnlock.core.sections import Section
 from turnlock.errors import EntityAlreadyExistsException
 from turnlock.root_keys import Records
 from turnlock.storage import HotQuery, Unit
@@ -78,14 +79,26 @@ def identities_named(unit: Unit, account_id: AccountId, kind: Kind, names: Colle
 
 
 def identities_of(unit: Unit, account_id: AccountId, kind: Kind) -> list[Identity]:
-    """Return an account's identities of a kind, by name."""
+    """Return an account's identities of a kind, by name: all of them, however many there are."""
     return IDENTITIES.all(unit, identities.c.account_id == account_id, identities.c.kind == kind.value)
 
 
-def keys_of(unit: Unit, account_id: AccountId, kind: Kind) -> list[str]:
-    """Return the names of an account's identities of a kind as `spoken` writes them, without reading what is in them."""
-    where = identities.c.account_id == account_id, identities.c.kind == kind.value
-    return list(unit.connection.execute(select(identities.c.name_key).where(*where)).scalars())
+def section_of_identities(
+    unit: Unit, account_id: AccountId, kind: Kind, *where: ColumnElement[bool]
+) -> Section[Identity]:
+    """Return an account's identities of a kind that meet `where`, by name, for a page."""
+    column = identities.c.name_key
+    mine = identities.c.account_id == account_id, identities.c.kind == kind.value, *where
+    return Section(
+        name=kind.value,
+        read=lambda after, most: IDENTITIES.behind(unit, column, after, most, *mine),
+        key=lambda one: spoken(one.name),
+    )
+
+
+def count_identities(unit: Unit, account_id: AccountId, kind: Kind) -> int:
+    """Return how many identities of a kind an account has."""
+    return IDENTITIES.count(unit, identities.c.account_id == account_id, identities.c.kind == kind.value)
 
 
 def held_identities(unit: Unit, account_id: AccountId, identity_id: str) -> Mapping[str, Identity]:
@@ -135,24 +148,60 @@ def delete_identity(unit: Unit, one: Identity) -> None:
     _unindex(unit, one)
 
 
-def members_of(unit: Unit, group: Identity) -> list[Identity]:
-    """Return a group's users, by name."""
+def section_of_members(unit: Unit, group: Identity) -> Section[Identity]:
+    """Return the users that may be in a group, by name, for a page: a user's own `groups` say whether it is."""
     found = select(group_memberships.c.user_id).where(
         group_memberships.c.account_id == group.account_id, group_memberships.c.group_id == group.id
     )
-    ids = list(unit.connection.execute(found).scalars())
-    return [user for user in identities_by_id(unit, group.account_id, ids) if group.id in user.groups]
+    return section_of_identities(unit, group.account_id, Kind.USER, identities.c.id.in_(found))
 
 
-def users_of_policy(unit: Unit, account_id: AccountId, arn: str, use: str) -> list[Identity]:
-    """Return the identities that hold a managed policy for a use, by kind and name."""
+def has_members(unit: Unit, group: Identity) -> bool:
+    """Tell whether a group has users."""
+    section, after = section_of_members(unit, group), None
+    while some := section.read(after, 100):
+        if any(group.id in user.groups for user in some):
+            return True
+        after = section.key(some[-1])
+    return False
+
+
+def holders(account_id: AccountId, arn: str) -> ColumnElement[bool]:
+    """Return what identities meet that may hold a managed policy: `holds` says whether one does."""
     found = select(policy_attachments.c.owner_id).where(
-        policy_attachments.c.account_id == account_id,
-        policy_attachments.c.policy_arn == arn,
-        policy_attachments.c.use == use,
+        policy_attachments.c.account_id == account_id, policy_attachments.c.policy_arn == arn
     )
-    ids = list(unit.connection.execute(found).scalars())
-    return [one for one in identities_by_id(unit, account_id, ids) if (use, arn) in _uses(one)]
+    return identities.c.id.in_(found)
+
+
+def holds(one: Identity, arn: str, use: str) -> bool:
+    """Tell whether an identity holds a managed policy for a use."""
+    return (use, arn) in _uses(one)
+
+
+def anyone_holds(unit: Unit, account_id: AccountId, arn: str) -> bool:
+    """Tell whether anyone holds a managed policy, for whichever use."""
+    for kind in Kind:
+        section, after = section_of_identities(unit, account_id, kind, holders(account_id, arn)), None
+        while some := section.read(after, 100):
+            if any(holds(one, arn, use) for one in some for use in (POLICY_USE, BOUNDARY_USE)):
+                return True
+            after = section.key(some[-1])
+    return False
+
+
+def count_uses(unit: Unit, account_id: AccountId, arns: Collection[str]) -> Mapping[tuple[str, str], int]:
+    """Return how many hold each of some managed policies, by (use, ARN); those that nobody holds are left out.
+
+    By the index alone, whose rows are under no MAC: it is shown, and decides nothing.
+    """
+    columns = policy_attachments.c
+    statement = (
+        select(columns.use, columns.policy_arn, func.count())
+        .where(columns.account_id == account_id, columns.policy_arn.in_(arns))
+        .group_by(columns.use, columns.policy_arn)
+    )
+    return {(use, arn): count for use, arn, count in unit.connection.execute(statement)}
 
 
 def find_policy(unit: Unit, account_id: AccountId, arn: str) -> ManagedPolicy | None:
@@ -160,9 +209,24 @@ def find_policy(unit: Unit, account_id: AccountId, arn: str) -> ManagedPolicy | 
     return POLICIES.find(unit, account_id=account_id, arn=arn)
 
 
-def policies_of(unit: Unit, account_id: AccountId) -> list[ManagedPolicy]:
-    """Return an account's own managed policies, by name."""
-    return POLICIES.all(unit, managed_policies.c.account_id == account_id)
+def section_of_policies(unit: Unit, account_id: AccountId) -> Section[ManagedPolicy]:
+    """Return an account's own managed policies, by name, for a page."""
+    column, mine = managed_policies.c.name_key, managed_policies.c.account_id == account_id
+    return Section(
+        name="Policy",
+        read=lambda after, most: POLICIES.behind(unit, column, after, most, mine),
+        key=lambda one: spoken(one.name),
+    )
+
+
+def count_policies(unit: Unit, account_id: AccountId) -> int:
+    """Return how many managed policies of its own an account has."""
+    return POLICIES.count(unit, managed_policies.c.account_id == account_id)
+
+
+def count_versions(unit: Unit, account_id: AccountId) -> int:
+    """Return how many versions an account's own managed policies have in all."""
+    return VERSIONS_KEPT.count(unit, managed_policy_versions.c.account_id == account_id)
 
 
 def versions_of(unit: Unit, policy: ManagedPolicy) -> list[PolicyVersion]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from turnlock.core.action import Action, Answer, Request
+from turnlock.core.action import Action, Answer, Request, of_request
 from turnlock.core.call import Call
 from turnlock.errors import (
     InvalidParameterValueException,
@@ -164,14 +164,14 @@ ACTIONS = (
         handler=create_function,
         subject=function_subject,
         mutates=True,
-        prepare=_new_package,
+        prepare=of_request(_new_package),
     ),
     Action(
         name="UpdateFunctionCode",
         handler=update_function_code,
         subject=function_subject,
         mutates=True,
-        prepare=_package,
+        prepare=of_request(_package),
     ),
     Action(
         name="UpdateFunctionConfiguration",

@@ -390,7 +390,7 @@ def _no_process(kind: FaultKind, error_type: str, message: str) -> InvocationRes
 def _body(payload: Any) -> bytes:
     """Return the event's JSON; ValueError, without its content, when it has none or is too large."""
     try:
-        body = json.dumps(payload, allow_nan=False).encode()
+        body = payload if isinstance(payload, bytes) else json.dumps(payload, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         raise ValueError("the payload is not JSON") from None
     if len(body) > MAX_PAYLOAD_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from turnlock.accounts import Kind, identities_by_id
@@ -21,8 +21,8 @@ from turnlock.errors import (
 from turnlock.iam.lookup import conditions, identity_subject, named_identity, tags_in
 from turnlock.iam.mfa.codes import take_pair
 from turnlock.iam.mfa.one_time_codes import SEED_BYTES, STEP_SECONDS
-from turnlock.iam.mfa.store import DEVICES, MfaDevice, devices_of, find_device, seal_seed
-from turnlock.iam.pages import page
+from turnlock.iam.mfa.store import DEVICES, MfaDevice, devices_of, find_device, seal_seed, section_of_devices
+from turnlock.iam.pages import page, page_of_sections
 from turnlock.iam.shown import identity_members, tag_members
 from turnlock.storage import Unit
 
@@ -118,23 +118,19 @@ def list_mfa_devices(call: Call, request: Request, unit: Unit) -> Answer:
 
 def list_virtual_mfa_devices(call: Call, request: Request, unit: Unit) -> Answer:
     """ListVirtualMFADevices: by AssignmentStatus."""
-    wanted = {"Assigned": (True,), "Unassigned": (False,)}.get(
-        request.get("AssignmentStatus", "Any"), (True, False)
-    )
-    found = [one for one in devices_of(unit, call.account_id) if (one.user_id is not None) in wanted]
-    owners = identities_by_id(unit, call.account_id, [one.user_id for one in found if one.user_id])
-    users = {user.id: identity_members(unit, user, whole=False) for user in owners}
-    return page(
-        request,
-        found,
-        lambda one: one.serial,
-        "VirtualMFADevices",
-        lambda one: {
+    enabled = {"Assigned": True, "Unassigned": False}.get(request.get("AssignmentStatus", "Any"))
+
+    def show(_: str, one: MfaDevice) -> dict[str, Any]:
+        owners = identities_by_id(unit, call.account_id, [] if one.user_id is None else [one.user_id])
+        users = [identity_members(unit, user, whole=False) for user in owners]
+        return {
             "SerialNumber": one.serial,
-            "User": users.get(one.user_id or ""),
+            "User": next(iter(users), None),
             "EnableDate": one.enabled_at,
-        },
-    )
+        }
+
+    section = section_of_devices(unit, call.account_id, enabled=enabled)
+    return page_of_sections(request, [section], member="VirtualMFADevices", show=show)
 
 
 def get_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:

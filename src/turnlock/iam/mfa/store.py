@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import ColumnElement
+
 from turnlock import kms
 from turnlock.accounts import NO_ATTEMPTS, Attempts, mfa_devices, spoken
 from turnlock.core.arn import AccountId
+from turnlock.core.sections import Section
 from turnlock.root_keys import Records
 from turnlock.storage import Unit
 
@@ -55,10 +58,30 @@ def find_device(unit: Unit, account_id: AccountId, serial: str) -> MfaDevice | N
     return found if found is not None and found.serial == serial else None
 
 
-def devices_of(unit: Unit, account_id: AccountId, user_id: str | None = None) -> list[MfaDevice]:
-    """Return an account's devices, or those of one user, by name."""
-    mine = () if user_id is None else (mfa_devices.c.user_id == user_id,)
-    return DEVICES.all(unit, mfa_devices.c.account_id == account_id, *mine)
+def devices_of(unit: Unit, account_id: AccountId, user_id: str) -> list[MfaDevice]:
+    """Return the devices of a user, or of the root user by the account's id, by name."""
+    return DEVICES.all(unit, mfa_devices.c.account_id == account_id, mfa_devices.c.user_id == user_id)
+
+
+def section_of_devices(unit: Unit, account_id: AccountId, *, enabled: bool | None) -> Section[MfaDevice]:
+    """Return an account's devices by name, for a page: those that are somebody's, those that are nobody's, or all (None)."""
+    where = _devices(account_id, enabled=enabled)
+    return Section(
+        name="Device",
+        read=lambda after, most: DEVICES.behind(unit, mfa_devices.c.name_key, after, most, *where),
+        key=lambda one: spoken(one.name),
+    )
+
+
+def count_devices(unit: Unit, account_id: AccountId, *, enabled: bool | None = None) -> int:
+    """Return how many devices an account has, or has that are somebody's."""
+    return DEVICES.count(unit, *_devices(account_id, enabled=enabled))
+
+
+def _devices(account_id: AccountId, *, enabled: bool | None) -> Iterable[ColumnElement[bool]]:
+    owner = mfa_devices.c.user_id
+    found = {None: [], True: [owner.is_not(None)], False: [owner.is_(None)]}[enabled]
+    return [mfa_devices.c.account_id == account_id, *found]
 
 
 def seal_seed(unit: Unit, account_id: AccountId, serial: str, seed: bytes) -> bytes:

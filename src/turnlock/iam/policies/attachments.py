@@ -12,15 +12,16 @@ from turnlock.accounts import (
     POLICY_USE,
     Identity,
     Kind,
+    holders,
+    holds,
     save_identity,
-    spoken,
-    users_of_policy,
+    section_of_identities,
 )
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import LimitExceededException, NoSuchEntityException
 from turnlock.iam.lookup import check_policy, identity_subject, named_identity, policy_subject
-from turnlock.iam.pages import page
+from turnlock.iam.pages import page, page_of_sections
 from turnlock.storage import Unit
 
 
@@ -86,10 +87,20 @@ def list_entities(call: Call, request: Request, unit: Unit) -> Answer:
     uses = {"PermissionsPolicy": [POLICY_USE], "PermissionsBoundary": [BOUNDARY_USE]}.get(
         str(wanted), [POLICY_USE, BOUNDARY_USE]
     )
-    found = {one.id: one for use in uses for one in users_of_policy(unit, call.account_id, arn, use)}
-    prefix, kind = request.get("PathPrefix", "/"), request.get("EntityFilter")
-    kept = [one for one in found.values() if one.path.startswith(prefix) and kind in (None, one.kind.value)]
-    answer = dict(page(request, kept, lambda one: f"{one.kind.value}/{spoken(one.name)}", "all", _entity))
+    prefix, wanted_kind = request.get("PathPrefix", "/"), request.get("EntityFilter")
+    held = holders(call.account_id, arn)
+    page_of_all = page_of_sections(
+        request,
+        [
+            section_of_identities(unit, call.account_id, kind, held)
+            for kind in Kind
+            if wanted_kind in (None, kind.value)
+        ],
+        member="all",
+        show=lambda _, one: _entity(one),
+        keep=lambda one: one.path.startswith(prefix) and any(holds(one, arn, use) for use in uses),
+    )
+    answer = dict(page_of_all)
     entities = answer.pop("all")
     return {
         **answer,

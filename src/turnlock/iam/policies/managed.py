@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from turnlock.accounts import (
@@ -15,15 +16,17 @@ from turnlock.accounts import (
     AwsManagedPolicy,
     ManagedPolicy,
     PolicyVersion,
+    anyone_holds,
+    count_uses,
     draw_unique_id,
-    policies_of,
+    section_of_policies,
     spoken,
-    users_of_policy,
     versions_of,
 )
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
+from turnlock.core.sections import Section
 from turnlock.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
@@ -31,7 +34,7 @@ from turnlock.errors import (
     NoSuchEntityException,
 )
 from turnlock.iam.lookup import new_policy_subject, policy_subject, require_policy, tags_in
-from turnlock.iam.pages import page
+from turnlock.iam.pages import page, page_of_sections
 from turnlock.iam.policies.documents import check_managed_policy
 from turnlock.iam.shown import tag_members, version_members
 from turnlock.storage import Unit
@@ -69,28 +72,25 @@ def get_policy(call: Call, request: Request, unit: Unit) -> Answer:
 def list_policies(call: Call, request: Request, unit: Unit) -> Answer:
     """ListPolicies: by Scope (AWS, Local or All), path, and whether anyone holds them."""
     scope, prefix = request.get("Scope", "All"), request.get("PathPrefix", "/")
-    found: list[dict[str, Any]] = []
-    if scope != "AWS":
-        found += [policy_members(unit, one, tags=False) for one in policies_of(unit, call.account_id)]
-    if scope != "Local":
-        found += [_shown_aws(unit, call.account_id, one) for one in AWS_MANAGED.values()]
     counted = {
         "PermissionsPolicy": ("AttachmentCount",),
         "PermissionsBoundary": ("PermissionsBoundaryUsageCount",),
     }.get(str(request.get("PolicyUsageFilter")), ("AttachmentCount", "PermissionsBoundaryUsageCount"))
     must = request.get("OnlyAttached", False) or "PolicyUsageFilter" in request
-    kept = [
-        one
-        for one in found
-        if one["Path"].startswith(prefix) and (not must or any(one[name] for name in counted))
-    ]
-    return page(request, kept, lambda one: f"{spoken(one['PolicyName'])} {one['Arn']}", "Policies", dict)
+    sections = {"AWS": [_section_of_aws(unit, call)], "Local": [_section_of_own(unit, call)]}
+    return page_of_sections(
+        request,
+        sections.get(scope, [*sections["Local"], *sections["AWS"]]),
+        member="Policies",
+        show=lambda _, one: one,
+        keep=lambda one: one["Path"].startswith(prefix) and (not must or any(one[name] for name in counted)),
+    )
 
 
 def delete_policy(call: Call, request: Request, unit: Unit) -> Answer:
     """DeletePolicy. Raises DeleteConflictException while anyone holds it, or while it has further versions."""
     policy = require_policy(unit, call.account_id, request["PolicyArn"])
-    if any(users_of_policy(unit, call.account_id, policy.arn, use) for use in (POLICY_USE, BOUNDARY_USE)):
+    if anyone_holds(unit, call.account_id, policy.arn):
         raise DeleteConflictException("Cannot delete a policy attached to entities.")
     versions = versions_of(unit, policy)
     if len(versions) > 1:
@@ -168,6 +168,26 @@ def delete_policy_version(call: Call, request: Request, unit: Unit) -> Answer:
     return {}
 
 
+def _section_of_own(unit: Unit, call: Call) -> Section[dict[str, Any]]:
+    own = section_of_policies(unit, call.account_id)
+
+    def read(after: str | None, most: int) -> list[dict[str, Any]]:
+        found = own.read(after, most)
+        uses = count_uses(unit, call.account_id, [one.arn for one in found])
+        return [_members(one, one.arn, uses, tags=False) for one in found]
+
+    return Section(name="Local", read=read, key=lambda one: spoken(one["PolicyName"]))
+
+
+def _section_of_aws(unit: Unit, call: Call) -> Section[dict[str, Any]]:
+    def read(after: str | None, most: int) -> list[dict[str, Any]]:
+        known = [one for arn, one in sorted(AWS_MANAGED.items()) if after is None or arn > after][:most]
+        uses = count_uses(unit, call.account_id, [one.arn for one in known])
+        return [_members(_as_managed(one, call.account_id)[0], one.arn, uses) for one in known]
+
+    return Section(name="AWS", read=read, key=lambda one: str(one["Arn"]))
+
+
 def _own(call: Call, request: Request, unit: Unit) -> ManagedPolicy:
     return require_policy(unit, call.account_id, request["PolicyArn"])
 
@@ -195,13 +215,20 @@ def _version(policy: ManagedPolicy, versions: list[PolicyVersion], version_id: s
 
 def policy_members(unit: Unit, policy: ManagedPolicy, *, tags: bool = True) -> dict[str, Any]:
     """Return the Policy of an answer; lists leave description and tags out."""
+    return _members(policy, policy.arn, count_uses(unit, policy.account_id, [policy.arn]), tags=tags)
+
+
+def _members(
+    policy: ManagedPolicy, arn: str, uses: Mapping[tuple[str, str], int], *, tags: bool = True
+) -> dict[str, Any]:
     return {
         "PolicyName": policy.name,
         "PolicyId": policy.id,
-        "Arn": policy.arn,
+        "Arn": arn,
         "Path": policy.path,
         "DefaultVersionId": f"v{policy.default_version}",
-        **_counts(unit, policy.account_id, policy.arn),
+        "AttachmentCount": uses.get((POLICY_USE, arn), 0),
+        "PermissionsBoundaryUsageCount": uses.get((BOUNDARY_USE, arn), 0),
         "IsAttachable": True,
         "Description": policy.description if tags else None,
         "CreateDate": policy.created_at,
@@ -212,7 +239,7 @@ def policy_members(unit: Unit, policy: ManagedPolicy, *, tags: bool = True) -> d
 
 def _shown_aws(unit: Unit, account_id: AccountId, known: AwsManagedPolicy) -> dict[str, Any]:
     policy, _ = _as_managed(known, account_id)
-    return {**policy_members(unit, policy), "Arn": known.arn, **_counts(unit, account_id, known.arn)}
+    return _members(policy, known.arn, count_uses(unit, account_id, [known.arn]))
 
 
 def _as_managed(known: AwsManagedPolicy, account_id: AccountId) -> tuple[ManagedPolicy, list[PolicyVersion]]:
@@ -232,13 +259,6 @@ def _as_managed(known: AwsManagedPolicy, account_id: AccountId) -> tuple[Managed
         account_id=account_id, policy_id=known.id, number=1, document=known.document, created_at=MADE
     )
     return policy, [version]
-
-
-def _counts(unit: Unit, account_id: AccountId, arn: str) -> dict[str, int]:
-    return {
-        "AttachmentCount": len(users_of_policy(unit, account_id, arn, POLICY_USE)),
-        "PermissionsBoundaryUsageCount": len(users_of_policy(unit, account_id, arn, BOUNDARY_USE)),
-    }
 
 
 ACTIONS: Final = (

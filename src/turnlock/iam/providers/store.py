@@ -68,6 +68,11 @@ def providers_of(unit: Unit, account_id: AccountId) -> list[OidcProvider]:
     return PROVIDERS.all(unit, oidc_providers.c.account_id == account_id)
 
 
+def count_providers(unit: Unit, account_id: AccountId) -> int:
+    """Return how many providers an account trusts."""
+    return PROVIDERS.count(unit, oidc_providers.c.account_id == account_id)
+
+
 def every_provider(unit: Unit) -> list[OidcProvider]:
     """Return the providers of all accounts."""
     return PROVIDERS.all(unit)
