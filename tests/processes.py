@@ -17,6 +17,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import Request, urlopen
 
 import boto3
 from botocore.config import Config as ClientConfig
@@ -151,6 +152,12 @@ class ServerProcess:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def metrics(self, address: str | None = None) -> Any:
+        """Return the open answer to who reads `/metrics` with the token of the data directory."""
+        token = (self.data_dir / "metrics-token").read_text().strip()
+        url = f"{address or f'http://127.0.0.1:{self.port}'}/metrics"
+        return urlopen(Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=30)
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""

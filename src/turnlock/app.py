@@ -33,6 +33,7 @@ from turnlock.shell.application import Application
 from turnlock.shell.background import Loop
 from turnlock.shell.gate import Passage, pass_through
 from turnlock.shell.metrics import Metrics, forget_ended
+from turnlock.shell.metrics_readers import make_token
 from turnlock.storage import Database, Unit, open_database
 from turnlock.storage.database import Surroundings
 from turnlock.storage.outbox import Deliverer, JobHandler, JobQueued
@@ -223,6 +224,7 @@ def initialise(config: Config) -> None:
     except OSError as error:
         raise ConfigurationError(f"{config.data_dir} cannot be made: {error.strerror}.") from None
     forget_ended(config.data_dir / "metrics")
+    make_token(config)
     database = _open(
         config.data_dir,
         config.database,

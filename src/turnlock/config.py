@@ -61,9 +61,9 @@ class Config:
     rotations_at_once: int = 4
     """Rotations that one worker process works on at the same time; twice as many more may wait for slow functions."""
     metrics_from: tuple[Network, ...] = LOOPBACK
-    """The addresses to which `/metrics` is shown."""
+    """The addresses to which `/metrics` is shown, to who has the token."""
     metrics_token_file: Path | None = None
-    """A file with the bearer token that every reader of `/metrics` has to show; None where none is asked for."""
+    """A file with the bearer token that every reader of `/metrics` has to show; None for one in the data directory."""
     egress_allow: tuple[Network, ...] = ()
     """Networks that are not public and may be reached all the same at addresses that others named."""
     rotations_per_host: int = 2
@@ -86,6 +86,11 @@ class Config:
     def secure(self) -> bool:
         """Whether the port speaks TLS."""
         return self.tls_certificate is not None
+
+    @property
+    def metrics_token(self) -> Path:
+        """The file with the bearer token of `/metrics`."""
+        return self.metrics_token_file or self.data_dir / "metrics-token"
 
     @property
     def private_files(self) -> tuple[Path, ...]:

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import boto3
 import pytest
@@ -70,7 +69,7 @@ def test_a_condition_on_the_address_holds_over_ipv4_and_ipv6_alike(tmp_path: Pat
                 }
                 iam.put_user_policy(UserName="u", PolicyName="p", PolicyDocument=json.dumps(document))
                 found[address, effect, operator] = outcome(client)
-            assert urlopen(f"{address}/metrics", timeout=30).status == 200
+            assert process.metrics(address).status == 200
         expected = {
             "IpAddress": {"Deny": "AccessDeniedException", "Allow": "v"},
             "NotIpAddress": {"Deny": "v", "Allow": "AccessDeniedException"},

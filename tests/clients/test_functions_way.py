@@ -33,12 +33,13 @@ ASKS = """
 import boto3, os
 def handler(event, context):
     arn = boto3.client("sts").get_caller_identity()["Arn"]
-    metrics = os.environ["AWS_ENDPOINT_URL"] + "/metrics"
     import urllib.request, urllib.error
-    try:
-        shown = urllib.request.urlopen(metrics, timeout=5).read(20).decode()
-    except urllib.error.HTTPError as error:
-        shown = error.code
+    shown = []
+    for address in (os.environ["AWS_ENDPOINT_URL"], event.get("public")):
+        try:
+            shown.append(address and urllib.request.urlopen(address + "/metrics", timeout=5).read(20).decode())
+        except urllib.error.HTTPError as error:
+            shown.append(error.code)
     return {"arn": arn, "metrics": shown}
 """
 
@@ -73,7 +74,7 @@ def reached_by_name(process: ServerProcess, root: Path, service: str, port: int 
     )
 
 
-def invoke_asking(client_of: Callable[[str], Client]) -> dict[str, Any]:
+def invoke_asking(client_of: Callable[[str], Client], **event: str) -> dict[str, Any]:
     """Make a function that asks the server two questions, invoke it, and return what it was answered."""
     trust, package = json.dumps(TRUST), archive({"main.py": ASKS})
     role = client_of("iam").create_role(RoleName="asks", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
@@ -86,7 +87,7 @@ def invoke_asking(client_of: Callable[[str], Client]) -> dict[str, Any]:
         Code={"ZipFile": package},
         Timeout=30,
     )
-    answered = functions.invoke(FunctionName="asks")
+    answered = functions.invoke(FunctionName="asks", Payload=json.dumps(event).encode())
     shown = answered["Payload"].read()
     assert "FunctionError" not in answered, shown
     answer: dict[str, Any] = json.loads(shown)
@@ -140,7 +141,26 @@ def test_a_function_of_ones_own_calls_the_server_behind_such_a_certificate_and_s
     root = certificates / "root.pem"
     answered = invoke_asking(lambda service: reached_by_name(behind_tls, root, service))
     assert answered["arn"].startswith("arn:aws:sts::123456789012:assumed-role/asks/")
-    assert answered["metrics"] == 400  # as every unsigned request
+    assert answered["metrics"] == [400, None]  # as every unsigned request
+
+
+def test_a_function_reads_no_metrics_at_the_public_port_either(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "turnlock", options=("--regions", REGION)) as server:
+        key_id, secret = server.credentials
+        public = f"http://127.0.0.1:{server.port}"
+
+        def client_of(service: str) -> Client:
+            return boto3.client(  # type: ignore[call-overload]
+                service,
+                region_name=REGION,
+                endpoint_url=public,
+                aws_access_key_id=key_id,
+                aws_secret_access_key=secret,
+            )
+
+        answered = invoke_asking(client_of, public=public)
+        assert answered["metrics"] == [400, 400]
+        assert server.metrics().status == 200
 
 
 def test_a_function_reaches_the_server_behind_a_proxy_that_ends_tls(

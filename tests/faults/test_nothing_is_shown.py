@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import boto3
 import psycopg
@@ -214,7 +213,7 @@ def test_no_log_metric_or_traceback_shows_a_value_that_a_request_carried(
     unknown = client_of(server, "secretsmanager", aws_access_key_id=str(uuid.uuid4().hex[:20]).upper())
     with pytest.raises(ClientError):
         unknown.create_secret(Name="new", **value)
-    with urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30) as answer:
+    with server.metrics() as answer:
         metrics: bytes = answer.read()
     log = server.log_path.read_bytes()
     assert b"Traceback" in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from turnlock.errors import (
     StoreError,
 )
 from turnlock.secrets.tables import secrets
-from turnlock.shell.gate import Passage, may_prepare, pass_through, preparation, record_refusal
+from turnlock.shell.gate import Passage, pass_through, preparation, record_refusal
 from turnlock.storage import Database, Unit, leases
 from turnlock.storage.database import Surroundings
 from turnlock.trail import TrailTable
@@ -404,9 +405,9 @@ def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> N
     def told(principal: Principal) -> bool:
         def work(unit: Unit) -> bool:
             call = replace(client.call("DescribeSecret"), principal=principal)
-            work = preparation(passage, call, request, unit)
+            prepared = preparation(passage, call, request, unit)
             assert unit.entries == []
-            return work is not None and work() == "prepared"
+            return prepared is not None
 
         return client.database.read(work)
 
@@ -415,10 +416,12 @@ def test_nothing_is_prepared_for_whom_the_gate_would_refuse(client: Client) -> N
 
 
 def told_before(client: Client, passage: Passage) -> bool:
-    """Return what `may_prepare` tells of one call."""
+    """Tell whether there is something to prepare for one call of an action, were it one that prepares something."""
+    action = dataclasses.replace(passage.action, prepare=of_request(lambda _: "prepared"))
+    preparing = dataclasses.replace(passage, action=action)
 
     def work(unit: Unit) -> bool:
-        return may_prepare(passage, client.call("DescribeSecret"), {"SecretId": "db"}, unit)
+        return preparation(preparing, client.call("DescribeSecret"), {"SecretId": "db"}, unit) is not None
 
     return client.database.read(work)
 

@@ -40,12 +40,13 @@ from turnlock.shell import logs
 @click.option(
     "--metrics-from",
     metavar="NETWORK,…",
-    help="The networks from which /metrics may be read, without a signature.  [default: loopback]",
+    help="The networks from which /metrics may be read, with the bearer token.  [default: loopback]",
 )
 @click.option(
     "--metrics-token-file",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
-    help="A file with a bearer token (Prometheus: credentials_file) that readers of /metrics have to show.  [default: none]",
+    help="A file with the bearer token (Prometheus: credentials_file) that readers of /metrics have to show."
+    "  [default: DIR/metrics-token, made at the first start]",
 )
 @click.option(
     "--allow-unconfined-functions",

@@ -336,7 +336,6 @@ def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
         headers=headers,
         body=body,
         source_ip=peer_address(scope.client),
-        peer=scope.client,
         secure=scope.scheme == "https",
     )
 
@@ -348,12 +347,11 @@ def serve(config: Config, make: MakeApplication) -> None:
     process listens at the address, or while the root key is being rotated.
     """
     _refuse_taken_address(config)
-    readers = MetricsReaders(config)
     hold_served(config.data_dir)
     granian = listener(config)
     _guard_process()
     _warn_of_swap()
-    settle_confinement(readers.left_open())
+    settle_confinement()
     loader = partial(_worker, make, os.getpid(), secure=config.secure)
     granian.serve(target_loader=loader, wrap_loader=False)
 

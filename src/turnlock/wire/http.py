@@ -70,8 +70,6 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Lower-case names with their values (one character per byte sent: Latin-1), in order of arrival, repetitions kept."""
     body: bytes = b""
     source_ip: str = ""
-    peer: str = ""
-    """HOST:PORT of the connection's other end, as the HTTP server names it."""
     secure: bool = False
     """True when the request came over TLS."""
 

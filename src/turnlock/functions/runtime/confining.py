@@ -21,15 +21,15 @@ def refuse_in_sight(private: Iterable[Path]) -> None:
         )
 
 
-def settle_confinement(also_open: Iterable[str]) -> None:
+def settle_confinement() -> None:
     """Take the place in the cgroups from which children can be counted, and log once what the walls of this machine leave open.
 
-    `also_open` are phrases for what is open beside that. For the main process, before it starts others.
+    For the main process, before it starts others.
     """
     cgroups.settle()
     log = structlog.get_logger("turnlock.functions")
     missing = assess.missing()
-    left = [*assess.left_open(), *also_open]
+    left = assess.left_open()
     own = cgroups.own()
     if own is not None:
         own.close()
