@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.policies.asking import (
     READER,
     ROLE_ARN,
     ROOT,
+    SECRET,
     SERVICE,
     THEIRS,
     Ask,
@@ -311,6 +313,47 @@ def test_a_deny_added_anywhere_denies(call: Mapping[str, Any]) -> None:
     }
     for name, value in more.items():
         assert ask.but(**{name: value}).outcome().startswith("denied by"), name
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({}, IDENTITY),
+        ({"principal": ROOT}, IDENTITY),
+        ({"mfa": True}, OK),
+        ({"mfa": True, "principal": ROOT}, OK),
+        ({"principal": READER}, OK),
+        ({"issued": None}, OK),
+        ({"service": "sts", "action": "GetAccessKeyInfo"}, IDENTITY),
+        ({"service": "sts", "action": "GetAccessKeyInfo", "mfa": True}, IDENTITY),
+        ({"service": "sts", "action": "AssumeRole"}, OK),
+        ({"service": "secretsmanager", "action": "GetSecretValue"}, OK),
+    ],
+)
+def test_plain_sessions_reach_little_of_iam_and_sts_and_a_roles_reach_all(
+    call: Mapping[str, Any], expected: str
+) -> None:
+    """STS API reference, GetSessionToken: without MFA nothing of IAM, and of STS two actions."""
+    everything = document(allow("*"))
+    ask = Ask(
+        service="iam",
+        action="ListUsers",
+        resource=None,
+        named="*",
+        issued=timedelta(hours=1),
+        identity=[everything],
+    )
+    assert ask.but(**call).outcome() == expected
+
+
+def test_what_denies_or_allows_is_cited_with_the_name_of_its_policy() -> None:
+    for of_resource in (NOT_ALL, TO_ANN):
+        decision = Ask(of_resource=of_resource).decision()
+        assert decision.by is not None
+        assert (decision.by.policy, decision.by.number) == (SECRET, 1)
+    absent = Ask(of_resource=NOT_ALL, resource=None).decision()
+    assert absent.by is not None
+    assert absent.by.policy == "prod/db"
 
 
 TRUST = {"Action": "sts:AssumeRole", "Resource": None}
