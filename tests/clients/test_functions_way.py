@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import boto3
@@ -163,29 +165,68 @@ def test_a_function_reads_no_metrics_at_the_public_port_either(tmp_path: Path) -
         assert server.metrics().status == 200
 
 
-def test_a_function_reaches_the_server_behind_a_proxy_that_ends_tls(
-    certificates: Path, tmp_path: Path
-) -> None:
-    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-    if haproxy is None:
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def haproxy(directory: Path, frontend: str, mode: str, server: str) -> Iterator[int]:
+    """Run HAProxy in front of `server`, an address with its options; yield its port."""
+    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
         pytest.skip("NOT RUN: HAProxy is not installed (Debian's package haproxy)")
-    process, port = ServerProcess(tmp_path / "turnlock", options=("--regions", REGION)), free_port()
-    (tmp_path / "haproxy.cfg").write_text(
-        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
-        f"frontend tls\n bind 127.0.0.1:{port} ssl crt {certificates / 'both.pem'}\n default_backend turnlock\n"
-        f"backend turnlock\n server one 127.0.0.1:{process.port}\n"
+    port = free_port()
+    (directory / "haproxy.cfg").write_text(
+        f"defaults\n mode {mode}\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
+        f"frontend public\n bind 127.0.0.1:{port} {frontend}\n default_backend turnlock\n"
+        f"backend turnlock\n server one {server}\n"
     )
-    proxy = start_bound(
-        [haproxy, "-db", "-f", str(tmp_path / "haproxy.cfg")], account=None, log=tmp_path / "log"
-    )
+    command = [program, "-db", "-f", str(directory / "haproxy.cfg")]
+    proxy = start_bound(command, account=None, log=directory / "haproxy.log")
     try:
-        with started(process, certificates / "root.pem", port):
-            root = certificates / "root.pem"
-            answered = invoke_asking(lambda service: reached_by_name(process, root, service, port))
+        wait_until(lambda: listens(port), START_SECONDS, "HAProxy listens", 0.1)
+        yield port
     finally:
         proxy.terminate()
-        proxy.wait(60)
-    assert answered["arn"].startswith("arn:aws:sts::123456789012:assumed-role/asks/")
+        proxy.wait(10)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("ends", ["proxy", "server"])
+def test_functions_reach_the_server_behind_a_load_balancer(
+    certificates: Path, tmp_path: Path, postgresql_server: EmbeddedPostgres, ends: str, workers: int
+) -> None:
+    """TLS ends at the load balancer, or passes through it to the server."""
+    root, own = certificates / "root.pem", ends == "server"
+    options = ("--regions", REGION, "--workers", str(workers), *(tls(certificates) if own else ()))
+    process = ServerProcess(tmp_path / "turnlock", options=options)
+    frontend, mode = ("", "tcp") if own else (f"ssl crt {certificates / 'both.pem'}", "http")
+    with (
+        haproxy(tmp_path, frontend, mode, f"127.0.0.1:{process.port}") as port,
+        started(process, root, port),
+    ):
+        answered = invoke_asking(lambda service: reached_by_name(process, root, service, port))
+        assert answered["arn"].startswith("arn:aws:sts::123456789012:assumed-role/asks/")
+        client = reached_by_name(process, root, "secretsmanager", port)
+        role = new_role(postgresql_server)
+        arn = create_secret(client, role)
+        rotate(client, arn)
+        assert role.accepts(json.loads(client.get_secret_value(SecretId=arn)["SecretString"]))
+
+
+@pytest.mark.parametrize("header", ["send-proxy", "send-proxy-v2"])
+def test_a_proxy_protocol_header_is_refused_at_once_and_functions_still_reach_the_server(
+    tmp_path: Path, postgresql_server: EmbeddedPostgres, header: str
+) -> None:
+    with ServerProcess(tmp_path / "turnlock", options=("--regions", REGION)) as process:
+        with haproxy(tmp_path, "", "tcp", f"127.0.0.1:{process.port} {header}") as port:
+            with pytest.raises(HTTPError) as caught:
+                urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+            assert caught.value.code == 400
+        client = process.client()
+        role = new_role(postgresql_server)
+        rotate(client, create_secret(client, role))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
