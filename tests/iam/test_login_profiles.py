@@ -34,7 +34,8 @@ def test_a_password_opens_for_its_user_alone(iam: Caller) -> None:
     assert check_password(iam.database, OTHER, "ann", GOOD) is None
 
 
-def test_what_is_kept_is_argon2id(iam: Caller) -> None:
+def test_what_is_kept_is_argon2id(iam: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     iam("CreateUser", UserName="ann")
     iam("CreateLoginProfile", UserName="ann", Password=GOOD)
     (body,) = iam.database.read(

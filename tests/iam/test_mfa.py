@@ -211,7 +211,9 @@ def attempts(caller: Caller) -> Attempts:
 WAYS = ("denied", "asked", "session", "pair")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", ["pair", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "pair")]
+)
 def test_a_thousand_wrong_codes_are_locked_out_whichever_way_they_come(
     iam: Caller, ann: Caller, phone: Phone, way: str, store_place: StorePlace
 ) -> None:

@@ -13,7 +13,7 @@ from tests.policies.asking import ACCOUNT, ANN, OTHER, READER, ROLE_ARN, SECRET,
 from tests.proofs import FULL, SEED
 from tests.sampling import FEW
 
-BATCH = 2_500
+BATCH = 500 if FEW else 2_500
 CASES = 100_000 if FULL else BATCH if FEW else 2 * BATCH
 CALLS = 5
 """Calls that are made under the same policies, each with another action, resource and keys."""

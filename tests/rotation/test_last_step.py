@@ -100,6 +100,7 @@ def test_a_node_that_dies_before_it_has_taken_awspending_away_leaves_that_to_the
     assert events(client.database) == ["RotationStarted", "RotationSucceeded"]
 
 
+@pytest.mark.slow
 def test_thirty_rotations_asked_for_as_soon_as_the_label_has_moved_are_all_carried_out(
     client: Client, node: Node, world: World
 ) -> None:

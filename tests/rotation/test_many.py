@@ -46,8 +46,12 @@ def secret(number: int, **rules: object) -> Secret:
     ("rules", "opens_at", "spread"),
     [
         ({"AutomaticallyAfterDays": 1}, MIDNIGHT, HOUR),
-        ({"AutomaticallyAfterDays": 1, "Duration": "2h"}, MIDNIGHT, HOUR / 2),
-        ({"ScheduleExpression": "rate(4 hours)"}, NOON + 4 * HOUR, HOUR / 4),
+        pytest.param(
+            {"AutomaticallyAfterDays": 1, "Duration": "2h"}, MIDNIGHT, HOUR / 2, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"ScheduleExpression": "rate(4 hours)"}, NOON + 4 * HOUR, HOUR / 4, marks=pytest.mark.slow
+        ),
         ({"ScheduleExpression": "cron(0 8 1 * ? *)"}, datetime(2026, 12, 1, 8, tzinfo=NOON.tzinfo), HOUR),
     ],
     ids=["days", "short windows", "hours", "cron"],

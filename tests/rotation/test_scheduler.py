@@ -45,6 +45,7 @@ from turnlock.storage import Database
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
+@pytest.mark.slow
 def test_no_host_and_no_node_is_asked_for_more_than_it_allows(
     client: Client, make_node: MakeNode, world: World
 ) -> None:
@@ -59,6 +60,7 @@ def test_no_host_and_no_node_is_asked_for_more_than_it_allows(
     assert max(world.most[f"host {host}"] for host in "abc") == 2
 
 
+@pytest.mark.slow
 def test_a_host_with_a_long_queue_does_not_keep_others_waiting(
     client: Client, make_node: MakeNode, world: World
 ) -> None:
@@ -303,6 +305,7 @@ def rotated(client: Client, arn: str) -> bool:
     return "AWSPREVIOUS" in stages(client, arn)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_twenty_functions_that_hang_do_not_keep_a_quick_rotation_waiting(
     client: Client, make_node: MakeNode, world: World

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.calling import Client, token
+from tests.sampling import examples
 
-WRITERS, CHANGES = 8, 20
+WRITERS, CHANGES = 8, examples(20)
 
 
 def change(client: Client, writer: int, names: list[str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.calling import token
+from tests.sampling import examples
 from tests.secrets.replicated import AWAY, HOME, Deployment, picture, replicas, run, secret_in, status
 from turnlock import secrets
 from turnlock.core.arn import Region
@@ -177,7 +178,7 @@ STEPS: tuple[Callable[[Story], None], ...] = (
 
 
 @settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

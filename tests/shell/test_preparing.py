@@ -18,6 +18,8 @@ from botocore.exceptions import ClientError
 from tests.conftest import STORES
 from tests.processes import REGION, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 SLOW = """
 import sys, time
 from pathlib import Path

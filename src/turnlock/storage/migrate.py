@@ -7,6 +7,8 @@ know refuses to start.
 
 from __future__ import annotations
 
+from functools import cache
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -23,9 +25,6 @@ def migrate(connection: Connection) -> None:
 
     SQLite's lock is the store's lock file, which the caller holds. Raises SchemaTooNew.
     """
-    config = Config()
-    config.set_main_option("script_location", "turnlock.storage:migrations")
-    config.attributes["connection"] = connection
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
@@ -33,8 +32,10 @@ def migrate(connection: Connection) -> None:
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     try:
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
-        command.upgrade(config, "head")
+        if not _is_newest(connection):
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     except BaseException:
         connection.exec_driver_sql(
             "ROLLBACK"
@@ -43,12 +44,26 @@ def migrate(connection: Connection) -> None:
     connection.exec_driver_sql("COMMIT") if connection.dialect.name == "sqlite" else connection.commit()
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
-    """Raise SchemaTooNew unless every revision in the store is one of ours."""
-    known = {script.revision for script in scripts.walk_revisions()}
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "turnlock.storage:migrations")
+    return config
+
+
+@cache
+def _revisions() -> tuple[frozenset[str], str | None]:
+    """Return all revisions of this release, and the newest. Read once in a process: Alembic compiles each file anew."""
+    scripts = ScriptDirectory.from_config(_config())
+    return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_current_head()
+
+
+def _is_newest(connection: Connection) -> bool:
+    """Tell whether there is nothing to do. Raise SchemaTooNew unless every revision in the store is one of ours."""
+    known, newest = _revisions()
     found = set(MigrationContext.configure(connection).get_current_heads())
     if unknown := found - known:
         raise SchemaTooNew(
             f"The store is at revision {', '.join(sorted(unknown))}, which this version of Turnlock does not know;"
             " run the version that migrated it, or a newer one."
         )
+    return found == {newest}
