@@ -71,14 +71,13 @@ def targets() -> frozenset[str]:
 def check_turnlock(words: list[str], *, whole: bool) -> None:
     command: click.Command = cli
     context = click.Context(cli, info_name="turnlock", **cli.context_settings)
-    whole = whole or any(word.startswith("--") for word in words)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(context, words.pop(0))
         assert found is not None
         command, context = found, click.Context(found, parent=context, info_name=found.name)
     given, left, _ = command.make_parser(context).parse_args(words)
     assert left == []
-    if whole and "help" not in given:
+    if whole:
         needed = {one.name for one in command.params if one.required and not one.envvar}
         assert needed <= set(given)
 

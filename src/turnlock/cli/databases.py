@@ -23,17 +23,21 @@ def databases() -> None:
 @databases.command()
 @click.argument("name")
 @click.option(
-    "--engine", required=True, help="As RDS names it: postgres, mysql, mariadb, aurora-postgresql …"
+    "--engine",
+    required=True,
+    help="The engine as RDS names it: postgres, mysql, mariadb, aurora-postgresql, aurora-mysql.",
 )
-@click.option("--engine-version", metavar="V", help="Only shown.")
+@click.option("--engine-version", metavar="V", help="The engine's version, which is only shown.")
 @click.option("--host", required=True, help="Where it is reached; a cluster: its writer endpoint.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="[default: the engine's]")
-@click.option("--master-username", metavar="USER")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="The port that it listens at.  [default: the engine's]"
+)
+@click.option("--master-username", metavar="USER", help="The master user's name.")
 @click.option(
     "--master-password-file",
     metavar="FILE",
     type=click.File("r"),
-    help="Holds the master password; - reads it from standard input.",
+    help="A file that holds the master password; - reads it from standard input.",
 )
 @click.option(
     "--manage-master-user-password",

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--principal", metavar="ARN", help="A user, a role, a role's session, or a root user.")
-@click.option("--action", required=True, metavar="ACTION", help="Such as secretsmanager:GetSecretValue.")
+@click.option(
+    "--action",
+    required=True,
+    metavar="ACTION",
+    help="The action that is asked about, such as secretsmanager:GetSecretValue.",
+)
 @click.option("--secret", required=True, metavar="NAME", help="The secret's name or ARN.")
 @click.option("--who", "everyone", is_flag=True, help="List every principal that can do it.")
 @click.option(

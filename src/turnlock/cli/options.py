@@ -17,7 +17,13 @@ data_dir = click.option(
     required=True,
     help="Where the store, the root key and the credentials file live; made at the first start.",
 )
-listen = click.option("--listen", default=DEFAULT_LISTEN, show_default=True, metavar="HOST:PORT")
+listen = click.option(
+    "--listen",
+    default=DEFAULT_LISTEN,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="The address to listen at; any but loopback needs TLS.",
+)
 
 
 def _read_region(_context: click.Context, _parameter: click.Parameter, value: str) -> Region:
@@ -39,7 +45,8 @@ root_key = click.option(
     default="file",
     envvar="TURNLOCK_ROOT_KEY",
     show_envvar=True,
-    help="file:PATH, env:NAME, passphrase, command:COMMAND or pkcs11:URI.  [default: file:DIR/root.key]",
+    help="Where the root key comes from: file:PATH, env:NAME, passphrase, command:COMMAND or pkcs11:URI."
+    "  [default: file:DIR/root.key]",
 )
 
 

@@ -28,8 +28,16 @@ from turnlock.shell import logs
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that serve."
 )
 @click.option("--regions", metavar="R,…", help="The Regions served.  [default: all of the aws partition]")
-@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
+@click.option(
+    "--tls-cert",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="The server's certificate (PEM), with those between it and its authority.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="The certificate's private key (PEM).",
+)
 @click.option("--insecure-plaintext", is_flag=True, help="Allow addresses other than loopback without TLS.")
 @click.option(
     "--database-ca-file",

@@ -53,9 +53,27 @@ def _read_variables(
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--secret", required=True, metavar="NAME", help="The secret's name in the trial.")
 @click.option("--value", default="{}", metavar="TEXT", help="Its first value.  [default: {}]")
-@click.option("--handler", default="main.handler", show_default=True)
-@click.option("--runtime", default=f"python3.{sys.version_info.minor}", show_default=True, metavar="NAME")
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", callback=_read_variables)
+@click.option(
+    "--handler",
+    default="main.handler",
+    show_default=True,
+    metavar="MODULE.NAME",
+    help="The function's handler.",
+)
+@click.option(
+    "--runtime",
+    default=f"python3.{sys.version_info.minor}",
+    metavar="NAME",
+    help="Its runtime, as Lambda names it.  [default: this Python's]",
+)
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_read_variables,
+    help="A variable of its environment; may be repeated.",
+)
 @click.option(
     "--timeout", default=30, show_default=True, type=click.IntRange(1, 900), help="Seconds of a step."
 )
