@@ -41,6 +41,7 @@ from turnlock.storage.unit import Subscribers, joined
 from turnlock.trail import (
     SegmentHeads,
     TrailTable,
+    key_of_unit,
 )
 
 T = TypeVar("T")
@@ -328,6 +329,7 @@ def _first_account(config: Config, unit: Unit) -> None:
     replaces, and never an account whose only key nobody knows.
     """
     if not accounts.accounts(unit):
+        key_of_unit(unit)  # an account without a trail's key is one whose trail was taken away
         made = accounts.create_account(unit, config.account_id)
         accounts.write_credentials(config.data_dir, {"default": made})
 

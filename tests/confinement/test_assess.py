@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_what_is_left_open_is_said_for_each_feature_that_lacks(monkeypatch: pyte
         assess.NO_FREEZING,
         assess.NO_CPU,
     ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hard", "is_open"),
+    [("|/usr/bin/reports %p", 0, True), ("|/usr/bin/reports %p", 1, False), ("core", 0, False)],
+)
+def test_a_program_that_the_kernel_would_start_for_a_crash_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, hard: int, is_open: bool
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pattern)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, hard))
+    assert (assess.CORES_PIPED in assess.left_open()) is is_open
 
 
 @pytest.mark.parametrize("reason", [None, "Namespaces are needed."])

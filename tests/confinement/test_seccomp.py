@@ -57,6 +57,7 @@ CALLS = {
     "kexec_load": (246, 104), "swapon": (167, 224), "quotactl": (179, 60), "process_vm_readv": (310, 270),
     "memfd_secret": (447, 447), "connect": (42, 203), "bind": (49, 200), "futex": (202, 98), "wait4": (61, 260),
     "fcntl": (72, 25), "sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269),
+    "setrlimit": (160, 164), "prlimit64": (302, 261),
 }  # fmt: skip
 SHARED_ANONYMOUS, PRIVATE_ANONYMOUS, SHARED_FILE = 0x21, 0x22, 0x01
 
@@ -98,6 +99,11 @@ VERDICTS: list[tuple[str, list[int], int, int]] = [
     *(("fcntl", [3, command, 1], errno.EINVAL, errno.EINVAL) for command in (1024, 1040)),
     *(("sendto", [3, 0, 1, flags, 0, 0], 0, 0) for flags in (0, 0x4000, 0x40)),
     ("sendmsg", [3, 0, 0x4000], 0, 0),
+    ("setrlimit", [4, 1], errno.EPERM, errno.EPERM),
+    *(("setrlimit", [limit, 1], 0, 0) for limit in (0, 3, 7)),
+    *(("prlimit64", [0, 4, new, 1], errno.EPERM, errno.EPERM) for new in (1, 1 << 32, 0x7FFF_0000_1000)),
+    ("prlimit64", [0, 4, 0, 1], 0, 0),
+    ("prlimit64", [0, 7, 1, 0], 0, 0),
     ("sendmmsg", [3, 0, 1, 0x4000], 0, 0),
     *(("sendto", [3, 0, 1, flags, 0, 0], 0, errno.EOPNOTSUPP) for flags in (0x2000_0000, 0x2000_4000)),
     ("sendmsg", [3, 0, 0x2000_0000], 0, errno.EOPNOTSUPP),

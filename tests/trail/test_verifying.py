@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from tests.placed import Placed
 from tests.sampling import examples
 from tests.support import NOON, StorePlace, fresh_keyring
 from tests.trail.test_chain import KEY
-from turnlock import kms
+from turnlock import accounts, kms
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
 from turnlock.root_key_rotation import MACS, WRAPS
@@ -83,6 +84,21 @@ def at(writer: str, sequence: int) -> Any:
 def test_a_trail_as_it_was_written_verifies(database: Database, segments: Path) -> None:
     assert found(database, segments) == []
     assert found(database) == []
+
+
+def test_a_trail_that_was_taken_away_whole_is_missed(database: Database, segments: Path) -> None:
+    """Records, heads, key and segments: what is left looks as if nothing had been recorded, but for its account."""
+    database.write(lambda unit: accounts.create_account(unit, ACCOUNT))
+    run(database, *(delete(table) for table in (trail_records, trail_heads, trail_keys)))
+    for path in segments.iterdir():
+        path.unlink()
+    assert found(database, segments) == found(database) == [("", 0)]
+
+
+def test_the_trail_of_a_store_that_was_only_started_verifies(tmp_path: Path) -> None:
+    place = Placed(tmp_path / "data")
+    assert found(place.application.database, tmp_path / "data" / "trail") == []
+    place.close()
 
 
 def test_a_store_without_a_trail_verifies(store_place: StorePlace) -> None:

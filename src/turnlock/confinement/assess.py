@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,10 @@ NO_MEMORY: Final = (
     " files alone, and it has no memfd, shared anonymous maps or System V IPC"
 )
 NO_FREEZING: Final = "no cgroup freezes functions between two events: signals stop them, and one that runs is ended within 0.5 s"
+CORES_PIPED: Final = (
+    "the kernel starts the program of kernel.core_pattern, as root, for a child that crashes: the server was started with a hard limit of"
+    " 0 bytes for cores, where 1 would keep it from that (LimitCORE=1)"
+)
 NO_CPU: Final = "no cgroup shares the CPU out: functions give way by nice(2) alone"
 
 
@@ -74,8 +80,17 @@ def left_open() -> list[str]:
         NO_MEMORY: "memory" not in features,
         NO_FREEZING: "freeze" not in features,
         NO_CPU: "cpu" not in features,
+        CORES_PIPED: _cores_are_piped(),
     }
     return [phrase for phrase, is_open in told.items() if is_open]
+
+
+def _cores_are_piped() -> bool:
+    """Tell whether the kernel starts a program for a child that crashes: one named by a pipe, where children must have the limit 0."""
+    with suppress(OSError):
+        pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8")
+        return pattern.startswith("|") and resource.getrlimit(resource.RLIMIT_CORE)[1] == 0
+    return False
 
 
 def shown_with(paths: Iterable[Path]) -> tuple[Path, str] | None:

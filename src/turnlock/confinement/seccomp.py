@@ -76,6 +76,8 @@ _UNCOUNTED: Final = {"memfd_create": (319, 279)}
 
 _CLONE, _UNSHARE, _PERSONALITY = (56, 220), (272, 97), (135, 92)
 _SOCKET, _SOCKETPAIR, _MMAP, _FCNTL = (41, 198), (53, 199), (9, 222), (72, 25)
+_SETRLIMIT, _PRLIMIT, _CORE = (160, 164), (302, 261), 4
+"""RLIMIT_CORE: at 0 the kernel would start the program that kernel.core_pattern may name."""
 _SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _DATAGRAM, _TYPE_BITS = 1, 2, 0xF
@@ -167,6 +169,8 @@ def _by_arguments(kind: SystemCalls, *, uncounted: bool) -> list[tuple[tuple[int
         (_SOCKET, _socket()),
         (_SOCKETPAIR, [_argument(0), *_only((_UNIX,), errno.EAFNOSUPPORT)]),
         (_FCNTL, [_argument(1), *_but(_LEASES, errno.EINVAL)]),
+        (_SETRLIMIT, [_argument(0), *_but((_CORE,), errno.EPERM)]),
+        (_PRLIMIT, _core_limit()),
     ]
     if kind == "server":  # a function may connect anyway
         for call, flags in ((_SENDTO, 3), (_SENDMSG, 2), (_SENDMMSG, 3)):
@@ -179,6 +183,21 @@ def _by_arguments(kind: SystemCalls, *, uncounted: bool) -> list[tuple[tuple[int
         ]
         rules.append((_MMAP, [_argument(3), *shared, (_RETURN, 0, 0, ALLOW)]))
     return rules
+
+
+def _core_limit() -> list[Instruction]:
+    """Let prlimit ask for the limit of cores, and not set it: the third argument, an address, is 0 where it only asks."""
+    return [
+        _argument(1),
+        (_IF_EQUAL, 1, 0, _CORE),
+        (_RETURN, 0, 0, ALLOW),
+        _argument(2),
+        (_IF_EQUAL, 0, 2, 0),
+        (_LOAD, 0, 0, _ARGUMENTS + 8 * 2 + 4),
+        (_IF_EQUAL, 1, 0, 0),
+        _refuse(errno.EPERM),
+        (_RETURN, 0, 0, ALLOW),
+    ]
 
 
 def _socket() -> list[Instruction]:

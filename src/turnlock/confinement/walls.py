@@ -104,9 +104,23 @@ def _close_files(wanted: Confinement, home: str, *, apart: bool) -> None:
     )
 
 
+NO_CORE: Final = 1
+"""RLIMIT_CORE at which the kernel neither writes a core nor hands it to a program. `seccomp` keeps a child from another."""
+
+
+def forbid_cores() -> None:
+    """Let the kernel make no core of this process and those that it starts: with NO_CORE, or 0 where the limit was so low before."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (NO_CORE, NO_CORE))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def apply_limits(wanted: Confinement, *, apart: bool) -> None:
     """Lower the limits for good. Processes are counted by user: only one that nobody else is can be limited so."""
-    limit(resource.RLIMIT_CORE, 0)
+    # 0 keeps a core from being written, and not from a pipe in kernel.core_pattern: for that the kernel has the value 1, at which
+    # it starts no program (fs/coredump.c). Nor is a file written: each program's core is larger.
+    limit(resource.RLIMIT_CORE, NO_CORE)
     limit(resource.RLIMIT_NOFILE, wanted["open_files"])
     limit(resource.RLIMIT_CPU, wanted["cpu_seconds"])
     limit(resource.RLIMIT_FSIZE, wanted["file_bytes"])

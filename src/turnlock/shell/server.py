@@ -12,7 +12,6 @@ import gc
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import socket
 import time
@@ -33,6 +32,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from turnlock import policies, wire
 from turnlock.config import Config
+from turnlock.confinement.walls import forbid_cores
 from turnlock.core.action import Answer, Pending
 from turnlock.core.address import peer_address
 from turnlock.errors import AccessDeniedException, ApiError, ConfigurationError, ThrottlingException
@@ -419,7 +419,7 @@ def _warn_of_swap() -> None:
 
 def _guard_process(*, parent_pid: int | None = None) -> None:
     """No core dumps, no reading by other processes of this user; a worker ends with the process that started it."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_cores()
     os.umask(0o077)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

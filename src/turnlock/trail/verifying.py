@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import literal, select, table
 
 from turnlock.errors import SealBroken
 from turnlock.storage import Unit
@@ -50,7 +50,9 @@ def verify(unit: Unit, directory: Path | None = None) -> list[Finding]:
     heads = [dict(row) for row in unit.connection.execute(select(trail_heads)).mappings()]
     if key is None:
         some = unit.connection.execute(select(trail_records.c.event_id).limit(1)).first()
-        lost = some is not None or heads or any(_segments(directory))
+        # The first start draws the key together with the first account.
+        used = unit.connection.execute(select(literal(1)).select_from(table("accounts")).limit(1)).first()
+        lost = some is not None or used is not None or heads or any(_segments(directory))
         return [Finding("", 0, "the trail's key is gone")] if lost else []
     findings = list(_judge_heads(key, heads))
     ends = {row["writer"]: row for row in heads if not is_count(row)}
