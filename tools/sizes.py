@@ -13,7 +13,7 @@ from pathlib import Path
 FILE_CAP, FILE_HARD_CAP, FUNCTION_CAP, FUNCTION_MEDIAN = 400, 600, 60, 9
 
 TABLES = {
-    "src/turnlock/storage/migrations/versions/0001_first_tables.py": "a table of tables",
+    "src/turnlock/storage/migrations/versions/0001_tables.py": "a table of tables",
 }
 
 

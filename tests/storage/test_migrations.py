@@ -204,6 +204,20 @@ def test_a_store_of_a_newer_release_is_refused_with_a_sentence_and_left_alone(
     assert store.read(revision) == ["9999_future"]
 
 
+def test_a_store_of_a_development_version_is_refused_with_a_sentence_and_left_alone(
+    store_place: StorePlace,
+) -> None:
+    store = store_place.open()
+
+    def put_back(unit: Unit) -> None:
+        unit.connection.execute(text("UPDATE alembic_version SET version_num = '0013'"))
+
+    store.write(put_back)
+    with pytest.raises(ConfigurationError, match=r"revision 0013, which a development version .* made.*new"):
+        store_place.open()
+    assert store.read(revision) == ["0013"]
+
+
 def test_a_migration_that_fails_leaves_nothing(bare_place: StorePlace) -> None:
     """A table of the same name is in the way, half through: none of the tables before it may stay."""
     in_the_way = "CREATE TABLE secret_versions (x INTEGER)"

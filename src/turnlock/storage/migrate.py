@@ -7,7 +7,9 @@ know refuses to start.
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -15,15 +17,19 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from turnlock.errors import SchemaTooNew
+from turnlock.errors import ConfigurationError, SchemaTooNew
 
 _MIGRATION_LOCK = 0x7475726E6C6F636B  # "turnlock" in ASCII, a PostgreSQL advisory lock of our own
+
+_OF_DEVELOPMENT: Final = re.compile(r"00[0-9]{2}")
+"""Revisions from before the first release. A release's revision is named as its file."""
 
 
 def migrate(connection: Connection) -> None:
     """Upgrade to the newest known revision inside one transaction, under a lock that all nodes share.
 
-    SQLite's lock is the store's lock file, which the caller holds. Raises SchemaTooNew.
+    SQLite's lock is the store's lock file, which the caller holds. Raises SchemaTooNew, and ConfigurationError for
+    a store of a development version.
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -58,10 +64,16 @@ def _revisions() -> tuple[frozenset[str], str | None]:
 
 
 def _is_newest(connection: Connection) -> bool:
-    """Tell whether there is nothing to do. Raise SchemaTooNew unless every revision in the store is one of ours."""
+    """Tell whether there is nothing to do. Raises SchemaTooNew, or ConfigurationError for a development version's revision."""
     known, newest = _revisions()
     found = set(MigrationContext.configure(connection).get_current_heads())
-    if unknown := found - known:
+    unknown = found - known
+    if any(_OF_DEVELOPMENT.fullmatch(revision) for revision in unknown):
+        raise ConfigurationError(
+            f"The store is at revision {', '.join(sorted(unknown))}, which a development version of Turnlock made. No release"
+            " opens it; start with a new, empty store."
+        )
+    if unknown:
         raise SchemaTooNew(
             f"The store is at revision {', '.join(sorted(unknown))}, which this version of Turnlock does not know;"
             " run the version that migrated it, or a newer one."
