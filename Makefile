@@ -13,11 +13,11 @@ test: $(STAMP)
 	tools/debian.sh
 	tools/mysql.sh
 	tools/postgresql.sh
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadfile --durations 20 --junit-xml build/tests.xml
 
 # The embedded store only, few examples, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
-	TURNLOCK_TEST_STORES=sqlite TURNLOCK_TEST_EXAMPLES=few $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
+	TURNLOCK_TEST_STORES=sqlite TURNLOCK_TEST_EXAMPLES=few $(BIN)/pytest -q -n 2 --dist loadfile --junit-xml build/quick.xml -m "not slow" --timeout 60 $(foreach room,bench cli clients confinement \
 	  engines examples faults functions hostile rotators,--ignore tests/$(room)) --ignore tests/rds --ignore tests/local_servers
 
 check: $(STAMP)
