@@ -44,6 +44,7 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
             "tests/policies/test_admits.py",
             "tests/policies/test_work.py",
             "tests/policies/test_explaining.py",
+            "tests/iam/test_simulation.py",
             "tests/policies/test_naive.py",
             "tests/iam/test_mfa.py",
         ],

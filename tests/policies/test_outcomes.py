@@ -354,6 +354,12 @@ def test_what_denies_or_allows_is_cited_with_the_name_of_its_policy() -> None:
     absent = Ask(of_resource=NOT_ALL, resource=None).decision()
     assert absent.by is not None
     assert absent.by.policy == "prod/db"
+    narrowed = Ask(identity=[YES], session=YES).decision()
+    assert narrowed.by is not None
+    assert narrowed.by.policy == "p0"
+    hosted = Ask(principal=READER, hosted=True, session=YES).decision()
+    assert hosted.by is not None
+    assert hosted.by.policy == READER.arn
 
 
 TRUST = {"Action": "sts:AssumeRole", "Resource": None}

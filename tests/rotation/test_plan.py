@@ -119,6 +119,13 @@ def test_a_finish_that_moved_no_label_is_a_failed_attempt() -> None:
     assert decision.events == ()
 
 
+@pytest.mark.parametrize("outcome", [StepSucceeded(step=Step.SET), StepFailed(step=Step.SET, message="late")])
+def test_an_outcome_that_comes_when_nothing_is_in_flight_runs_nothing(outcome: Outcome) -> None:
+    waiting = new_plan().evolve(step=Step.SET)
+    decision = decide(waiting, outcome, PENDING, now=NOW)
+    assert (type(decision), decision.plan, decision.events) == (Stop, waiting, ())
+
+
 @pytest.mark.parametrize("step", [Step.CREATE, Step.SET, Step.TEST, Step.FINISH])
 def test_an_interruption_probes_at_once_and_is_no_failed_attempt(step: Step) -> None:
     decision = decide(in_flight(step), Woken(), PENDING, now=NOW)

@@ -22,7 +22,7 @@ DAY = timedelta(hours=24)
 
 
 @given(
-    ages=st.lists(st.integers(0, 72), max_size=MOST_VERSIONS + 20),
+    ages=st.lists(st.integers(0, 72), min_size=MOST_VERSIONS - 2, max_size=MOST_VERSIONS + 20),
     labelled=st.sets(st.integers(0, MOST_VERSIONS + 20), max_size=20),
 )
 def test_the_oldest_that_may_go_do_go_and_no_more(ages: list[int], labelled: set[int]) -> None:
@@ -39,6 +39,14 @@ def test_a_version_of_exactly_a_day_stays_and_one_a_microsecond_older_goes() -> 
     for age, gone in ((DAY, []), (DAY + instant, ["old"]), (DAY - instant, [])):
         assert outdated([("old", NOON - age), *young], frozenset(), now=NOON) == gone
     assert outdated([("old", NOON - 2 * DAY), *young[1:]], frozenset(), now=NOON) == []  # not too many
+
+
+def test_a_version_with_a_label_stays_however_old_it_is() -> None:
+    young = [(str(number), NOON) for number in range(MOST_VERSIONS - 1)]
+    old = [("older", NOON - 3 * DAY), ("old", NOON - 2 * DAY)]
+    assert outdated([*old, *young], {"older"}, now=NOON) == ["old"]
+    assert outdated([*old, *young], {"older", "old"}, now=NOON) == []
+    assert outdated([*old, *young], {"old"}, now=NOON) == ["older"]
 
 
 def naive(versions: list[tuple[str, datetime]], labelled: set[str]) -> list[str]:

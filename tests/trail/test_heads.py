@@ -37,6 +37,12 @@ def test_segments_heads_are_written_once_they_have_moved_and_not_again(
     assert heads.flush(database) == HEAD_SECONDS
 
 
+def test_the_trails_key_has_256_bits_and_is_drawn_once(database: Database) -> None:
+    key = database.write(key_of_unit)
+    assert len(key) == 32
+    assert database.write(key_of_unit) == key
+
+
 def test_without_segments_no_head_is_written(database: Database) -> None:
     assert SegmentHeads().flush(database) == HEAD_SECONDS
     assert kept(database) == {}
