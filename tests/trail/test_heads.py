@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -9,8 +10,16 @@ from sqlalchemy import delete, select, update
 from structlog.testing import capture_logs
 
 from turnlock.storage import Database
-from turnlock.trail.chain import Link
-from turnlock.trail.heads import HEAD_SECONDS, SegmentHeads, is_count, key_of_unit, save_head, trail_heads
+from turnlock.trail.chain import Ends, Link
+from turnlock.trail.heads import (
+    HEAD_SECONDS,
+    SegmentHeads,
+    is_count,
+    key_of_unit,
+    read_file,
+    save_head,
+    trail_heads,
+)
 
 
 def kept(database: Database) -> dict[str, int]:
@@ -20,21 +29,28 @@ def kept(database: Database) -> dict[str, int]:
 
 
 def test_segments_heads_are_written_once_they_have_moved_and_not_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heads, ends = SegmentHeads(), {"a": Link(3, b"digest")}
-    heads.watch(database.write(key_of_unit), lambda: dict(ends))
+    key, heads = database.write(key_of_unit), SegmentHeads()
+    growing, ended = {"a": Link(3, b"digest")}, dict[str, Link]()
+    heads.watch(key, tmp_path, lambda: Ends(ended=dict(ended), growing=dict(growing)))
     assert heads.flush(database) == HEAD_SECONDS
-    assert kept(database) == {"a": 3}
-    ends |= {"a": Link(4, b"digest"), "b": Link(1, b"digest")}
+    assert kept(database) == {"a": 0}  # its head is in the file
+    assert read_file(tmp_path, key, "a") == Link(3, b"digest")
+    ended["a"], growing = Link(4, b"digest"), {"b": Link(1, b"digest")}
     heads.flush(database)
-    assert kept(database) == {"a": 4, "b": 1}
+    assert kept(database) == {"a": 4, "b": 0}
+    growing["b"] = Link(2, b"digest")
 
     def write(_work: object) -> NoReturn:
-        pytest.fail("nothing has moved")
+        pytest.fail("what has moved is in a file")
 
     monkeypatch.setattr(database, "write", write)
     assert heads.flush(database) == HEAD_SECONDS
+    assert (read_file(tmp_path, key, "a"), read_file(tmp_path, key, "b")) == (None, Link(2, b"digest"))
+    (tmp_path / "b.head").unlink()
+    heads.flush(database)
+    assert not (tmp_path / "b.head").exists()  # nothing has moved
 
 
 def test_the_trails_key_has_256_bits_and_is_drawn_once(database: Database) -> None:

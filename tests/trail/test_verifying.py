@@ -57,7 +57,7 @@ def segments(database: Database, tmp_path: Path) -> Path:
     directory, key = tmp_path / "trail", database.write(key_of_unit)
     for name in ("a", "b"):
         writer, heads = SegmentWriter(directory, name, key), SegmentHeads()
-        heads.watch(key, writer.heads)
+        heads.watch(key, directory, writer.ends)
         for _ in range(5):
             writer.write([entry()])
         writer.close()
@@ -178,7 +178,7 @@ def test_a_segment_may_go_on_behind_its_head_but_not_end_before_it(
 ) -> None:
     key = database.write(key_of_unit)
     writer, heads = SegmentWriter(tmp_path / "trail", "w", key), SegmentHeads()
-    heads.watch(key, writer.heads)
+    heads.watch(key, tmp_path / "trail", writer.ends)
     heads.flush(database)  # nothing yet: no head
     writer.write([entry(), entry()])
     heads.flush(database)
@@ -191,6 +191,51 @@ def test_a_segment_may_go_on_behind_its_head_but_not_end_before_it(
     assert found(database, tmp_path / "trail") == []
     path.write_bytes(b"".join(lines[:1]))
     assert found(database, tmp_path / "trail") == [("w.1", 1)]
+
+
+def test_while_a_segment_grows_its_head_costs_one_commit_of_the_store(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit makes every process forget the rows that it remembers."""
+    directory, key, commits = tmp_path / "trail", database.write(key_of_unit), []
+    writer, heads, write = SegmentWriter(directory, "w", key), SegmentHeads(), database.write
+
+    def counted(work: Any) -> Any:
+        commits.append(work)
+        return write(work)
+
+    monkeypatch.setattr(database, "write", counted)
+    heads.watch(key, directory, writer.ends)
+    for _ in range(5):
+        writer.write([entry()])
+        heads.flush(database)
+    assert len(commits) == 1
+    writer.close()
+    heads.flush(database)
+    heads.flush(database)
+    assert len(commits) == 2
+    assert [path.name for path in directory.iterdir()] == ["w.1.segment"]
+    assert found(database, directory) == []
+
+
+def test_a_head_in_a_file_is_missed_when_it_is_gone_changed_or_another_chain_s(
+    database: Database, tmp_path: Path
+) -> None:
+    directory, key = tmp_path / "trail", database.write(key_of_unit)
+    for name in ("v", "w"):
+        writer, heads = SegmentWriter(directory, name, key), SegmentHeads()
+        heads.watch(key, directory, writer.ends)
+        writer.write([entry()])
+        heads.flush(database)
+    file, other = directory / "w.1.head", directory / "v.1.head"
+    whole = file.read_bytes()
+    for forged in (b"", whole.replace(b"[1,", b"[0,"), whole[:-1], whole + b"0", other.read_bytes(), b"\xff"):
+        file.write_bytes(forged)
+        assert found(database, directory) == [("w.1", 0)]
+    file.unlink()
+    assert found(database, directory) == [("w.1", 0)]
+    file.write_bytes(whole)
+    assert found(database, directory) == []
 
 
 def test_a_trail_under_another_key_is_found(database: Database, tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ from turnlock.storage import Database, Unit
 from turnlock.storage.unit import Subscribers
 
 FLUSH_SECONDS: Final = 0.2
+"""How long the first read of a quiet time waits to be written, at most."""
+
+REST_SECONDS: Final = 2.0
+"""The wait after a write: each one makes every process of the store forget the rows that it remembers."""
+
 BATCH: Final = 500
 """Accesses written in one transaction. A short transaction lets others write soon."""
 
@@ -147,7 +152,9 @@ class AccessNotes:
                     self._remember(access)
         if batch:
             database.write(lambda unit: _write(unit, batch))
-        return FLUSH_SECONDS if len(batch) < BATCH else 0.0
+        if len(batch) == BATCH:
+            return 0.0
+        return REST_SECONDS if batch else FLUSH_SECONDS
 
     def _remember(self, access: VersionRead) -> None:
         days = self._days.setdefault((access.account_id, access.region, access.name, access.suffix), {})

@@ -50,7 +50,7 @@ class Application:
         if self.database.reads_inline:
             key = self.database.write(key_of_unit)
             segments = SegmentWriter(self.config.data_dir / "trail", self.writer, key)
-            self.heads.watch(key, segments.heads)
+            self.heads.watch(key, self.config.data_dir / "trail", segments.ends)
             return InlineReaders(self.database, self._journal(segments, loop), loop, arriving)
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 

@@ -10,7 +10,7 @@ once the store or the file holds the records.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +20,13 @@ class Link(msgspec.Struct, frozen=True):
 
     sequence: int
     digest: bytes
+
+
+class Ends(msgspec.Struct, frozen=True, kw_only=True):
+    """The last durable records of one process's chains, by writer, of those that have any."""
+
+    ended: Mapping[str, Link]
+    growing: Mapping[str, Link]
 
 
 def first_link(writer: str, key: bytes) -> Link:

@@ -2,8 +2,9 @@
 
     1. The key is drawn once, and lies in the store sealed under the root key. A rotation of the root key seals it anew, and every
        chain still verifies.
-    2. Each chain has a head in the store, under a MAC: of rows in the transaction that wrote them, of a segment every few seconds
-       and when it ends.
+    2. Each chain has a head in the store, under a MAC: of rows in the transaction that wrote them, of a segment when it ends. While a
+       segment grows, its head is in a file beside it, under a MAC and written every few seconds, and the store only says that it is
+       there: a commit to the store every few seconds would make each process forget the rows that it remembers.
     3. Heads are numbered, and one row more says how many there are: a chain that is gone with its head is missed.
 
 What this does not tell: that a head was put back as it once was, together with the records behind it; only a copy of the heads
@@ -13,7 +14,8 @@ elsewhere could. Of a segment that a crash ended, the records of the last HEAD_S
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -21,15 +23,19 @@ from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Tabl
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.ports import Entropy, RootKeyring
+from turnlock.root_keys import write_private
 from turnlock.storage import Database, Unit, metadata
 from turnlock.storage.alarms import alarm
-from turnlock.trail.chain import Link
+from turnlock.trail.chain import Ends, Link
 
 HEAD_SECONDS: Final = 10.0
 """How often the head of a segment that grows is written down."""
 
 _KEY_BYTES: Final = 32
 _KEY_ID: Final = "1"
+_IN_FILE: Final = Link(0, b"")
+"""The head of a segment whose end is in a file beside it."""
+
 _COUNT: Final = ""
 """The writer of the row that says how many heads there are: no chain's name."""
 
@@ -103,30 +109,75 @@ def is_count(row: Any) -> bool:
     return bool(row["writer"] == _COUNT)
 
 
+def is_in_file(row: Any) -> bool:
+    """Tell whether a head says that the segment's end is in a file beside it."""
+    return bool(row["sequence"] == _IN_FILE.sequence)
+
+
 class SegmentHeads:
     """The heads of one process's segments, written down by a loop. The segments' thread notes, another flushes."""
 
     def __init__(self) -> None:
         self._key: bytes | None = None
-        self._read: Callable[[], dict[str, Link]] = dict
-        self._kept: dict[str, Link] = {}
+        self._directory = Path()
+        self._read: Callable[[], Ends] = lambda: Ends(ended={}, growing={})
+        self._written: dict[str, Link] = {}
+        self._finished: set[str] = set()
 
-    def watch(self, key: bytes, read: Callable[[], dict[str, Link]]) -> None:
-        """From now on, write down what `read` tells: chains that have records, and their last durable ones."""
-        self._key, self._read = key, read
+    def watch(self, key: bytes, directory: Path, read: Callable[[], Ends]) -> None:
+        """From now on, write down what `read` tells of the segments in a directory: their last durable records."""
+        self._key, self._directory, self._read = key, directory, read
 
     def flush(self, database: Database) -> float:
         """Write down the heads that have moved; return how many seconds to wait before the next time."""
-        key, heads = self._key, self._read()
-        moved = {writer: link for writer, link in heads.items() if self._kept.get(writer) != link}
-        if key is not None and moved:
+        key = self._key
+        if key is None:
+            return HEAD_SECONDS
+        ends = self._read()
+        for writer, link in ends.growing.items():
+            if self._written.get(writer) != link:
+                _write_file(self._directory, key, writer, link)
+        # The file first, then the row that says that there is one.
+        rows = dict.fromkeys(ends.growing.keys() - self._written.keys(), _IN_FILE)
+        rows |= {writer: link for writer, link in ends.ended.items() if writer not in self._finished}
+        if rows:
             held = key
-            database.write(lambda unit: _save_all(unit, held, moved))
-            self._kept = heads
+            database.write(lambda unit: _save_all(unit, held, rows))
+        self._written |= ends.growing
+        for writer in ends.ended.keys() - self._finished:
+            head_file(self._directory, writer).unlink(missing_ok=True)
+            self._finished.add(writer)
         return HEAD_SECONDS
 
 
-def _save_all(unit: Unit, key: bytes, heads: dict[str, Link]) -> None:
+def head_file(directory: Path, writer: str) -> Path:
+    """Return where the head of a growing segment is."""
+    return directory / f"{writer}.head"
+
+
+def read_file(directory: Path, key: bytes, writer: str) -> Link | None:
+    """Return the head of a segment that grows, or that a crash ended; None where no file was written by this server."""
+    try:
+        body, _, mac = head_file(directory, writer).read_text(encoding="ascii").partition("\n")
+        sequence, digest = msgspec.json.decode(body, type=tuple[int, bytes])
+        wanted = _file_mac(key, writer, sequence, digest)
+        return Link(sequence, digest) if hmac.compare_digest(wanted, mac.encode("ascii")) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _write_file(directory: Path, key: bytes, writer: str, link: Link) -> None:
+    body = msgspec.json.encode((link.sequence, link.digest)).decode()
+    mac = _file_mac(key, writer, link.sequence, link.digest).decode()
+    write_private(head_file(directory, writer), f"{body}\n{mac}", replace=True)
+
+
+def _file_mac(key: bytes, writer: str, sequence: int, digest: bytes) -> bytes:
+    message = msgspec.json.encode(["turnlock-trail-head-file-1", writer, sequence, digest])
+    return hmac.new(key, message, "sha256").hexdigest().encode()
+
+
+def _save_all(unit: Unit, key: bytes, heads: Mapping[str, Link]) -> None:
     for writer, link in heads.items():
         save_head(unit.connection, key, writer, link)
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ import structlog
 from turnlock.core.record import TrailEntry
 from turnlock.errors import CommitFailed
 from turnlock.storage import Database
-from turnlock.trail.chain import Chain, Link
+from turnlock.trail.chain import Chain, Ends, Link
 from turnlock.trail.kernel_sync import FileSync
 
 log = structlog.get_logger(__name__)
@@ -112,11 +112,11 @@ class SegmentWriter:
         if not durable or self._size >= SEGMENT_BYTES:
             self.close()
 
-    def heads(self) -> dict[str, Link]:
-        """Return, by chain, the last record that is durable, of each that has one. Any thread may ask."""
-        chain = self._chain
-        heads = {**self._ended, chain.writer: chain.head}
-        return {writer: link for writer, link in heads.items() if link.sequence}
+    def ends(self) -> Ends:
+        """Return the last durable record of each chain that has one. Any thread may ask."""
+        chain, ended = self._chain, self._ended
+        growing = {} if chain.writer in ended else {chain.writer: chain.head}
+        return Ends(ended=_with_records(ended), growing=_with_records(growing))
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -325,3 +325,7 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
+
+
+def _with_records(heads: Mapping[str, Link]) -> dict[str, Link]:
+    return {writer: link for writer, link in heads.items() if link.sequence}

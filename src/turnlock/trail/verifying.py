@@ -15,7 +15,7 @@ from sqlalchemy import literal, select, table
 from turnlock.errors import SealBroken
 from turnlock.storage import Unit
 from turnlock.trail.chain import Chain
-from turnlock.trail.heads import find_key, head_fits, is_count, trail_heads
+from turnlock.trail.heads import find_key, head_fits, is_count, is_in_file, read_file, trail_heads
 from turnlock.trail.store import covered_bytes, trail_records
 
 
@@ -63,7 +63,16 @@ def verify(unit: Unit, directory: Path | None = None) -> list[Finding]:
     for path in _segments(directory):
         writer = path.name.removesuffix(".segment")
         seen.add(writer)
-        findings += _judge(key, writer, _lines(path), ends.get(writer), exact=False)
+        end = ends.get(writer)
+        if end is not None and is_in_file(end):
+            link = read_file(path.parent, key, writer)
+            if link is None:
+                findings.append(
+                    Finding(writer, 0, "the file of the head is gone, or was not written by this server")
+                )
+                continue
+            end = {"sequence": link.sequence, "digest": link.digest}
+        findings += _judge(key, writer, _lines(path), end, exact=False)
     if directory is not None:
         findings += [Finding(writer, 0, "the chain is gone") for writer in ends.keys() - seen]
     return findings
