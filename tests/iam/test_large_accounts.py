@@ -14,8 +14,9 @@ from tests.iam.calling import ACCOUNT, Caller
 from tests.support import NOON
 from turnlock.accounts import Identity, Kind, ManagedPolicy
 from turnlock.accounts.entities.store import IDENTITIES, POLICIES, insert_identity
+from turnlock.core import pages
 from turnlock.errors import InvalidInputException, ValidationException
-from turnlock.iam import pages
+from turnlock.iam.lookup import PAGES
 from turnlock.iam.mfa.store import DEVICES, MfaDevice
 from turnlock.storage import Unit
 
@@ -114,7 +115,7 @@ def test_no_request_reads_the_whole_account(iam: Caller, read: list[str]) -> Non
         before = len(read)
         iam(operation, **request)
         found[f"{operation} {request}"] = len(read) - before
-    assert {name: rows for name, rows in found.items() if rows > WALKED + pages.MOST} == {}
+    assert {name: rows for name, rows in found.items() if rows > WALKED + PAGES.most} == {}
 
 
 def test_all_pages_together_show_everything(iam: Caller, read: list[str]) -> None:

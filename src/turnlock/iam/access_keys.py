@@ -10,8 +10,7 @@ from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import LimitExceededException, NoSuchEntityException
-from turnlock.iam.lookup import identity_subject, named_identity
-from turnlock.iam.pages import page
+from turnlock.iam.lookup import PAGES, identity_subject, named_identity
 from turnlock.storage import Unit
 
 _NEVER: Final = "N/A"
@@ -49,7 +48,7 @@ def list_access_keys(call: Call, request: Request, unit: Unit) -> Answer:
     """ListAccessKeys: the keys without their secrets."""
     owner = _owner(call, request, unit)
     found = store.access_keys_of(unit, owner.account_id, owner.principal_id)
-    return page(
+    return PAGES.page(
         request, found, lambda row: row.access_key_id, "AccessKeyMetadata", lambda row: _shown(owner, row)
     )
 

@@ -26,11 +26,10 @@ from turnlock.accounts import (
 )
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
-from turnlock.core.sections import Section
+from turnlock.core.pages import Section
 from turnlock.iam.instance_profiles import profile_members, profiles_of
-from turnlock.iam.lookup import identity_subject, named_identity
+from turnlock.iam.lookup import PAGES, identity_subject, named_identity
 from turnlock.iam.mfa.store import count_devices, devices_of
-from turnlock.iam.pages import page_of_sections
 from turnlock.iam.policies.documents import shown
 from turnlock.iam.policies.managed import policy_members
 from turnlock.iam.providers.store import count_providers
@@ -86,7 +85,7 @@ def get_account_authorization_details(call: Call, request: Request, unit: Unit) 
     def show(section: str, one: Identity | ManagedPolicy) -> tuple[str, dict[str, Any]]:
         return section, _detail(unit, one) if isinstance(one, Identity) else _policy_detail(unit, one)
 
-    answer = dict(page_of_sections(request, sections, member="all", show=show, most=WHOLE))
+    answer = dict(PAGES.page_of_sections(request, sections, member="all", show=show, most=WHOLE))
     shown_now = answer.pop("all")
     lists = {**{kind.value: f"{kind.value}DetailList" for kind in Kind}, "Policy": "Policies"}
     return {

@@ -21,8 +21,7 @@ from turnlock.accounts import (
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
 from turnlock.errors import DeleteConflictException, LimitExceededException
-from turnlock.iam.lookup import identity_subject, named_identity, new_identity_subject
-from turnlock.iam.pages import page, page_of_sections
+from turnlock.iam.lookup import PAGES, identity_subject, named_identity, new_identity_subject
 from turnlock.iam.shown import identity_members
 from turnlock.iam.users import list_identities, rename
 from turnlock.storage import Unit
@@ -45,7 +44,7 @@ def create_group(call: Call, request: Request, unit: Unit) -> Answer:
 def get_group(call: Call, request: Request, unit: Unit) -> Answer:
     """GetGroup: the group and a page of its users."""
     group = named_identity(call, request, unit, Kind.GROUP)
-    users = page_of_sections(
+    users = PAGES.page_of_sections(
         request,
         [section_of_members(unit, group)],
         member="Users",
@@ -103,7 +102,7 @@ def list_groups_for_user(call: Call, request: Request, unit: Unit) -> Answer:
     """ListGroupsForUser."""
     user = named_identity(call, request, unit, Kind.USER)
     groups = identities_by_id(unit, call.account_id, user.groups)
-    return page(
+    return PAGES.page(
         request, groups, lambda one: spoken(one.name), "Groups", lambda one: identity_members(unit, one)
     )
 

@@ -13,15 +13,14 @@ from turnlock.accounts import Identity, Kind, draw_unique_id, identities_by_id, 
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
-from turnlock.core.sections import Section
+from turnlock.core.pages import Section
 from turnlock.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
 )
-from turnlock.iam.lookup import conditions, identity_subject, named_identity, tags_in
-from turnlock.iam.pages import page_of_sections
+from turnlock.iam.lookup import PAGES, conditions, identity_subject, named_identity, tags_in
 from turnlock.iam.permissions import require_pass_role
 from turnlock.iam.shown import identity_members, tag_members
 from turnlock.root_keys import Records
@@ -170,7 +169,7 @@ def _page(
         read=lambda after, most: PROFILES.behind(unit, name, after, most, *mine),
         key=lambda one: spoken(one.name),
     )
-    return page_of_sections(
+    return PAGES.page_of_sections(
         request,
         [section],
         member="InstanceProfiles",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from turnlock.accounts import (
     AWS_MANAGED,
@@ -20,6 +20,7 @@ from turnlock.accounts import (
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, PrincipalKind
+from turnlock.core.pages import Pages
 from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.errors import (
     InvalidInputException,
@@ -30,6 +31,16 @@ from turnlock.errors import (
 from turnlock.storage import Unit
 
 Subjects = Callable[[Call, Request, Unit], Subject]
+
+PAGES: Final = Pages(
+    size="MaxItems",
+    following="Marker",
+    truncated="IsTruncated",
+    default=100,
+    most=100,
+    invalid=lambda: ValidationException("Invalid Marker."),
+)
+"""The pages of IAM's lists: IAM "might return fewer than MaxItems" (API reference), and a read holds the event loop for 50 ms at most."""
 
 
 def require_identity(unit: Unit, account_id: AccountId, kind: Kind, name: str) -> Identity:

@@ -12,6 +12,7 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.iam.instance_profiles import PROFILES, profile_subject, require_profile
 from turnlock.iam.lookup import (
+    PAGES,
     Subjects,
     identity_subject,
     named_identity,
@@ -21,7 +22,6 @@ from turnlock.iam.lookup import (
 )
 from turnlock.iam.mfa.api import device_subject, require_device
 from turnlock.iam.mfa.store import DEVICES
-from turnlock.iam.pages import page
 from turnlock.iam.shown import tag_members
 from turnlock.storage import Unit
 
@@ -78,7 +78,7 @@ def untag(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
 def list_tags(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
     """List{User,…}Tags."""
     tags = tag_members(noun.require(call, request, unit).tags)
-    return page(request, tags, lambda one: one["Key"], "Tags", dict)
+    return PAGES.page(request, tags, lambda one: one["Key"], "Tags", dict)
 
 
 def _actions(noun: Noun) -> tuple[Action, ...]:

@@ -21,6 +21,7 @@ from turnlock.core.call import Call, PrincipalKind
 from turnlock.errors import DeleteConflictException
 from turnlock.iam.login_profiles import find_profile
 from turnlock.iam.lookup import (
+    PAGES,
     check_policy,
     conditions,
     identity_subject,
@@ -29,7 +30,6 @@ from turnlock.iam.lookup import (
     tags_in,
 )
 from turnlock.iam.mfa.store import devices_of
-from turnlock.iam.pages import page_of_sections
 from turnlock.iam.permissions import require_permission
 from turnlock.iam.shown import identity_members
 from turnlock.storage import Unit
@@ -119,7 +119,7 @@ def list_users(call: Call, request: Request, unit: Unit) -> Answer:
 def list_identities(call: Call, request: Request, unit: Unit, kind: Kind) -> Answer:
     """Return a page of the account's identities of a kind."""
     prefix = request.get("PathPrefix", "/")
-    return page_of_sections(
+    return PAGES.page_of_sections(
         request,
         [section_of_identities(unit, call.account_id, kind)],
         member=f"{kind.value}s",

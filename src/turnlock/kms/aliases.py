@@ -21,9 +21,15 @@ from turnlock.errors import (
 )
 from turnlock.kms import store
 from turnlock.kms.conditions import conditions_of
-from turnlock.kms.lookup import ADMINISTERED, KeyNaming, require_customers, require_lasting
+from turnlock.kms.lookup import (
+    ADMINISTERED,
+    DEFAULT_LIMIT,
+    PAGES,
+    KeyNaming,
+    require_customers,
+    require_lasting,
+)
 from turnlock.kms.model import Alias, KmsKey, kms_arn
-from turnlock.kms.pages import limit_of, page, page_of_all, position_of
 from turnlock.storage import Unit
 
 TARGET: Final = KeyNaming(member="TargetKeyId")
@@ -88,14 +94,10 @@ def list_aliases(call: Call, request: Request, unit: Unit) -> Answer:
     if "KeyId" in request:
         key = ADMINISTERED.require(call, request, unit)
         found = store.aliases_after(unit, key.account_id, key.region, key_id=key.key_id)
-        answer = page_of_all(request, "Aliases", found, lambda alias: alias.name, default=50)
-    else:
-        limit = limit_of(request, 50)
-        found = store.aliases_after(
-            unit, call.account_id, call.region, after=position_of(request), limit=limit + 1
-        )
-        answer = page("Aliases", found, limit, lambda alias: alias.name)
-    return {**answer, "Aliases": [_entry(alias) for alias in answer["Aliases"]]}
+        return PAGES.page(request, found, lambda alias: alias.name, "Aliases", _entry, default=DEFAULT_LIMIT)
+    limit, after = PAGES.size_of(request, DEFAULT_LIMIT), PAGES.after(request)
+    found = store.aliases_after(unit, call.account_id, call.region, after=after, limit=limit + 1)
+    return PAGES.cut(found, limit, lambda alias: alias.name, "Aliases", _entry)
 
 
 def alias_subject(call: Call, request: Request, unit: Unit) -> Subject:

@@ -20,9 +20,8 @@ from turnlock.kms.cryptography.materials import (
 from turnlock.kms.cryptography.specs import SPECS, KeySpec, spec_of, usage_of
 from turnlock.kms.key_policies.api import Principals, put_checked_policy
 from turnlock.kms.key_policies.store import default_policy
-from turnlock.kms.lookup import USED
+from turnlock.kms.lookup import PAGES, USED
 from turnlock.kms.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
-from turnlock.kms.pages import limit_of, page, position_of
 from turnlock.kms.tagging import tags_in
 from turnlock.storage import Unit
 
@@ -80,10 +79,11 @@ def describe_key(call: Call, request: Request, unit: Unit) -> Answer:
 
 def list_keys(call: Call, request: Request, unit: Unit) -> Answer:
     """ListKeys: the account's keys in the Region, including AWS managed ones."""
-    limit = limit_of(request)
-    found = store.keys_after(unit, call.account_id, call.region, position_of(request), limit + 1)
-    answer = page("Keys", found, limit, lambda key: key.key_id)
-    return {**answer, "Keys": [{"KeyId": key.key_id, "KeyArn": key.arn} for key in answer["Keys"]]}
+    limit = PAGES.size_of(request)
+    found = store.keys_after(unit, call.account_id, call.region, PAGES.after(request), limit + 1)
+    return PAGES.cut(
+        found, limit, lambda key: key.key_id, "Keys", lambda key: {"KeyId": key.key_id, "KeyArn": key.arn}
+    )
 
 
 def new_key_subject(call: Call, request: Request, unit: Unit) -> Subject:

@@ -12,11 +12,13 @@ from typing import Final
 from turnlock.core.action import Request, Subject
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call
+from turnlock.core.pages import Pages
 from turnlock.errors import (
     AccessDeniedException,
     DisabledException,
     InvalidArnException,
     InvalidKeyUsageException,
+    InvalidMarkerException,
     KMSInvalidStateException,
     NotFoundException,
     SealBroken,
@@ -28,6 +30,18 @@ from turnlock.kms.key_policies.store import default_policy, policy_of
 from turnlock.kms.model import SERVICE_ALIAS, KeyOwner, KeyState, KeyUsage, KmsKey, kms_arn
 from turnlock.root_keys import Ciphertext
 from turnlock.storage import Unit
+
+PAGES: Final = Pages(
+    size="Limit",
+    following="NextMarker",
+    truncated="Truncated",
+    default=100,
+    most=1000,
+    invalid=InvalidMarkerException,
+)
+"""The pages of KMS's lists."""
+DEFAULT_LIMIT: Final = 50
+"""Entries of a page of aliases, grants and tags where the request has no Limit (API reference); of others it is 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

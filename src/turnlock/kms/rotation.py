@@ -18,9 +18,8 @@ from turnlock.kms import store
 from turnlock.kms.cryptography.materials import draw_material, material_name, wrap_material
 from turnlock.kms.cryptography.sealing import seal_field, unseal_field
 from turnlock.kms.cryptography.specs import SPECS
-from turnlock.kms.lookup import ADMINISTERED, GRANTED, require_customers, require_lasting
+from turnlock.kms.lookup import ADMINISTERED, GRANTED, PAGES, require_customers, require_lasting
 from turnlock.kms.model import SYMMETRIC, KeyState, KmsKey
-from turnlock.kms.pages import page_of_all
 from turnlock.kms.store import MaterialHead
 from turnlock.storage import Unit, outbox
 
@@ -83,8 +82,13 @@ def list_key_rotations(call: Call, request: Request, unit: Unit) -> Answer:
     _require_symmetric(key)
     everything = request.get("IncludeKeyMaterial") == "ALL_KEY_MATERIAL"
     heads = [head for head in store.materials_of(unit, key) if everything or head.rotation_type is not None]
-    answer = page_of_all(request, "Rotations", heads, lambda head: f"{_NUMBERS - head.material_id:010d}")
-    return {**answer, "Rotations": [_entry(key, head) for head in answer["Rotations"]]}
+    return PAGES.page(
+        request,
+        heads,
+        lambda head: f"{_NUMBERS - head.material_id:010d}",
+        "Rotations",
+        lambda head: _entry(key, head),
+    )
 
 
 def rotate_due(unit: Unit, account_id: AccountId, region: Region, sealed_payload: bytes) -> None:

@@ -8,8 +8,7 @@ from turnlock.core.action import Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import LimitExceededException, TagException
 from turnlock.kms import store
-from turnlock.kms.lookup import ADMINISTERED, require_customers, require_lasting
-from turnlock.kms.pages import page_of_all
+from turnlock.kms.lookup import ADMINISTERED, DEFAULT_LIMIT, PAGES, require_customers, require_lasting
 from turnlock.storage import Unit
 
 MOST_TAGS: Final = 50
@@ -41,8 +40,14 @@ def untag_resource(call: Call, request: Request, unit: Unit) -> Answer:
 def list_resource_tags(call: Call, request: Request, unit: Unit) -> Answer:
     """ListResourceTags: the key's tags in the order of their keys."""
     tags = ADMINISTERED.require(call, request, unit).tags
-    listed = [{"TagKey": name, "TagValue": tags[name]} for name in sorted(tags)]
-    return page_of_all(request, "Tags", listed, lambda tag: tag["TagKey"], default=50)
+    return PAGES.page(
+        request,
+        tags,
+        str,
+        "Tags",
+        lambda name: {"TagKey": name, "TagValue": tags[name]},
+        default=DEFAULT_LIMIT,
+    )
 
 
 def tags_in(request: Request) -> dict[str, str]:

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from turnlock.core.action import Answer, Request
 from turnlock.core.call import Call
-from turnlock.errors import GlobalClusterNotFoundFault, InvalidNextTokenException, InvalidParameterValue
+from turnlock.core.pages import Question
+from turnlock.errors import GlobalClusterNotFoundFault, InvalidParameterValue
 from turnlock.rds.answers import cluster_answer, instance_answer
 from turnlock.rds.lookup import require_cluster, require_instance
 from turnlock.rds.model import DbResource, Kind, read_identifier
 from turnlock.rds.store import page, related, tags_of
-from turnlock.secrets.listing import pages
 from turnlock.storage import Unit
 
 LEAST_RECORDS: Final = 20
@@ -96,21 +96,21 @@ def _describe(listing: _Listing, call: Call, request: Request, unit: Unit) -> An
         found = [listing.require(call, unit, request[listing.member])]
         fitting = [one for one in found if all(getattr(one, name) in wanted[name] for name in wanted)]
         return {listing.result: _shown(listing, unit, fitting)}
-    asked = pages.question(call, wanted=wanted)
+    question = Question.of(unit.keyring, call, {"wanted": wanted}, invalid=_invalid_marker)
     resources = page(
         unit,
         call.account_id,
         call.region,
         listing.kind,
         wanted=wanted,
-        after=_after(unit, asked, request),
+        after=question.position(request.get("Marker") or None, str) or "",
         limit=limit + 1,
     )
     shown = resources[:limit]
     more = len(resources) > limit
     return {
         listing.result: _shown(listing, unit, shown),
-        "Marker": pages.write_token(unit, asked, shown[-1].identifier) if more else None,
+        "Marker": question.token(shown[-1].identifier if more else None),
     }
 
 
@@ -149,12 +149,5 @@ def _wanted(listing: _Listing, call: Call, request: Request) -> dict[str, list[s
     return wanted
 
 
-def _after(unit: Unit, asked: bytes, request: Request) -> str:
-    if not request.get("Marker"):
-        return ""
-    try:
-        return pages.read_token(unit, asked, request["Marker"], str)
-    except InvalidNextTokenException:
-        raise InvalidParameterValue(
-            "The request cannot be processed because the Marker is invalid."
-        ) from None
+def _invalid_marker() -> InvalidParameterValue:
+    return InvalidParameterValue("The request cannot be processed because the Marker is invalid.")

@@ -16,7 +16,7 @@ from turnlock.accounts.entities.tables import (
     policy_attachments,
 )
 from turnlock.core.arn import AccountId
-from turnlock.core.sections import Section
+from turnlock.core.pages import Section
 from turnlock.errors import EntityAlreadyExistsException
 from turnlock.root_keys import Records
 from turnlock.storage import HotQuery, Unit

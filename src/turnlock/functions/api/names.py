@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
+from turnlock.core.pages import Pages
 from turnlock.core.tags import request_tag_keys, tag_keys
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
 from turnlock.functions.api import store
@@ -19,6 +20,16 @@ _NAME = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):)?(?:(?P<account>[0-9]{12}):)?(?:function:)?"
     r"(?P<name>[a-zA-Z0-9_-]{1,64})(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9_-]{1,128}))?"
 )
+
+PAGES: Final = Pages(
+    size="MaxItems",
+    following="NextMarker",
+    default=50,
+    most=50,
+    digits=8,
+    invalid=lambda: InvalidParameterValueException("Invalid Marker."),
+)
+"""The pages of Lambda's lists: 50 items at most, whatever is asked for (API reference)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

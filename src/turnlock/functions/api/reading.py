@@ -12,8 +12,7 @@ from turnlock.functions.api import store
 from turnlock.functions.api.answers import configuration
 from turnlock.functions.api.hosted import SHOWN, as_version, hosted_configuration, hosted_named, or_hosted
 from turnlock.functions.api.model import LATEST, FunctionVersion, OwnFunction
-from turnlock.functions.api.names import function_subject, named, require_function, require_version
-from turnlock.functions.api.pages import page
+from turnlock.functions.api.names import PAGES, function_subject, named, require_function, require_version
 from turnlock.storage import Unit
 
 MOST_TAGS = 50
@@ -62,7 +61,7 @@ def list_functions(call: Call, request: Request, unit: Unit) -> Answer:
             return hosted_configuration(call.account_id, call.region, SHOWN[one], qualified=whole)
         return configuration(unit, one, qualified=whole)
 
-    return page(request, "Functions", found, shown)
+    return PAGES.numbered(request, found, "Functions", shown)
 
 
 def list_nothing(member: str, _call: Call, _request: Request, _unit: Unit) -> Answer:

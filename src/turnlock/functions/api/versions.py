@@ -15,8 +15,7 @@ from turnlock.functions.api import store
 from turnlock.functions.api.answers import configuration
 from turnlock.functions.api.hosted import as_version, or_hosted
 from turnlock.functions.api.model import LATEST, Alias, FunctionVersion, OwnFunction
-from turnlock.functions.api.names import function_subject, not_found, require_alias, require_function
-from turnlock.functions.api.pages import page
+from turnlock.functions.api.names import PAGES, function_subject, not_found, require_alias, require_function
 from turnlock.storage import Unit
 
 
@@ -61,10 +60,10 @@ def publish_version(call: Call, request: Request, unit: Unit) -> Answer:
 def list_versions_by_function(call: Call, request: Request, unit: Unit) -> Answer:
     """ListVersionsByFunction: `$LATEST` first, the others by number."""
     function = require_function(call, request, unit)
-    return page(
+    return PAGES.numbered(
         request,
-        "Versions",
         store.versions_of(unit, function),
+        "Versions",
         lambda version: configuration(unit, version, qualified=True),
     )
 
@@ -126,7 +125,7 @@ def list_aliases(call: Call, request: Request, unit: Unit) -> Answer:
     function = require_function(call, request, unit)
     wanted = request.get("FunctionVersion")
     found = [one for one in store.aliases_of(unit, function) if wanted in (None, one.version)]
-    return page(request, "Aliases", found, _shown)
+    return PAGES.numbered(request, found, "Aliases", _shown)
 
 
 def _check_alias(unit: Unit, function: OwnFunction, request: Request) -> None:

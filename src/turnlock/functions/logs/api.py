@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
 
 from turnlock.core.action import Action, Answer, Request, Subject
 from turnlock.core.call import Call
+from turnlock.core.pages import Pages
 from turnlock.errors import InvalidParameterException, ResourceNotFoundException
 from turnlock.functions.logs import groups, store
 from turnlock.functions.logs.groups import (
+    LogGroup,
     group_arn,
     group_of,
     group_subject,
@@ -22,6 +25,15 @@ from turnlock.functions.logs.patterns import matcher
 from turnlock.functions.logs.store import Line, function_logs
 from turnlock.storage import Unit
 
+PAGES: Final = Pages(
+    position="nextToken",
+    size="limit",
+    following="nextToken",
+    default=50,
+    most=50,
+    invalid=lambda: InvalidParameterException("The specified nextToken is invalid."),
+)
+"""The pages of groups and streams; a token for events is a position too."""
 SCANNED: Final = 1_000
 """Lines that one request looks at, a tenth of AWS's most: reads hold the event loop, 50 ms at most (docs/decisions/0030).
 
@@ -32,23 +44,21 @@ def describe_log_groups(call: Call, request: Request, unit: Unit) -> Answer:
     """DescribeLogGroups: the groups that were made, and those of functions that wrote something."""
     prefix, pattern = request.get("logGroupNamePrefix", ""), request.get("logGroupNamePattern", "")
     found = [one for one in groups_of(unit, call, prefix) if pattern.lower() in one[0].name.lower()]
-    start, size = _offset(request), request.get("limit", 50)
-    return {
-        "logGroups": [
-            {
-                "logGroupName": group.name,
-                "creationTime": milliseconds(group.created_at),
-                "retentionInDays": group.retention,
-                "metricFilterCount": 0,
-                "arn": f"{group_arn(call, group.name)}:*",
-                "logGroupArn": group_arn(call, group.name),
-                "storedBytes": characters,
-                "logGroupClass": group.log_class,
-            }
-            for group, characters in found[start : start + size]
-        ],
-        "nextToken": str(start + size) if len(found) > start + size else None,
-    }
+
+    def shown(one: tuple[LogGroup, int]) -> dict[str, Any]:
+        group, characters = one
+        return {
+            "logGroupName": group.name,
+            "creationTime": milliseconds(group.created_at),
+            "retentionInDays": group.retention,
+            "metricFilterCount": 0,
+            "arn": f"{group_arn(call, group.name)}:*",
+            "logGroupArn": group_arn(call, group.name),
+            "storedBytes": characters,
+            "logGroupClass": group.log_class,
+        }
+
+    return PAGES.numbered(request, found, "logGroups", shown)
 
 
 def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
@@ -61,22 +71,20 @@ def describe_log_streams(call: Call, request: Request, unit: Unit) -> Answer:
         found.sort(key=lambda one: one[2])
     if request.get("descending"):
         found.reverse()
-    start, size = _offset(request), request.get("limit", 50)
-    return {
-        "logStreams": [
-            {
-                "logStreamName": name,
-                "creationTime": milliseconds(first),
-                "firstEventTimestamp": milliseconds(first),
-                "lastEventTimestamp": milliseconds(last),
-                "lastIngestionTime": milliseconds(last),
-                "arn": f"{group_arn(call, group)}:log-stream:{name}",
-                "storedBytes": 0,
-            }
-            for name, first, last in found[start : start + size]
-        ],
-        "nextToken": str(start + size) if len(found) > start + size else None,
-    }
+
+    def shown(one: tuple[str, datetime, datetime]) -> dict[str, Any]:
+        name, first, last = one
+        return {
+            "logStreamName": name,
+            "creationTime": milliseconds(first),
+            "firstEventTimestamp": milliseconds(first),
+            "lastEventTimestamp": milliseconds(last),
+            "lastIngestionTime": milliseconds(last),
+            "arn": f"{group_arn(call, group)}:log-stream:{name}",
+            "storedBytes": 0,
+        }
+
+    return PAGES.numbered(request, found, "logStreams", shown)
 
 
 def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
@@ -87,9 +95,9 @@ def get_log_events(call: Call, request: Request, unit: Unit) -> Answer:
     if not known:
         raise ResourceNotFoundException("The specified log stream does not exist.")
     token = request.get("nextToken", "")
-    direction, position = token[:2], _number(token[2:]) if token else None
+    direction, position = token[:2], PAGES.number(token[2:]) if token else None
     if direction not in ("", "f/", "b/"):
-        raise InvalidParameterException("The specified nextToken is invalid.")
+        raise PAGES.invalid()
     found = store.lines(
         unit,
         call.account_id,
@@ -126,7 +134,7 @@ def filter_log_events(call: Call, request: Request, unit: Unit) -> Answer:
         where.append(function_logs.c.stream.in_(request["logStreamNames"]))
     if "logStreamNamePrefix" in request:
         where.append(function_logs.c.stream.startswith(request["logStreamNamePrefix"], autoescape=True))
-    after = _number(request["nextToken"]) if "nextToken" in request else None
+    after = PAGES.number(request["nextToken"]) if "nextToken" in request else None
     looked_at = store.lines(
         unit, call.account_id, call.region, group, where=where, after=after, limit=SCANNED
     )
@@ -174,16 +182,6 @@ def _span(request: Request) -> list[ColumnElement[bool]]:
     if "endTime" in request:
         where.append(function_logs.c.position < request["endTime"] * 1_000_000)
     return where
-
-
-def _offset(request: Request) -> int:
-    return _number(request["nextToken"]) if "nextToken" in request else 0
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise InvalidParameterException("The specified nextToken is invalid.")
-    return int(text)
 
 
 ACTIONS = (

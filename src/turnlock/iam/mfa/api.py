@@ -18,11 +18,10 @@ from turnlock.errors import (
     LimitExceededException,
     NoSuchEntityException,
 )
-from turnlock.iam.lookup import conditions, identity_subject, named_identity, tags_in
+from turnlock.iam.lookup import PAGES, conditions, identity_subject, named_identity, tags_in
 from turnlock.iam.mfa.codes import take_pair
 from turnlock.iam.mfa.one_time_codes import SEED_BYTES, STEP_SECONDS
 from turnlock.iam.mfa.store import DEVICES, MfaDevice, devices_of, find_device, seal_seed, section_of_devices
-from turnlock.iam.pages import page, page_of_sections
 from turnlock.iam.shown import identity_members, tag_members
 from turnlock.storage import Unit
 
@@ -107,7 +106,7 @@ def list_mfa_devices(call: Call, request: Request, unit: Unit) -> Answer:
     user = None if root else named_identity(call, request, unit, Kind.USER)
     found = devices_of(unit, call.account_id, call.account_id if user is None else user.id)
     name = "root" if user is None else user.name
-    return page(
+    return PAGES.page(
         request,
         found,
         lambda one: one.serial,
@@ -130,7 +129,7 @@ def list_virtual_mfa_devices(call: Call, request: Request, unit: Unit) -> Answer
         }
 
     section = section_of_devices(unit, call.account_id, enabled=enabled)
-    return page_of_sections(request, [section], member="VirtualMFADevices", show=show)
+    return PAGES.page_of_sections(request, [section], member="VirtualMFADevices", show=show)
 
 
 def get_mfa_device(call: Call, request: Request, unit: Unit) -> Answer:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement
 from turnlock import kms
 from turnlock.accounts import NO_ATTEMPTS, Attempts, mfa_devices, spoken
 from turnlock.core.arn import AccountId
-from turnlock.core.sections import Section
+from turnlock.core.pages import Section
 from turnlock.root_keys import Records
 from turnlock.storage import Unit
 

@@ -20,8 +20,7 @@ from turnlock.accounts import (
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import LimitExceededException, NoSuchEntityException
-from turnlock.iam.lookup import check_policy, identity_subject, named_identity, policy_subject
-from turnlock.iam.pages import page, page_of_sections
+from turnlock.iam.lookup import PAGES, check_policy, identity_subject, named_identity, policy_subject
 from turnlock.storage import Unit
 
 
@@ -53,7 +52,7 @@ def list_attached(kind: Kind, call: Call, request: Request, unit: Unit) -> Answe
     """ListAttached{User,Group,Role}Policies: those whose path begins with PathPrefix."""
     one, prefix = named_identity(call, request, unit, kind), request.get("PathPrefix", "/")
     found = [arn for arn in one.attached if path_of(arn).startswith(prefix)]
-    return page(
+    return PAGES.page(
         request,
         found,
         str,
@@ -89,7 +88,7 @@ def list_entities(call: Call, request: Request, unit: Unit) -> Answer:
     )
     prefix, wanted_kind = request.get("PathPrefix", "/"), request.get("EntityFilter")
     held = holders(call.account_id, arn)
-    page_of_all = page_of_sections(
+    page_of_all = PAGES.page_of_sections(
         request,
         [
             section_of_identities(unit, call.account_id, kind, held)

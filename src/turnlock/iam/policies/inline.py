@@ -10,8 +10,7 @@ from turnlock.accounts import INLINE_CHARACTERS, Identity, Kind, counted, save_i
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.errors import LimitExceededException, NoSuchEntityException
-from turnlock.iam.lookup import identity_subject, named_identity
-from turnlock.iam.pages import page
+from turnlock.iam.lookup import PAGES, identity_subject, named_identity
 from turnlock.iam.policies.documents import check_identity_policy, shown
 from turnlock.storage import Unit
 
@@ -56,7 +55,7 @@ def delete_policy(kind: Kind, call: Call, request: Request, unit: Unit) -> Answe
 def list_policies(kind: Kind, call: Call, request: Request, unit: Unit) -> Answer:
     """List{User,Group,Role}Policies: the names."""
     one = named_identity(call, request, unit, kind)
-    return page(request, one.inline, str, "PolicyNames", str)
+    return PAGES.page(request, one.inline, str, "PolicyNames", str)
 
 
 def _document(one: Identity, name: str) -> str:

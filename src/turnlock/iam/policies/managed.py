@@ -26,15 +26,14 @@ from turnlock.accounts import (
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
-from turnlock.core.sections import Section
+from turnlock.core.pages import Section
 from turnlock.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
 )
-from turnlock.iam.lookup import new_policy_subject, policy_subject, require_policy, tags_in
-from turnlock.iam.pages import page, page_of_sections
+from turnlock.iam.lookup import PAGES, new_policy_subject, policy_subject, require_policy, tags_in
 from turnlock.iam.policies.documents import check_managed_policy
 from turnlock.iam.shown import tag_members, version_members
 from turnlock.storage import Unit
@@ -78,7 +77,7 @@ def list_policies(call: Call, request: Request, unit: Unit) -> Answer:
     }.get(str(request.get("PolicyUsageFilter")), ("AttachmentCount", "PermissionsBoundaryUsageCount"))
     must = request.get("OnlyAttached", False) or "PolicyUsageFilter" in request
     sections = {"AWS": [_section_of_aws(unit, call)], "Local": [_section_of_own(unit, call)]}
-    return page_of_sections(
+    return PAGES.page_of_sections(
         request,
         sections.get(scope, [*sections["Local"], *sections["AWS"]]),
         member="Policies",
@@ -141,7 +140,7 @@ def list_policy_versions(call: Call, request: Request, unit: Unit) -> Answer:
     else:
         policy = _own(call, request, unit)
         versions = versions_of(unit, policy)
-    return page(
+    return PAGES.page(
         request,
         versions,
         lambda one: f"{10**9 - one.number:010}",

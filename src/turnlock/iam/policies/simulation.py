@@ -22,7 +22,7 @@ from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, Principal, PrincipalKind, Session
 from turnlock.core.work import Work, WorkSpent
 from turnlock.errors import InvalidInputException, NoSuchEntityException, PolicyEvaluationException
-from turnlock.iam.pages import page
+from turnlock.iam.lookup import PAGES
 from turnlock.policies import (
     NOBODY,
     TOO_MUCH_WORK,
@@ -220,11 +220,11 @@ def _simulated(
         return results[key]
 
     try:
-        return page(request, numbered, str, "EvaluationResults", show)
+        return PAGES.page(request, numbered, str, "EvaluationResults", show)
     except WorkSpent:
         if not results:
             raise
-        return page({**request, "MaxItems": len(results)}, numbered, str, "EvaluationResults", show)
+        return PAGES.page({**request, "MaxItems": len(results)}, numbered, str, "EvaluationResults", show)
 
 
 def _result(simulation: Simulation, caller: Principal | None, action: str, resource: str) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from turnlock.errors import (
     LimitExceededException,
     NoSuchEntityException,
 )
-from turnlock.iam.lookup import conditions, tags_in
-from turnlock.iam.pages import page
+from turnlock.iam.lookup import PAGES, conditions, tags_in
 from turnlock.iam.providers.store import PROVIDERS, KeysWanted, OidcProvider, find_provider, providers_of
 from turnlock.iam.shown import tag_members
 from turnlock.storage import Unit
@@ -115,7 +114,7 @@ def untag_provider(call: Call, request: Request, unit: Unit) -> Answer:
 def list_provider_tags(call: Call, request: Request, unit: Unit) -> Answer:
     """ListOpenIDConnectProviderTags."""
     tags = tag_members(_provider(call, request, unit).tags)
-    return page(request, tags, lambda one: one["Key"], "Tags", dict)
+    return PAGES.page(request, tags, lambda one: one["Key"], "Tags", dict)
 
 
 def _save(unit: Unit, provider: OidcProvider, **changes: Any) -> None:

@@ -38,9 +38,8 @@ from turnlock.kms.grants.store import (
     stands_for,
 )
 from turnlock.kms.key_policies.api import Principals
-from turnlock.kms.lookup import GRANTED, require_lasting
+from turnlock.kms.lookup import DEFAULT_LIMIT, GRANTED, PAGES, require_lasting
 from turnlock.kms.model import SYMMETRIC, KmsKey
-from turnlock.kms.pages import page_of_all
 from turnlock.root_keys import associated_data
 from turnlock.storage import Unit
 
@@ -263,7 +262,9 @@ def _saved_or_not(principals: Principals, unit: Unit, arn: str) -> str:
 
 
 def _page(principals: Principals, call: Call, request: Request, unit: Unit, found: list[Grant]) -> Answer:
-    answer = page_of_all(request, "Grants", found, lambda grant: grant.grant_id, default=50)
+    answer = PAGES.page(
+        request, found, lambda grant: grant.grant_id, "Grants", lambda grant: grant, default=DEFAULT_LIMIT
+    )
     names = {
         name for grant in answer["Grants"] for name in (grant.terms.grantee, grant.terms.retiring) if name
     }

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from turnlock.core.action import Answer, Request
 from turnlock.core.call import Call
+from turnlock.core.pages import Question
 from turnlock.secrets.accesses import NotedReads, last_read, noted_reads
 from turnlock.secrets.labels.store import labels_of
 from turnlock.secrets.listing.filters import compile_filters
-from turnlock.secrets.listing.pages import question, read_token, write_token
 from turnlock.secrets.listing.search import Search, find_page
 from turnlock.secrets.listing.walk import Order, Position
 from turnlock.secrets.model import Secret, versions_to_stages
@@ -25,10 +25,9 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
     """ListSecrets: the account's secrets in this Region, by default the newest first, 100 a page."""
     filters = request.get("Filters", ())
     matches = compile_filters(filters)
-    size, token = request.get("MaxResults", DEFAULT_PAGE), request.get("NextToken")
-    asked = question(
-        call, **{key: value for key, value in request.items() if key not in {"NextToken", "MaxResults"}}
-    )
+    size = request.get("MaxResults", DEFAULT_PAGE)
+    asked = {key: value for key, value in request.items() if key not in {"NextToken", "MaxResults"}}
+    question = Question.of(unit.keyring, call, asked)
     search = Search(
         account_id=call.account_id,
         region=call.region,
@@ -38,7 +37,7 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
             by=request.get("SortBy", "created-date"), ascending=request.get("SortOrder", "desc") == "asc"
         ),
     )
-    position = None if token is None else read_token(unit, asked, token, Position)
+    position = question.position(request.get("NextToken"), Position)
     found, end = find_page(unit, search, position, size)
     tags = tags_of(unit, call.account_id, call.region, [secret.name for secret in found])
     page = [secret for secret in found if matches(secret, tags.get(secret.name, {}))]
@@ -54,7 +53,7 @@ def list_secrets(call: Call, request: Request, unit: Unit) -> Answer:
             }
             for secret in page
         ],
-        "NextToken": None if end is None else write_token(unit, asked, end),
+        "NextToken": question.token(end),
     }
 
 

@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, select, tuple_, type_coerce
 
 from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
+from turnlock.core.pages import Question
 from turnlock.secrets.accesses import later, noted_reads, owner_key
 from turnlock.secrets.listing.api import day
-from turnlock.secrets.listing.pages import question, read_token, write_token
 from turnlock.secrets.lookup import require_secret, secret_subject
 from turnlock.secrets.model import Secret, stages_of
 from turnlock.secrets.tables import secret_versions
@@ -37,16 +37,15 @@ def list_secret_version_ids(call: Call, request: Request, unit: Unit) -> Answer:
     secret = require_secret(call, request, unit)
     deprecated = request.get("IncludeDeprecated", False)
     size = request.get("MaxResults", DEFAULT_PAGE)
-    asked = question(call, arn=secret.arn, deprecated=deprecated)
-    token = request.get("NextToken")
-    position = None if token is None else read_token(unit, asked, token, _Position)
+    question = Question.of(unit.keyring, call, {"arn": secret.arn, "deprecated": deprecated})
+    position = question.position(request.get("NextToken"), _Position)
     rows = _rows(unit, secret, position, size + 1, deprecated=deprecated)
     page = rows[:size]
     noted = noted_reads(unit, [secret]).get(owner_key(secret), {})
     last = _Position(page[-1][1], page[-1][0]) if len(rows) > size else None
     return {
         "Versions": [_entry(secret, row, noted) for row in page],
-        "NextToken": None if last is None else write_token(unit, asked, last),
+        "NextToken": question.token(last),
         "ARN": secret.arn,
         "Name": secret.name,
     }
