@@ -9,11 +9,11 @@ import pytest
 from turnlock import kms, rotation, secrets
 from turnlock.accounts.entities import saved_principals
 from turnlock.core.action import Action, no_resource
-from turnlock.kms.scope import NOT_YET as KMS_NOT_YET
-from turnlock.secrets.scope import NOT_YET
 from turnlock.shell.admission import Service
 from turnlock.wire import Contract
+from turnlock.wire.not_served import not_served
 
+NOT_YET, KMS_NOT_YET = not_served("secretsmanager"), not_served("kms")
 MODELLED = set(Contract.load("secretsmanager").operations)
 DOCUMENTED_ONLY = {
     "AssociateCrossAccountReplica",

@@ -14,14 +14,14 @@ from tests.clients.callers import Caller, JavaScript, Refused, caller, javascrip
 from tests.clients.conftest import AWAY, Served
 from tests.processes import REGION, wait_until
 from tests.rotated import ROTATOR
-from turnlock.secrets.scope import NOT_YET
+from turnlock.wire.not_served import not_served
 
 pytestmark = pytest.mark.slow
 
 NEWEST = frozenset({"ListResourcePolicies"})
 """What the command and JavaScript's SDK do not know in every version; boto3 calls it in test_boto3."""
 ACTIONS = frozenset(Loader().load_service_model("secretsmanager", "service-2")["operations"]) - {
-    *NOT_YET,
+    *not_served("secretsmanager"),
     *NEWEST,
 }
 ABSENT = "absent/secret"

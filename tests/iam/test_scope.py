@@ -9,12 +9,14 @@ import pytest
 
 from turnlock.accounts.entities.aws_managed import AWS_MANAGED
 from turnlock.core.action import Action, no_resource
-from turnlock.iam import IAM_ACTIONS
-from turnlock.iam.scope import IAM_NOT_SERVED, SIMULATION
+from turnlock.iam import IAM_ACTIONS, SIMULATE_ACTIONS
 from turnlock.shell.admission import Service
 from turnlock.wire import Contract
+from turnlock.wire.not_served import not_served
 
 MODELLED = set(Contract.load("iam").operations)
+IAM_NOT_SERVED = not_served("iam")
+SIMULATION = {action.name for action in SIMULATE_ACTIONS}
 WITHOUT_RESOURCE = {
     "GetAccessKeyLastUsed",
     "GetAccountAuthorizationDetails",

@@ -15,7 +15,6 @@ from tests.iam import calling
 from tests.support import SettableClock, StorePlace
 from turnlock.errors import InvalidInputException, PolicyEvaluationException
 from turnlock.iam import IAM_ACTIONS, SIMULATE_ACTIONS
-from turnlock.iam.scope import SIMULATION
 from turnlock.shell.admission import Service
 from turnlock.trail import TrailTable
 
@@ -55,8 +54,13 @@ def simulate(client: Client, *policies: str, **request: Any) -> dict[str, Any]:
     return found
 
 
-def test_they_are_what_the_scope_says() -> None:
-    assert {action.name for action in SIMULATE_ACTIONS} == SIMULATION
+def test_there_are_four_simulations() -> None:
+    assert {action.name for action in SIMULATE_ACTIONS} == {
+        "GetContextKeysForCustomPolicy",
+        "GetContextKeysForPrincipalPolicy",
+        "SimulateCustomPolicy",
+        "SimulatePrincipalPolicy",
+    }
 
 
 @pytest.mark.parametrize(

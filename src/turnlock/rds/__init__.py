@@ -12,7 +12,6 @@ from turnlock.rds.clusters import REGISTER as REGISTER_CLUSTER
 from turnlock.rds.instances import REGISTER as REGISTER_INSTANCE
 from turnlock.rds.local.authorities import Authorities
 from turnlock.rds.local.provider import Provider
-from turnlock.rds.scope import reasons
 from turnlock.rds.store import MACS
 
 __all__ = [
@@ -24,5 +23,4 @@ __all__ = [
     "Provider",
     "ServerWanted",
     "actions",
-    "reasons",
 ]

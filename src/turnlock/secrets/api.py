@@ -19,7 +19,7 @@ from turnlock.secrets.listing.api import describe, list_secrets
 from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
 from turnlock.secrets.ownership import refuse_default_key, refuse_managed
-from turnlock.secrets.parameters import customer_key, require_token, tags_in
+from turnlock.secrets.parameters import customer_key, refuse_members, require_token, tags_in
 from turnlock.secrets.policy import api as policies
 from turnlock.secrets.replication.api import (
     add_replicas,
@@ -28,7 +28,6 @@ from turnlock.secrets.replication.api import (
     replication_status,
     stop_replication_to_replica,
 )
-from turnlock.secrets.scope import refuse_members
 from turnlock.secrets.store import fill_version, find_secret, find_version, insert_secret, insert_version
 from turnlock.secrets.tags import api as tagging
 from turnlock.secrets.tags.store import find_tags, were_emptied

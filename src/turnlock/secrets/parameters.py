@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from turnlock import kms
 from turnlock.core.action import Request
 from turnlock.core.call import Call
 from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.secrets.model import MOST_TAGS, check_text
 from turnlock.storage import Unit
+
+MEMBERS_NOT_YET: Final[Mapping[str, str]] = MappingProxyType(
+    {"CrossAccountPrimaryARN": "Replication between accounts"}
+)
+"""Member of CreateSecret → what it would ask for. Ignoring it would make another secret than was asked for."""
+
+
+def refuse_members(request: Request) -> None:
+    """Raise InvalidParameterException for a member in MEMBERS_NOT_YET."""
+    for member, thing in MEMBERS_NOT_YET.items():
+        if member in request:
+            raise InvalidParameterException(f"{member}: {thing} is not supported by this server yet.")
 
 
 def require_token(

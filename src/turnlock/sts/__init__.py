@@ -7,7 +7,6 @@ outlives what its role or its caller allows.
 
 from turnlock.sts.api import STS_ACTIONS
 from turnlock.sts.assuming import issue_role_session
-from turnlock.sts.scope import STS_NOT_YET
 from turnlock.sts.web_identity import web_caller
 
-__all__ = ["STS_ACTIONS", "STS_NOT_YET", "issue_role_session", "web_caller"]
+__all__ = ["STS_ACTIONS", "issue_role_session", "web_caller"]

@@ -191,5 +191,3 @@ ACTIONS = (
     Action(name="FilterLogEvents", handler=filter_log_events, subject=group_subject, mutates=False),
     Action(name="GetLogEvents", handler=get_log_events, subject=group_subject, mutates=False),
 )
-REASON: Final = "what functions wrote is kept here: groups have a retention and tags, and are read by what aws logs tail needs"
-"""Why the other operations of the model have no handler."""
