@@ -184,7 +184,7 @@ def test_no_hostile_database_gains_a_right_or_has_code_run(
 @pytest.mark.parametrize(
     ("bug", "instead", "seen"),
     [
-        ("turnlock.rotators.{}.require_own", "nothing", "the twin was taken"),
+        ("{}.require_own", "nothing", "the twin was taken"),
         ("turnlock.rotators.engines.mysql.family.MySQLFamily.check", "by_name", "of others ran as"),
         ("turnlock.rotators.engines.mysql.twins._grant", "too_much", "has gained"),
     ],
@@ -194,7 +194,7 @@ def test_the_search_finds_a_bug_that_was_planted(
 ) -> None:
     if place.tls:
         pytest.skip("once for each engine is enough")
-    monkeypatch.setattr(bug.format(place.engine), _BUGS[instead])
+    monkeypatch.setattr(bug.format(type(ENGINES[place.engine]).__module__), _BUGS[instead])
     found = [one for number in range(12) for one in try_one(place, ALTERNATING, number)[2]]
     assert any(seen in one for one in found), found
 

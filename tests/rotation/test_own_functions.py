@@ -26,8 +26,8 @@ pytestmark = [
 
 IMPATIENT = """
 from datetime import timedelta
-from turnlock.rotation import model
-model.FIRST_DELAY = timedelta(seconds=0.5)
+from turnlock.rotation.plan import machine
+machine.FIRST_DELAY = timedelta(seconds=0.5)
 from turnlock.cli import main
 main()
 """

@@ -57,8 +57,9 @@ def only_accepts(credential: Credential, password: str) -> bool:
 LATE = """
 import os, signal, sys
 from contextlib import closing
-from turnlock.rotators import Credential, DatabaseFailed, postgresql, postgresql_transaction
-postgresql_transaction._LIMITS["idle_in_transaction_session_timeout"] = "500ms"
+from turnlock.rotators import Credential, DatabaseFailed
+from turnlock.rotators.engines.postgresql import engine as postgresql, transaction
+transaction._LIMITS["idle_in_transaction_session_timeout"] = "500ms"
 port, username = int(sys.argv[1]), sys.argv[2]
 engine = postgresql.PostgreSQL()
 credential = Credential(

@@ -150,9 +150,10 @@ def test_a_change_that_is_not_confirmed_leaves_everything_as_it_was(product: Pro
 LATE = """
 import os, signal, sys
 from contextlib import closing
-from turnlock.rotators import Credential, DatabaseFailed, mysql_session
-from turnlock.rotators.{module} import {engine}
-mysql_session._SESSION = mysql_session._SESSION.replace("wait_timeout = 10", "wait_timeout = 1", 1)
+from turnlock.rotators import Credential, DatabaseFailed
+from turnlock.rotators.engines.mysql import session
+from {module} import {engine}
+session._SESSION = session._SESSION.replace("wait_timeout = 10", "wait_timeout = 1", 1)
 port, username = int(sys.argv[1]), sys.argv[2]
 credential = Credential(
     host="127.0.0.1", port=port, username=username, password="old password", dbname="shop", tls=False
@@ -169,7 +170,7 @@ with closing(engine.connect(credential, 5)) as connection:
 
 def test_a_function_stopped_after_its_confirmation_loses_its_session(product: Product) -> None:
     credential = product.user()
-    program = LATE.format(module=product.name, engine=type(product.engine).__name__)
+    program = LATE.format(module=type(product.engine).__module__, engine=type(product.engine).__name__)
     arguments = [sys.executable, "-c", program, str(credential.port), credential.username]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as late:
         try:
@@ -346,7 +347,7 @@ def test_a_twin_logs_in_only_when_everything_else_is_done(
         raise pymysql.err.OperationalError(2013, "Lost connection")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"turnlock.rotators.{product.name}.copy_rights", broken)
+        patched.setattr(f"{type(product.engine).__module__}.copy_rights", broken)
         with pytest.raises(DatabaseFailed):
             renew(product, model)
     half_made = replace(model, username=f"{model.username}_clone", password="twin password")

@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from tests.calling import ACCOUNT, REGION, Client, refusal, services, token
 from turnlock import accounts
 from turnlock.core.arn import AccountId
+from turnlock.core.call import Gate
 from turnlock.errors import (
     AccessDeniedException,
     ApiError,
@@ -201,9 +203,11 @@ def test_what_kms_answers_to_a_read_becomes_secrets_managers_own_error(
         assert secret is not None
         version = find_version(unit, secret, token(1))
         assert version is not None
-        unit.nested = lambda _operation, _request: answer
+        call = structs.replace(
+            client.call("GetSecretValue"), gate=Gate(nested=lambda _operation, _request: answer)
+        )
         with pytest.raises(raised) as caught:
-            open_for(client.call("GetSecretValue"), unit, secret, version)
+            open_for(call, unit, secret, version)
         assert type(caught.value) is raised
 
     with capture_logs() as logged:

@@ -359,7 +359,7 @@ def prepared_passage(client: Client, prepare: Callable[[Request], Any]) -> Passa
     """Return DescribeSecret's passage, answering with what was prepared."""
     action = Action(
         name="DescribeSecret",
-        handler=lambda _call, _request, unit: {"Name": unit.prepared()},
+        handler=lambda call, _request, _unit: {"Name": call.gate.prepared()},
         subject=no_resource,
         mutates=False,
         prepare=of_request(prepare),
@@ -377,7 +377,7 @@ def test_what_was_prepared_is_not_done_again_and_what_was_not_is_done_when_asked
             pass_through(passage, call, request, unit),
         ]
         with pytest.raises(StoreError):
-            unit.prepared()
+            call.gate.prepared()
         return both
 
     assert client.database.read(work) == [{"Name": "early"}, {"Name": "db, late"}]

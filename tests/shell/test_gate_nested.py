@@ -54,7 +54,7 @@ def client(database: Database, clock: SettableClock) -> Client:
 class Outer:
     """An action of the tests' own that makes nested calls, under the name of one that the model knows."""
 
-    work: Callable[[Unit], Any]
+    work: Callable[[Call, Unit], Any]
     mutates: bool = False
     outcomes: list[Any] = field(default_factory=list)
 
@@ -72,13 +72,13 @@ class Outer:
             f"sts:{name}": passage for name, passage in Service.of("sts", sts.STS_ACTIONS).passages.items()
         }
 
-    def _handle(self, _call: Call, _request: Request, unit: Unit) -> Answer:
-        self.outcomes.append(self.work(unit))
+    def _handle(self, call: Call, _request: Request, unit: Unit) -> Answer:
+        self.outcomes.append(self.work(call, unit))
         return {}
 
 
-def get(secret_id: str) -> Callable[[Unit], Answer | ApiError]:
-    return lambda unit: unit.nested("GetSecretValue", {"SecretId": secret_id})
+def get(secret_id: str) -> Callable[[Call, Unit], Answer | ApiError]:
+    return lambda call, _unit: call.gate.nested("GetSecretValue", {"SecretId": secret_id})
 
 
 def names(client: Client) -> list[tuple[str, str | None]]:
@@ -133,10 +133,10 @@ def test_a_nested_call_under_a_lost_lease_is_refused(client: Client) -> None:
     fence = client.database.write(lambda unit: take(unit, "a"))
     assert isinstance(fence, Fence)
 
-    def lose_and_get(unit: Unit) -> Answer | ApiError:
+    def lose_and_get(call: Call, unit: Unit) -> Answer | ApiError:
         leases.release(unit, fence)
         assert take(unit, "b") is not None
-        return get("db")(unit)
+        return get("db")(call, unit)
 
     outer = Outer(lose_and_get, mutates=True)
     fenced = client.elsewhere(session=structs.replace(client.session, fence=fence))
@@ -145,7 +145,7 @@ def test_a_nested_call_under_a_lost_lease_is_refused(client: Client) -> None:
 
 
 def test_an_error_of_a_nested_call_is_an_outcome_and_not_raised(client: Client) -> None:
-    outer = Outer(lambda unit: [get(name)(unit) for name in ("absent", "db")])
+    outer = Outer(lambda call, unit: [get(name)(call, unit) for name in ("absent", "db")])
     outer.run(client)
     absent, found = outer.outcomes[0]
     assert (absent.code, found["Name"]) == ("ResourceNotFoundException", "db")
@@ -167,8 +167,8 @@ def test_a_nested_call_that_breaks_is_opaque(client: Client, monkeypatch: pytest
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_nested_changes_stand_or_fall_with_the_outer_call(client: Client, fails: bool) -> None:
-    def work(unit: Unit) -> None:
-        tag = unit.nested("TagResource", {"SecretId": "db", "Tags": [{"Key": "k", "Value": "v"}]})
+    def work(call: Call, _unit: Unit) -> None:
+        tag = call.gate.nested("TagResource", {"SecretId": "db", "Tags": [{"Key": "k", "Value": "v"}]})
         assert tag == {}
         if fails:
             raise InvalidRequestException
@@ -182,14 +182,14 @@ def test_nested_changes_stand_or_fall_with_the_outer_call(client: Client, fails:
 
 
 def test_a_nested_change_inside_a_read_is_never_carried_out(client: Client) -> None:
-    outer = Outer(lambda unit: unit.nested("TagResource", {"SecretId": "db", "Tags": []}))
+    outer = Outer(lambda call, _unit: call.gate.nested("TagResource", {"SecretId": "db", "Tags": []}))
     with pytest.raises(StoreError, match="cannot write"):
         outer.run(client)
 
 
 def test_a_call_of_another_service_is_the_callers_and_says_who_makes_it(client: Client) -> None:
     """docs/aws-behaviour.md#kms-keys-of-secrets: identity, address and agent of a call that a service makes for its caller."""
-    outer = Outer(lambda unit: unit.nested("sts:GetCallerIdentity", {}))
+    outer = Outer(lambda call, _unit: call.gate.nested("sts:GetCallerIdentity", {}))
     outer.run(client)
     (answer,) = outer.outcomes
     assert answer["Arn"] == client.principal.arn
@@ -205,30 +205,13 @@ def test_a_call_of_another_service_is_the_callers_and_says_who_makes_it(client: 
 
 
 def test_a_full_name_of_the_same_service_is_an_ordinary_nested_call(client: Client) -> None:
-    outer = Outer(lambda unit: unit.nested("secretsmanager:GetSecretValue", {"SecretId": "db"}))
+    outer = Outer(lambda call, _unit: call.gate.nested("secretsmanager:GetSecretValue", {"SecretId": "db"}))
     outer.run(client)
     assert "invokedBy" not in client.records[0]["userIdentity"]
 
 
-def test_without_the_gate_nothing_can_be_nested(client: Client) -> None:
-    def work(unit: Unit) -> None:
-        with pytest.raises(StoreError):
-            get("db")(unit)
-
-    client.database.read(work)
-
-
-def test_after_an_action_the_unit_is_as_it_was(client: Client) -> None:
-    """Nested calls of nested calls go by their own call; a unit that several calls share gives none away."""
-    kept: list[Unit] = []
-    outer = Outer(kept.append)
-    outer.run(client)
-    with pytest.raises(StoreError):
-        get("db")(kept[0])
-
-
-def require(operation: str) -> Callable[[Unit], Any]:
-    return lambda unit: unit.require(operation, {"SecretId": "db"})
+def require(operation: str) -> Callable[[Call, Unit], Any]:
+    return lambda call, _unit: call.gate.require(operation, {"SecretId": "db"})
 
 
 def test_a_further_right_is_asked_of_the_same_caller_and_leaves_no_record(client: Client) -> None:
@@ -244,9 +227,10 @@ def test_a_further_right_that_is_missing_is_the_outer_calls_denial(client: Clien
     assert names(half) == [("BatchGetSecretValue", "AccessDeniedException")]
 
 
-def test_without_the_gate_no_right_can_be_asked(client: Client) -> None:
+def test_without_the_gate_nothing_can_be_nested_and_no_right_asked(client: Client) -> None:
     def work(unit: Unit) -> None:
-        with pytest.raises(StoreError):
-            require("PutResourcePolicy")(unit)
+        for ask in (get("db"), require("PutResourcePolicy")):
+            with pytest.raises(StoreError):
+                ask(client.call("GetSecretValue"), unit)
 
     client.database.read(work)

@@ -18,7 +18,7 @@ from turnlock.shell.application import Application
 
 
 def test_a_worker_whose_server_ended_before_it_could_ask_to_end_with_it_ends_at_once() -> None:
-    program = "import os; from turnlock import server; server._guard_process(parent_pid=os.getpid())"
+    program = "import os; from turnlock.shell import server; server._guard_process(parent_pid=os.getpid())"
     ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
 

@@ -99,7 +99,7 @@ class Action:
     """Returns work that takes long: it reads no store and changes nothing. What it needs of the store `prepare` reads.
 
     A server does it before the unit of work begins, on a thread of its own, and only for a caller who may call. The handler
-    gets what it returns, or raises what it raises, from `unit.prepared()`, at the place where it would do the work itself. What
+    gets what it returns, or raises what it raises, from `call.gate.prepared()`, at the place where it would do the work itself. What
     `prepare` read may have changed by then.
     """
 

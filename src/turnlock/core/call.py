@@ -5,13 +5,15 @@ Made for each request, and therefore structs of msgspec's (docs/decisions/0021-h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
+from typing import Any, NoReturn
 
 import msgspec
 
 from turnlock.core.arn import AccountId, Region
+from turnlock.errors import ApiError, StoreError
 
 
 class PrincipalKind(Enum):
@@ -75,6 +77,28 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     fence: Fence | None = None
 
 
+def _outside(_operation: str, _request: Mapping[str, Any]) -> NoReturn:
+    raise StoreError("Only what runs behind the gate can ask the gate.")
+
+
+def _unprepared() -> NoReturn:
+    raise StoreError("This action prepares nothing.")
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate hands an action beside the call, for as long as the action runs."""
+
+    nested: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | ApiError] = _outside
+    """Passes another action's call through the gate for the same caller: (operation, request) to its answer or its error.
+
+    An operation of the same service goes by its name, one of another service by its full name, such as `kms:Decrypt`.
+    """
+    require: Callable[[str, Mapping[str, Any]], None] = _outside
+    """Raises AccessDeniedException unless the same caller may also do this: (operation, request), named in the same way."""
+    prepared: Callable[[], Any] = _unprepared
+    """Returns or raises what came of the action's `prepare`."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One authenticated request: made from SigV4, a console session or a role by the scheduler, and nowhere else."""
 
@@ -95,5 +119,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """When the request was received (UTC)."""
     code_was_right: bool | None = None
     """Whether the code of an MFA device that came with the request was right; None where none came, or no action judged it."""
+    gate: Gate = Gate()
+    """What else its caller may have done by the action, while one runs."""
     invoked_by: str | None = None
     """The service that makes this call for its caller, such as `secretsmanager.amazonaws.com`; None for a caller's own."""

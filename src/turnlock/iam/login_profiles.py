@@ -61,7 +61,7 @@ def create_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
         account_id=call.account_id,
         user_id=user.id,
         created_at=unit.now,
-        hash=_hashed(unit, user, request["Password"]),
+        hash=_hashed(call, user, request["Password"]),
         reset_required=request.get("PasswordResetRequired", False),
     )
     taken = EntityAlreadyExistsException(f"Login Profile for user {user.name} already exists.")
@@ -81,7 +81,7 @@ def update_login_profile(call: Call, request: Request, unit: Unit) -> Answer:
     profile = _profile(unit, user)
     changed = {"reset_required": request.get("PasswordResetRequired", profile.reset_required)}
     if "Password" in request:
-        changed |= {"hash": _hashed(unit, user, request["Password"]), "attempts": NO_ATTEMPTS}
+        changed |= {"hash": _hashed(call, user, request["Password"]), "attempts": NO_ATTEMPTS}
     PROFILES.replace(unit, profile, replace(profile, **changed))
     return {}
 
@@ -99,7 +99,7 @@ def change_password(call: Call, request: Request, unit: Unit) -> Answer | ApiErr
     if user is None:
         raise ValidationException("Must call ChangePassword with the credentials of a user.")
     tried: Tried
-    new_hash, tried = unit.prepared()
+    new_hash, tried = call.gate.prepared()
     profile = take_password(unit, _profile(unit, user), tried)
     if profile is None:
         return AccessDeniedException("The old password was incorrect.")
@@ -197,10 +197,10 @@ def _prepare_change(call: Call, request: Request, unit: Unit) -> Callable[[], tu
     return work
 
 
-def _hashed(unit: Unit, user: Identity, password: str) -> str:
+def _hashed(call: Call, user: Identity, password: str) -> str:
     """Return a password's hash, which the request prepared, if the password is strong enough."""
     _check_strength(user, password)
-    return str(unit.prepared())
+    return str(call.gate.prepared())
 
 
 def _check_strength(user: Identity, password: str) -> None:

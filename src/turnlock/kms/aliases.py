@@ -42,7 +42,7 @@ def create_alias(call: Call, request: Request, unit: Unit) -> Answer:
     """CreateAlias. Raises AlreadyExistsException, InvalidAliasNameException."""
     name = request["AliasName"]
     _check_name(name)
-    _require_right_on_alias(unit, "CreateAlias", name)
+    _require_right_on_alias(call, "CreateAlias", name)
     key = TARGET.require(call, request, unit)
     require_customers(key)
     require_lasting(key)
@@ -65,9 +65,9 @@ def update_alias(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateAlias: point it at another key of the same kind and usage; the caller needs the right on the old key too."""
     name = request["AliasName"]
     _check_name(name)
-    _require_right_on_alias(unit, "UpdateAlias", name)
+    _require_right_on_alias(call, "UpdateAlias", name)
     alias = _require(call, unit, name)
-    unit.require("UpdateAlias", {"AliasName": name, "TargetKeyId": alias.key_id})
+    call.gate.require("UpdateAlias", {"AliasName": name, "TargetKeyId": alias.key_id})
     key, before = TARGET.require(call, request, unit), _key_of(unit, alias)
     require_customers(key)
     require_lasting(key)
@@ -84,7 +84,7 @@ def delete_alias(call: Call, request: Request, unit: Unit) -> Answer:
     name = request["AliasName"]
     _check_name(name)
     alias = _require(call, unit, name)
-    unit.require("DeleteAlias", {"AliasName": name, "TargetKeyId": alias.key_id})
+    call.gate.require("DeleteAlias", {"AliasName": name, "TargetKeyId": alias.key_id})
     store.delete_alias(unit, alias)
     return {}
 
@@ -110,9 +110,9 @@ def alias_subject(call: Call, request: Request, unit: Unit) -> Subject:
     )
 
 
-def _require_right_on_alias(unit: Unit, action: str, name: str) -> None:
+def _require_right_on_alias(call: Call, action: str, name: str) -> None:
     """Require the right on the alias; the gate has checked that on the key."""
-    unit.require(action, {"AliasName": name})
+    call.gate.require(action, {"AliasName": name})
 
 
 def _check_name(name: str) -> None:

@@ -19,7 +19,6 @@ from turnlock.kms.cryptography.materials import (
 )
 from turnlock.kms.cryptography.specs import SPECS, KeySpec, spec_of, usage_of
 from turnlock.kms.key_policies.api import Principals, put_checked_policy
-from turnlock.kms.key_policies.store import default_policy
 from turnlock.kms.lookup import PAGES, USED
 from turnlock.kms.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
 from turnlock.kms.tagging import tags_in
@@ -59,10 +58,9 @@ def create_key(principals: Principals, call: Call, request: Request, unit: Unit)
         tags=tags_in(request),
     )
     _refuse_null(key.description)
-    material: bytes = unit.prepared() if spec.asymmetric else draw_material(spec, unit.entropy)
+    material: bytes = call.gate.prepared() if spec.asymmetric else draw_material(spec, unit.entropy)
     store.insert_key(unit, key, sealed_material=wrap_material(unit, key, material))
-    policy = request.get("Policy", default_policy(call.account_id, call.region))
-    put_checked_policy(principals, request, unit, key, policy)
+    put_checked_policy(principals, call, unit, key, request)
     return {"KeyMetadata": metadata_of(key)}
 
 

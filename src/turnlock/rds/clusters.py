@@ -29,7 +29,7 @@ from turnlock.storage import Unit
 
 def create_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
     """CreateDBCluster: a cluster without members; its endpoint is that of the first instance made in it."""
-    return _insert(unit, _new_cluster(call, request, unit), request)
+    return _insert(call, unit, _new_cluster(call, request, unit), request)
 
 
 def register_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
@@ -41,7 +41,7 @@ def register_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
         reader_host=reader if reader is None else check_endpoint(reader),
         port=endpoint.get("Port", engine_rules(cluster.engine).port),
     )
-    return _insert(unit, cluster, request)
+    return _insert(call, unit, cluster, request)
 
 
 def modify_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
@@ -52,7 +52,7 @@ def modify_db_cluster(call: Call, request: Request, unit: Unit) -> Answer:
     cluster = require_cluster(call, unit, request["DBClusterIdentifier"])
     master.check_choice(request, required=False)
     changed = cluster.evolve(settings={**cluster.settings, **kept_settings(request)})
-    changed = change_master(unit, changed, request)
+    changed = change_master(call, unit, changed, request)
     store.save(unit, changed)
     if (changed.sealed_password, changed.secret_arn) != (cluster.sealed_password, cluster.secret_arn):
         master.reset_members(unit, changed)
@@ -98,10 +98,10 @@ def _new_cluster(call: Call, request: Request, unit: Unit) -> DbResource:
     )
 
 
-def _insert(unit: Unit, cluster: DbResource, request: Request) -> Answer:
+def _insert(call: Call, unit: Unit, cluster: DbResource, request: Request) -> Answer:
     if store.find(unit, cluster.account_id, cluster.region, Kind.CLUSTER, cluster.identifier) is not None:
         raise DBClusterAlreadyExistsFault
-    cluster = master.with_password(unit, cluster, request)
+    cluster = master.with_password(call, unit, cluster, request)
     if not store.insert(unit, cluster, tags_in(request)):
         raise DBClusterAlreadyExistsFault
     return {"DBCluster": described(unit, cluster)}

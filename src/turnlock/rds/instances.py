@@ -53,7 +53,7 @@ def create_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     instance = _new_instance(call, request, unit)
     if instance.port is not None and instance.port not in _PORTS:
         raise InvalidParameterCombination(f"Port must be from {_PORTS[0]} to {_PORTS[-1]}.")
-    version = str(unit.prepared())
+    version = str(call.gate.prepared())
     _require_local(unit, instance, version, request.get("EngineVersion"))
     sealed = master.seal_password(unit, instance, master.new_password(unit), user=INTERNAL_USER)
     instance = instance.evolve(
@@ -63,7 +63,7 @@ def create_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
         writer=instance.cluster_id is not None,
         sealed_internal=sealed,
     )
-    answer = _insert(unit, instance, request)
+    answer = _insert(call, unit, instance, request)
     unit.announce(ServerWanted())
     return answer
 
@@ -86,7 +86,7 @@ def register_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
         source_id=source,
         writer=request.get("IsClusterWriter", False),
     )
-    return _insert(unit, instance, request)
+    return _insert(call, unit, instance, request)
 
 
 def modify_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
@@ -98,16 +98,16 @@ def modify_db_instance(call: Call, request: Request, unit: Unit) -> Answer:
     master.check_choice(request, required=False)
     _require_status(instance, Status.AVAILABLE, Status.FAILED)
     changed = instance.evolve(settings={**instance.settings, **kept_settings(request)})
-    changed = change_master(unit, changed, request)
+    changed = change_master(call, unit, changed, request)
     store.save(unit, changed)
     return {"DBInstance": described(unit, changed)}
 
 
-def change_master(unit: Unit, resource: DbResource, request: Mapping[str, Any]) -> DbResource:
+def change_master(call: Call, unit: Unit, resource: DbResource, request: Mapping[str, Any]) -> DbResource:
     """Return a resource with the change to its master password that a Modify request asks for."""
     managed = request.get("ManageMasterUserPassword")
     if request.get("RotateMasterUserPassword", False):
-        master.rotate(unit, resource)
+        master.rotate(call, unit, resource)
     if managed is False and resource.secret_arn is not None:
         if "MasterUserPassword" not in request:
             raise InvalidParameterCombination(
@@ -121,7 +121,7 @@ def change_master(unit: Unit, resource: DbResource, request: Mapping[str, Any]) 
                 "You can't specify MasterUserPassword when ManageMasterUserPassword is turned on."
             )
         return resource
-    changed = master.with_password(unit, resource, request)
+    changed = master.with_password(call, unit, resource, request)
     if changed is not resource and resource.local:
         changed = changed.evolve(status=Status.RESETTING)
         unit.announce(ServerWanted())
@@ -235,11 +235,11 @@ def _require_local(unit: Unit, instance: DbResource, found: str, version: str | 
             )
 
 
-def _insert(unit: Unit, instance: DbResource, request: Request) -> Answer:
+def _insert(call: Call, unit: Unit, instance: DbResource, request: Request) -> Answer:
     if store.find(unit, instance.account_id, instance.region, Kind.INSTANCE, instance.identifier) is not None:
         raise DBInstanceAlreadyExistsFault
     if instance.cluster_id is None:
-        instance = master.with_password(unit, instance, request)
+        instance = master.with_password(call, unit, instance, request)
     if not store.insert(unit, instance, tags_in(request)):
         raise DBInstanceAlreadyExistsFault
     return {"DBInstance": described(unit, instance)}

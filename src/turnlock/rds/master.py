@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from turnlock import kms, rotation, secrets
+from turnlock.core.call import Call
 from turnlock.core.drawing import ALPHANUMERICS, draw_text
 from turnlock.errors import ApiError, InvalidParameterCombination, InvalidParameterValue
 from turnlock.rds import store
@@ -68,7 +69,7 @@ def check_choice(request: Mapping[str, Any], *, required: bool) -> None:
         )
 
 
-def with_password(unit: Unit, resource: DbResource, request: Mapping[str, Any]) -> DbResource:
+def with_password(call: Call, unit: Unit, resource: DbResource, request: Mapping[str, Any]) -> DbResource:
     """Return the resource with the master password that a request gives it; written by the caller.
 
     A managed password's secret is made by the caller's own authority, as on AWS: the gate is asked for CreateSecret.
@@ -84,11 +85,11 @@ def with_password(unit: Unit, resource: DbResource, request: Mapping[str, Any]) 
         password = master_password(unit, resource)
         if password is None:
             raise InvalidParameterCombination("The master password that the server has now is not known.")
-    return manage(unit, resource, request.get("MasterUserSecretKmsKeyId"), password)
+    return manage(call, unit, resource, request.get("MasterUserSecretKmsKeyId"), password)
 
 
 def manage(
-    unit: Unit, resource: DbResource, kms_key_id: str | None, password: str | None = None
+    call: Call, unit: Unit, resource: DbResource, kms_key_id: str | None, password: str | None = None
 ) -> DbResource:
     """Put the master password (None: a new one) into a new secret that RDS owns; return the resource that names it."""
     value = {"username": resource.master_username, "password": password or new_password(unit)}
@@ -101,7 +102,7 @@ def manage(
     }
     if kms_key_id is not None:
         request["KmsKeyId"] = kms_key_id
-    answer = unit.nested("secretsmanager:CreateSecret", request)
+    answer = call.gate.nested("secretsmanager:CreateSecret", request)
     if isinstance(answer, ApiError):
         raise answer
     tags = {PRIMARY_TAGS[resource.kind]: resource.arn, "aws:secretsmanager:owningService": OWNING_SERVICE}
@@ -112,12 +113,12 @@ def manage(
     return managed
 
 
-def rotate(unit: Unit, resource: DbResource) -> None:
+def rotate(call: Call, unit: Unit, resource: DbResource) -> None:
     """Rotate a managed password now, by the caller's own authority."""
     if resource.secret_arn is None:
         raise InvalidParameterCombination("RotateMasterUserPassword goes with a managed master password.")
     request = {"SecretId": resource.secret_arn, "ClientRequestToken": _uuid(unit)}
-    answer = unit.nested("secretsmanager:RotateSecret", request)
+    answer = call.gate.nested("secretsmanager:RotateSecret", request)
     if isinstance(answer, ApiError):
         raise answer
 

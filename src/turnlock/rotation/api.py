@@ -55,7 +55,7 @@ def rotate_secret(call: Call, request: Request, unit: Unit) -> Answer:
             raise InvalidParameterException(
                 f"The ClientRequestToken {token} is the id of a version of this secret."
             )
-    configured = _configure(unit, secret, request)
+    configured = _configure(call, unit, secret, request)
     begin_plan(
         unit,
         configured,
@@ -98,17 +98,17 @@ def manage(unit: Unit, secret: Secret, rules: Mapping[str, Any]) -> Secret:
     return managed
 
 
-def _configure(unit: Unit, secret: Secret, request: Request) -> Secret:
+def _configure(call: Call, unit: Unit, secret: Secret, request: Request) -> Secret:
     """Return the secret with rotation on; what the request leaves out stays as it is stored."""
     function_arn = request.get("RotationLambdaARN") or secret.rotation.function_arn
     if function_arn is not None:
-        check_function(unit, secret, function_arn)
+        check_function(call, unit, secret, function_arn)
     elif function_of(secret) is None:
         raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
     if function_arn is None or find_hosted(function_arn) is not None:
-        allow_master(unit, secret)
+        allow_master(call, unit, secret)
     else:
-        note_master(unit, secret)
+        note_master(call, unit, secret)
     rules = _rules(secret, request.get("RotationRules"))
     rotation = replace(secret.rotation, enabled=True, function_arn=function_arn, rules=rules)
     configured = secret.evolve(rotation=rotation, last_changed_at=unit.now)

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from turnlock import secrets
 from turnlock.core.arn import Arn
+from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException, InvalidRequestException
 from turnlock.rotation.values import current_value, text_member
 from turnlock.secrets import Secret, parse_secret_id
@@ -40,7 +41,7 @@ def named_master(unit: Unit, secret: Secret) -> str | None:
     return text_member(current_value(unit, secret), "masterarn")
 
 
-def allow_master(unit: Unit, secret: Secret) -> None:
+def allow_master(call: Call, unit: Unit, secret: Secret) -> None:
     """Let the secret's rotations read the master secret that its value names, if the caller may read it.
 
     A master that was allowed before stays allowed, whoever calls RotateSecret. InvalidRequestException for a name that
@@ -54,7 +55,7 @@ def allow_master(unit: Unit, secret: Secret) -> None:
     if named == _kept(unit, secret):
         return
     _require_neighbour(secret, named)
-    unit.require("GetSecretValue", {"SecretId": named})
+    call.gate.require("GetSecretValue", {"SecretId": named})
     found = secrets.find_secret(unit, parse_secret_id(named, secret.account_id, secret.region))
     if found is None or found.arn != named:
         raise InvalidRequestException(_SENTENCE)
@@ -69,13 +70,13 @@ def allow_master(unit: Unit, secret: Secret) -> None:
     MASTER_ROWS.insert(unit, row)
 
 
-def note_master(unit: Unit, secret: Secret) -> None:
+def note_master(call: Call, unit: Unit, secret: Secret) -> None:
     """Do as `allow_master`, and nothing where it would refuse. For functions with a role, which reads what the role may.
 
     The master is kept so that log lines and errors show none of its values.
     """
     try:
-        allow_master(unit, secret)
+        allow_master(call, unit, secret)
     except (InvalidRequestException, AccessDeniedException):
         _forget(unit, secret)
 

@@ -53,7 +53,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     for member, operation in _FURTHER_RIGHTS.items():
         if member in request:
             further = {"SecretId": new_arn(call, request["Name"]), member: request[member]}
-            unit.require(operation, further)
+            call.gate.require(operation, further)
     reference = SecretReference(
         account_id=call.account_id, region=call.region, name=request["Name"], suffix=None
     )
@@ -74,7 +74,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     if not insert_secret(unit, secret, tags):
         raise _name_taken(secret.name)
     if secret.kms_key_id is not None:
-        try_key(unit, secret)
+        try_key(call, unit, secret)
     if value is not None and version_id is not None:
         insert_version(unit, secret, seal_for(call, unit, secret, version_id, value))
         secret = move_labels(unit, secret, {AWSCURRENT: version_id})

@@ -94,7 +94,7 @@ class Service:
 
         The passages are entered into `registry` under their full names, such as `kms:Decrypt`; services that share one can
         call each other for their callers. `rights` are further permissions that an operation needs beside its own: they are
-        entered under the name of the permission, where `unit.require` finds them, and are no operations.
+        entered under the name of the permission, where `call.gate.require` finds them, and are no operations.
 
         Raises ConfigurationError for an action that the model does not know, a name given twice, or a model whose
         protocol is not spoken here.

@@ -10,9 +10,9 @@
 
 The store makes the record durable with the change (or the journal does, for reads); only then may the answer leave.
 
-An action that does for its caller what other actions do (BatchGetSecretValue reads many secrets) asks `unit.nested` for
+An action that does for its caller what other actions do (BatchGetSecretValue reads many secrets) asks `call.gate.nested` for
 each: a call of its own by the same caller, that walks 1 to 4 in the same unit and leaves a record of its own. One that
-needs more rights than its own (CreateSecret with tags) asks `unit.require`: step 2 of another action, and nothing else.
+needs more rights than its own (CreateSecret with tags) asks `call.gate.require`: step 2 of another action, and nothing else.
 Both go to another service by a full name, such as `kms:Decrypt`. The caller's authority is carried forward there: the
 call is still the caller's, and says which service makes it (IAM user guide, "Forward access sessions").
 """
@@ -30,9 +30,9 @@ from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
 from turnlock import accounts, policies
-from turnlock.core.action import Action, Answer, Prepare, Request
+from turnlock.core.action import Action, Answer, Request
 from turnlock.core.arn import AccountId
-from turnlock.core.call import Call
+from turnlock.core.call import Call, Gate
 from turnlock.errors import (
     AccessDeniedException,
     ApiError,
@@ -76,19 +76,14 @@ def pass_through(
     Raises only what keeps the whole unit from committing: errors of the store.
     """
     outcome: Answer | ApiError
-    outer, inside = (unit.nested, unit.require, unit.prepared), call
+    inside = call
     try:
         _check_fence(call, unit)
         if passage.action.judge is not None:
             inside = call = passage.action.judge(call, request, unit)
         inside = _authorise(passage.action, call, request, unit)
-        unit.nested, unit.require = (
-            partial(_nested, passage, inside, unit),
-            partial(_require, passage, inside, unit),
-        )
-        if passage.action.prepare is not None:
-            unit.prepared = prepared or partial(_prepare_now, passage.action.prepare, call, request, unit)
-        outcome = _act(passage.action, inside, request, unit)
+        gate = _gate(passage, inside, unit, prepared or partial(_prepare_now, passage, call, request, unit))
+        outcome = _act(passage.action, replace(inside, gate=gate), request, unit)
     except (DBAPIError, StoreError):
         raise
     except Exception as error:
@@ -97,8 +92,6 @@ def pass_through(
             # Whoever found a broken seal has mostly told of it, with its name; an alarm is told once.
             what = "seal_broken" if isinstance(error, SealBroken) and error.row is None else "action_failed"
             log.exception("an action failed", action=what, operation=call.action, request_id=call.request_id)
-    finally:
-        unit.nested, unit.require, unit.prepared = outer
     calls = (call,) if inside.account_id == call.account_id else (call, inside)
     _record(passage, calls, request, unit, outcome)
     return outcome
@@ -130,6 +123,13 @@ def record_refusal(passage: Passage, call: Call, error: ApiError, unit: Unit) ->
     unit.record(api_event(event, _event_id(call, unit)))
 
 
+def _gate(passage: Passage, call: Call, unit: Unit, prepared: Callable[[], Any]) -> Gate:
+    nested, require = partial(_nested, passage, call, unit), partial(_require, passage, call, unit)
+    if passage.action.prepare is None:
+        return Gate(nested=nested, require=require)
+    return Gate(nested=nested, require=require, prepared=prepared)
+
+
 def _nested(passage: Passage, call: Call, unit: Unit, operation: str, request: Request) -> Answer | ApiError:
     """Pass a further call of the same caller through the gate. Its record stands or falls with the outer call's effects."""
     inner, further = _further(passage, call, operation)
@@ -153,8 +153,9 @@ def _further(passage: Passage, call: Call, operation: str) -> tuple[Passage, Cal
     return passage.beside[operation], replace(call, service=service, action=name, invoked_by=through)
 
 
-def _prepare_now(prepare: Prepare, call: Call, request: Request, unit: Unit) -> Any:
-    return prepare(call, request, unit)()
+def _prepare_now(passage: Passage, call: Call, request: Request, unit: Unit) -> Any:
+    assert passage.action.prepare is not None
+    return passage.action.prepare(call, request, unit)()
 
 
 def _check_fence(call: Call, unit: Unit) -> None:

@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from turnlock.core.action import Answer, Request
 from turnlock.core.arn import Region
 from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.core.record import TrailEntry
 from turnlock.core.work import Work
-from turnlock.errors import ApiError, StoreError
 from turnlock.storage.remembered import RememberedRows
 
 Subscribers = Mapping[type, Sequence[Callable[["Unit", Any], None]]]
 """By the type of a domain event: the functions that areas registered for it, in order."""
-
-Nested = Callable[[str, Request], Answer | ApiError]
-"""Passes a further call of the same caller through the gate: (operation, request) → what the gate lets out.
-
-An operation of the same service goes by its name, one of another service by its full name, such as `kms:Decrypt`.
-"""
-
-Require = Callable[[str, Request], None]
-"""Raises AccessDeniedException unless the same caller may also do this: (operation, request), named as for `Nested`."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -41,14 +30,6 @@ def joined(*tables: Subscribers) -> Subscribers:
         event: tuple(one for table in tables for one in table.get(event, ()))
         for event in dict.fromkeys(event for table in tables for event in table)
     }
-
-
-def _unprepared() -> NoReturn:
-    raise StoreError("This action prepares nothing.")
-
-
-def _outside(_operation: str, _request: Request) -> NoReturn:
-    raise StoreError("Only what runs behind the gate can ask the gate.")
 
 
 class Unit(msgspec.Struct, kw_only=True):
@@ -80,12 +61,6 @@ class Unit(msgspec.Struct, kw_only=True):
     committed: list[Callable[[], None]] = msgspec.field(default_factory=list)
     remembered: RememberedRows | None = None
     """Rows that hot queries need not ask for again; None where nothing validates them."""
-    nested: Nested = _outside
-    """Set by the gate while an action runs: for actions that do for their caller what other actions do."""
-    require: Require = _outside
-    """Set by the gate while an action runs: for actions that need more rights than their own."""
-    prepared: Callable[[], Any] = _unprepared
-    """Set by the gate while an action runs that has work to prepare: returns or raises what came of it."""
     _savepoints: int = 0
 
     def derived(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -46,7 +46,7 @@ def create_function(call: Call, request: Request, unit: Unit) -> Answer:
     function = OwnFunction(
         account_id=call.account_id, region=call.region, name=asked.name, tags=request.get("Tags", {})
     )
-    content: bytes = unit.prepared()
+    content: bytes = call.gate.prepared()
     version = FunctionVersion(
         account_id=call.account_id,
         region=call.region,
@@ -73,7 +73,7 @@ def update_function_code(call: Call, request: Request, unit: Unit) -> Answer:
     """UpdateFunctionCode: the package of `$LATEST`; with DryRun only checked."""
     function, version = _latest(call, request, unit)
     check_architectures(request, version.runtime)
-    content: bytes = unit.prepared()
+    content: bytes = call.gate.prepared()
     if request.get("DryRun"):
         return configuration(unit, version)
     after = version.evolve(

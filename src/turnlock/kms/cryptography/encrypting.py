@@ -87,7 +87,7 @@ def re_encrypt(call: Call, request: Request, unit: Unit) -> Answer:
 
     The gate has checked ReEncryptTo on the destination; this checks ReEncryptFrom on the source.
     """
-    unit.require("ReEncryptFrom", request)
+    call.gate.require("ReEncryptFrom", request)
     source = _source_key(call, request, unit, SOURCE)
     destination = DESTINATION.require(call, request, unit)
     require_usable(destination, KeyUsage.ENCRYPT_DECRYPT, call.action)
@@ -245,7 +245,7 @@ def _data_key_pair(call: Call, request: Request, unit: Unit) -> dict[str, Any]:
     _require_symmetric(key, call)
     spec = spec_of(request["KeyPairSpec"])
     _stop_dry_run(request)
-    pair: KeyPair = unit.prepared()
+    pair: KeyPair = call.gate.prepared()
     private = private_bytes(pair)
     return {
         "PrivateKeyCiphertextBlob": _encrypted(unit, key, SYMMETRIC, private, _context(request, key)),

@@ -15,7 +15,7 @@ from turnlock.errors import (
     NotFoundException,
     UnsupportedOperationException,
 )
-from turnlock.kms.key_policies.store import policy_of, save_policy
+from turnlock.kms.key_policies.store import default_policy, policy_of, save_policy
 from turnlock.kms.lookup import ADMINISTERED, require_customers, require_lasting
 from turnlock.kms.model import KmsKey
 from turnlock.storage import Unit
@@ -55,7 +55,7 @@ def put_key_policy(principals: Principals, call: Call, request: Request, unit: U
     require_lasting(key)
     if request.get("PolicyName", _DEFAULT) != _DEFAULT:
         raise UnsupportedOperationException("The only policy name that is supported is default.")
-    put_checked_policy(principals, request, unit, key, request["Policy"])
+    put_checked_policy(principals, call, unit, key, request)
     return {}
 
 
@@ -74,10 +74,9 @@ def list_key_policies(call: Call, request: Request, unit: Unit) -> Answer:
     return {"PolicyNames": [_DEFAULT], "Truncated": False}
 
 
-def put_checked_policy(
-    principals: Principals, request: Request, unit: Unit, key: KmsKey, policy: str
-) -> None:
+def put_checked_policy(principals: Principals, call: Call, unit: Unit, key: KmsKey, request: Request) -> None:
     """Write a key's policy, then ask the gate whether its caller could write it again: a full evaluation."""
+    policy = request.get("Policy", default_policy(call.account_id, call.region))
     if len(policy) > _LONGEST:
         raise LimitExceededException(f"A key policy can have at most {_LONGEST} characters.")
     try:
@@ -88,7 +87,7 @@ def put_checked_policy(
     if request.get("BypassPolicyLockoutSafetyCheck", False):
         return
     try:
-        unit.require("PutKeyPolicy", {"KeyId": key.key_id, "Policy": policy})
+        call.gate.require("PutKeyPolicy", {"KeyId": key.key_id, "Policy": policy})
     except AccessDeniedException:
         raise MalformedPolicyDocumentException(
             "The new key policy will not allow you to update the key policy in the future."

@@ -6,6 +6,7 @@ from typing import Final
 
 from turnlock import functions
 from turnlock.core.arn import partition_of
+from turnlock.core.call import Call
 from turnlock.errors import AccessDeniedException
 from turnlock.secrets import Secret
 from turnlock.storage import Unit
@@ -16,7 +17,7 @@ REFUSAL: Final = (
 )
 
 
-def check_function(unit: Unit, secret: Secret, function_arn: str) -> None:
+def check_function(call: Call, unit: Unit, secret: Secret, function_arn: str) -> None:
     """Raise AccessDeniedException unless the function is there and may be called by Secrets Manager for this secret.
 
     A function of one's own must say so in its policy, and the caller must be allowed to invoke it (user guide,
@@ -27,7 +28,7 @@ def check_function(unit: Unit, secret: Secret, function_arn: str) -> None:
     if not function_arn.startswith(home) or not may_invoke(unit, secret.account_id, secret.arn, function_arn):
         raise AccessDeniedException(REFUSAL)
     if functions.find_hosted(function_arn) is None:
-        unit.require("lambda:Invoke", {"FunctionName": function_arn})
+        call.gate.require("lambda:Invoke", {"FunctionName": function_arn})
 
 
 def may_invoke(unit: Unit, account_id: str, secret_arn: str, function_arn: str) -> bool:

@@ -16,7 +16,7 @@ from turnlock.storage import Unit
 DEFAULT_PAGE: Final = 20
 
 
-def batch_get_secret_value(_call: Call, request: Request, unit: Unit) -> Answer:
+def batch_get_secret_value(call: Call, request: Request, _unit: Unit) -> Answer:
     """BatchGetSecretValue: by a list of ids, or by filters (a page of ListSecrets, which the caller must be allowed).
 
     What cannot be read stands under Errors; the call itself succeeds. Raises InvalidParameterException unless exactly one
@@ -27,8 +27,8 @@ def batch_get_secret_value(_call: Call, request: Request, unit: Unit) -> Answer:
         raise InvalidParameterException("You must include either Filters or SecretIdList, but not both.")
     if by_list and ("MaxResults" in request or "NextToken" in request):
         raise InvalidParameterException("To use MaxResults or NextToken, you must also use Filters.")
-    wanted, following = (request["SecretIdList"], None) if by_list else _page(request, unit)
-    return {**_read(unit, wanted), "NextToken": following}
+    wanted, following = (request["SecretIdList"], None) if by_list else _page(call, request)
+    return {**_read(call, wanted), "NextToken": following}
 
 
 ACTIONS = (
@@ -36,22 +36,22 @@ ACTIONS = (
 )
 
 
-def _page(request: Request, unit: Unit) -> tuple[list[str], str | None]:
+def _page(call: Call, request: Request) -> tuple[list[str], str | None]:
     """Return the ARNs of one page of what the filters find, and the token of the next."""
     asked = {"Filters": request["Filters"], "MaxResults": request.get("MaxResults", DEFAULT_PAGE)}
     if "NextToken" in request:
         asked["NextToken"] = request["NextToken"]
-    answer = unit.nested("ListSecrets", asked)
+    answer = call.gate.nested("ListSecrets", asked)
     if isinstance(answer, ApiError):
         raise answer
     return [entry["ARN"] for entry in answer["SecretList"]], answer["NextToken"]
 
 
-def _read(unit: Unit, wanted: Sequence[str]) -> dict[str, Any]:
+def _read(call: Call, wanted: Sequence[str]) -> dict[str, Any]:
     values: list[Answer] = []
     errors: list[dict[str, str]] = []
     for secret_id in wanted:
-        outcome = unit.nested("GetSecretValue", {"SecretId": secret_id})
+        outcome = call.gate.nested("GetSecretValue", {"SecretId": secret_id})
         if isinstance(outcome, ApiError):
             errors.append({"SecretId": secret_id, "ErrorCode": outcome.code, "Message": outcome.message})
         else:

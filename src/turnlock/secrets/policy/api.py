@@ -95,7 +95,7 @@ def validate_resource_policy(call: Call, request: Request, unit: Unit) -> Answer
     """
     if "SecretId" in request:
         require_living(call, request, unit)
-    unit.require("PutResourcePolicy", {"SecretId": request.get("SecretId", "*")})
+    call.gate.require("PutResourcePolicy", {"SecretId": request.get("SecretId", "*")})
     found = [{"CheckName": name, "ErrorMessage": message} for name, message in _findings(call, request, unit)]
     return {"PolicyValidationPassed": not found, "ValidationErrors": found}
 

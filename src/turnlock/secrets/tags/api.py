@@ -49,4 +49,4 @@ def _change(call: Call, request: Request, unit: Unit, secret: Secret, after: Map
     if after != find_tags(unit, secret):
         save_tags(unit, secret, after)
         update_secret(unit, secret.evolve(last_changed_at=unit.now))
-        unit.require(call.action, request)
+        call.gate.require(call.action, request)

@@ -46,7 +46,7 @@ def seal_for(call: Call, unit: Unit, secret: Secret, version_id: str, value: tup
         refuse_across_accounts(call, secret)
         return seal_version(unit, secret, version_id, value)
     kind, plaintext = value
-    made = _data_key(unit, key, secret, version_id)
+    made = _data_key(call, key, secret, version_id)
     sealed = kms.seal_under(
         unit, made["Plaintext"], made["CiphertextBlob"], plaintext, owner=secret.arn, part=version_id
     )
@@ -72,7 +72,7 @@ def open_for(call: Call, unit: Unit, secret: Secret, version: Version) -> bytes 
         "EncryptionContext": _context(secret, version.version_id),
     }
     try:
-        data_key = _ask(unit, "kms:Decrypt", request, DecryptionFailure)["Plaintext"]
+        data_key = _ask(call, "kms:Decrypt", request, DecryptionFailure)["Plaintext"]
     except InvalidCiphertextException:
         sealed.refuse()
     return sealed.open_with(data_key)
@@ -83,24 +83,24 @@ def holds_value(call: Call, unit: Unit, secret: Secret, version: Version, value:
     return version.kind == value[0] and open_for(call, unit, secret, version) == value[1]
 
 
-def try_key(unit: Unit, secret: Secret) -> None:
+def try_key(call: Call, unit: Unit, secret: Secret) -> None:
     """Encrypt and decrypt under the secret's key as the caller. Raises as `seal_for` and `open_for` do."""
     key = kms.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
     if key.owner is kms.KeyOwner.AWS:
         kms.seal(unit, key, b"", owner=secret.arn, part=_TRIAL)
         return
-    made = _data_key(unit, key, secret, _TRIAL)
+    made = _data_key(call, key, secret, _TRIAL)
     request = {"CiphertextBlob": made["CiphertextBlob"], "EncryptionContext": _context(secret, _TRIAL)}
-    _ask(unit, "kms:Decrypt", request, DecryptionFailure)
+    _ask(call, "kms:Decrypt", request, DecryptionFailure)
 
 
-def may_encrypt_again(unit: Unit, secret: Secret) -> bool:
+def may_encrypt_again(call: Call, unit: Unit, secret: Secret) -> bool:
     """Tell whether the caller may encrypt stored versions again under the secret's key (API reference, UpdateSecret)."""
     key = kms.resolve_key(unit, secret.account_id, secret.region, secret.kms_key_id)
     if key.owner is kms.KeyOwner.AWS:
         return True
     try:
-        unit.require(
+        call.gate.require(
             "kms:Encrypt", {"KeyId": key.arn, "EncryptionContext": _context(secret, _TRIAL), "Plaintext": b""}
         )
     except AccessDeniedException:
@@ -116,21 +116,21 @@ def require_readable(call: Call, unit: Unit, secret: Secret) -> None:
             open_for(call, unit, secret, version)
 
 
-def _data_key(unit: Unit, key: kms.KmsKey, secret: Secret, version_id: str) -> Answer:
+def _data_key(call: Call, key: kms.KmsKey, secret: Secret, version_id: str) -> Answer:
     request = {
         "KeyId": key.arn,
         "KeySpec": "AES_256",
         "EncryptionContext": _context(secret, version_id),
     }
-    return _ask(unit, "kms:GenerateDataKey", request, EncryptionFailure)
+    return _ask(call, "kms:GenerateDataKey", request, EncryptionFailure)
 
 
-def _ask(unit: Unit, operation: str, request: dict[str, Any], failure: type[ApiError]) -> Answer:
+def _ask(call: Call, operation: str, request: dict[str, Any], failure: type[ApiError]) -> Answer:
     """Call KMS as the caller; its errors become Secrets Manager's (docs/aws-behaviour.md#kms-keys-of-secrets).
 
     Raises InvalidCiphertextException as it is: only stored bytes that were changed can be the cause.
     """
-    answer = unit.nested(operation, request)
+    answer = call.gate.nested(operation, request)
     if isinstance(answer, AccessDeniedException):
         raise AccessDeniedException(_DENIED)
     if isinstance(answer, InternalServiceError | InvalidCiphertextException):

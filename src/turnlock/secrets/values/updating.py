@@ -101,9 +101,9 @@ def _use_key(call: Call, unit: Unit, secret: Secret) -> None:
     the new key cannot be used, DecryptionFailure when the old one cannot, AccessDeniedException when the caller may not
     use one of them.
     """
-    try_key(unit, secret)
+    try_key(call, unit, secret)
     labelled = {secret.labels[label] for label in _SEALED_ANEW if label in secret.labels}
-    for version_id in sorted(labelled if may_encrypt_again(unit, secret) else ()):
+    for version_id in sorted(labelled if may_encrypt_again(call, unit, secret) else ()):
         version = find_version(unit, secret, version_id)
         if version is not None:
             _seal_anew(call, unit, secret, version)
