@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from mutants import AREAS, SOURCES, Mutant, Results, draw
 
-SECONDS = 20
+SECONDS = 60
 """How long a mutant's tests may take, besides five times what they take without it."""
 
 

@@ -24,6 +24,7 @@ from tests.policies.asking import (
     deny,
     document,
 )
+from turnlock.core.call import Principal
 
 YES, NO, SILENT = document(allow()), document(deny()), document(allow("secretsmanager:ListSecrets"))
 BOTH = document(allow(), deny())
@@ -344,6 +345,14 @@ def test_plain_sessions_reach_little_of_iam_and_sts_and_a_roles_reach_all(
         identity=[everything],
     )
     assert ask.but(**call).outcome() == expected
+
+
+@pytest.mark.parametrize("principal", [ROOT, ANN, READER])
+def test_a_hosted_session_has_no_policies_but_its_sessions(principal: Principal) -> None:
+    ask = Ask(principal=principal, hosted=True, identity=[YES])
+    assert ask.outcome() == IDENTITY
+    assert ask.but(session=YES).outcome() == OK
+    assert ask.but(session=YES, identity=[]).outcome() == OK
 
 
 def test_what_denies_or_allows_is_cited_with_the_name_of_its_policy() -> None:
