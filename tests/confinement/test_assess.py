@@ -52,6 +52,7 @@ def test_what_is_left_open_is_said_for_each_feature_that_lacks(monkeypatch: pyte
         assess.NO_PORTS,
         assess.NO_SCOPES,
         assess.NO_MEMORY,
+        assess.NO_DATABASE_MEMORY,
         assess.NO_FREEZING,
         assess.NO_CPU,
     ]

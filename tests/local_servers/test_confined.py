@@ -13,13 +13,21 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
-from tests.processes import wait_until
+from tests.processes import family, wait_until
 from tests.rds.tries import ROOT
-from turnlock.confinement import assess
+from turnlock.confinement import assess, cgroups
 from turnlock.errors import ConfigurationError
-from turnlock.local_servers import cluster
-from turnlock.local_servers.confined import FIRST_UID, LAST_UID, hand_over, instance_account
+from turnlock.local_servers import EmbeddedPostgres, cluster
+from turnlock.local_servers.confined import (
+    FIRST_UID,
+    LAST_UID,
+    MEMORY_BYTES,
+    Enclosure,
+    hand_over,
+    instance_account,
+)
 from turnlock.local_servers.process import Account, open_log, read_since, read_theirs
 from turnlock.rds.local.mariadb import LocalMariaDB
 from turnlock.rds.local.postgresql import LocalPostgres
@@ -275,3 +283,58 @@ def test_a_server_whose_owner_was_killed_is_started_again_once_all_of_it_has_end
     with last, psycopg.connect(last.conninfo(INTERNAL_USER, "internal", INTERNAL_USER)) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (3,)
     wait_until(lambda: not last.running, 60, "its end")
+
+
+def cgroup_of(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@confining
+@pytest.mark.skipif(cgroups.own() is None, reason="this process may make no cgroups of version 2")
+def test_all_processes_of_a_database_are_in_a_cgroup_of_its_own(place: Path) -> None:
+    with EmbeddedPostgres(place, fsync=False, confined=True) as server:
+        members = family(server.pid)
+        (its_own,) = {cgroup_of(one.pid) for one in members}
+        assert len(members) > 3, "the launcher, the server and its workers"
+        assert its_own != cgroup_of(os.getpid())
+        placed = next(cgroups._mounts())[1] / its_own.lstrip("/")
+        assert placed.parent.name.startswith(f"turnlock-{os.getpid()}-")
+        server.restart()
+        (after,) = {cgroup_of(one.pid) for one in family(server.pid)}
+        assert after != its_own
+    made = [placed.parent / Path(name).name for name in (its_own, after)]
+    wait_until(lambda: not any(path.exists() for path in made), 60, "their removal")
+
+
+class Standing:
+    """Stands for the cgroups of a server to which the controllers were handed: a directory of ordinary files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for file in ("memory.max", "memory.swap.max", "pids.max", "cpu.weight"):
+            (path / file).touch()
+
+    def make(self) -> cgroups.Cgroup:
+        return cgroups.Cgroup(self.path)
+
+
+@confining
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_databases_memory_and_processes_are_counted_where_there_are_controllers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
+    (tmp_path / "cgroup").mkdir()
+    standing = Standing(tmp_path / "cgroup")
+    (standing.path / "memory.events").write_text(f"oom_kill {killed}\n")
+    monkeypatch.setattr(cgroups, "own", lambda: standing)
+    monkeypatch.setattr(cgroups, "_EMPTY_SECONDS", 0)
+    with capture_logs() as logged:
+        Enclosure(mount=tmp_path / "mount", account=None).run(["/bin/true"], seconds=60)
+    written = {file.name: file.read_text() for file in standing.path.iterdir()}
+    assert int(written["cgroup.procs"]) > 1
+    assert (written["memory.max"], written["memory.swap.max"]) == (str(MEMORY_BYTES), "0")
+    assert (written["pids.max"], written["cpu.weight"], written["cgroup.kill"]) == ("512", "100", "1")
+    assert [line["action"] for line in logged] == ["database_out_of_memory"] * killed

@@ -35,7 +35,10 @@ CORES_PIPED: Final = (
     "the kernel starts the program of kernel.core_pattern, as root, for a child that crashes: the server was started with a hard limit of"
     " 0 bytes for cores, where 1 would keep it from that (LimitCORE=1)"
 )
-NO_CPU: Final = "no cgroup shares the CPU out: functions give way by nice(2) alone"
+NO_CPU: Final = "no cgroup shares the CPU out: functions give way by nice(2) alone, local databases do not"
+NO_DATABASE_MEMORY: Final = (
+    "no cgroup counts the memory of local databases: a statement can use up the machine's"
+)
 
 
 @cache
@@ -78,6 +81,7 @@ def left_open() -> list[str]:
         NO_PORTS: version < 4,
         NO_SCOPES: version < landlock.WHOLE,
         NO_MEMORY: "memory" not in features,
+        NO_DATABASE_MEMORY: "memory" not in features,
         NO_FREEZING: "freeze" not in features,
         NO_CPU: "cpu" not in features,
         CORES_PIPED: _cores_are_piped(),

@@ -166,7 +166,7 @@ class ChildServer(ABC):
         output = open_log(log, self._patience)
         try:
             if self._confined:
-                self._process = within.start(program, port=self.port, log=output)
+                self._process = within.start(program, port=self.port, output=output)
             else:
                 self._process = start_bound(program, account=self._account, log=output)
         finally:

@@ -1,7 +1,8 @@
 """A database's programs as a stranger's: the common confinement, with the places, the port and the user of one instance.
 
 What a program sees: the system's programs and libraries, the directories of its instance, a /tmp and a /dev/shm of its own. It binds
-its port and connects to none. As root each instance has a user of its own, which its directory's owner remembers.
+its port and connects to none. As root each instance has a user of its own, which its directory's owner remembers. Where this process
+may make cgroups, each program runs in one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+from turnlock.confinement import cgroups
 from turnlock.confinement.orders import Confinement, Orders, shown
 from turnlock.confinement.start import start
 from turnlock.errors import ConfigurationError
@@ -30,9 +34,12 @@ _SCRATCH_BYTES: Final = 64 << 20
 _SHARED_BYTES: Final = 256 << 20
 """What the parallel queries of PostgreSQL share; memory only while they do."""
 _PROCESSES: Final = 512
+MEMORY_BYTES: Final = 2 << 30
+"""What a cgroup lets all processes of an instance have, with its /tmp and /dev/shm and what the kernel keeps for it."""
 _OPEN_FILES: Final = 8192
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _random = random.SystemRandom()
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +52,25 @@ class Enclosure:
     readable: Sequence[Path] = ()
     writable: Sequence[Path] = ()
 
-    def start(self, program: Sequence[str], *, port: int, log: int) -> subprocess.Popen[bytes]:
-        """Start a server that listens at `port`, with its output in `log`; OSError when it cannot be started.
+    def start(self, program: Sequence[str], *, port: int, output: int) -> subprocess.Popen[bytes]:
+        """Start a server that listens at `port`, with its output in `output`; OSError when it cannot be started.
 
         It is told to end (SIGQUIT) when this process ends, and killed with all that it started a minute later.
         """
-        orders = self._orders(program, ports=(port,), owner_signal=signal.SIGQUIT)
-        return kept_by_a_thread(lambda: start(orders, output=log))
+        cgroup = _make_cgroup()
+        orders = self._orders(program, cgroup, ports=(port,), owner_signal=signal.SIGQUIT)
+        return kept_by_a_thread(lambda: start(orders, output=output), ended=lambda: _remove(cgroup, program))
 
     def run(self, program: Sequence[str], *, seconds: float) -> str:
         """Run a program to its end. ConfigurationError with its own last words when it fails; OSError when it cannot be started."""
-        process = start(self._orders(program, ports=(), owner_signal=signal.SIGKILL))
+        cgroup = _make_cgroup()
+        try:
+            return self._run(program, cgroup, seconds)
+        finally:
+            _remove(cgroup, program)
+
+    def _run(self, program: Sequence[str], cgroup: cgroups.Cgroup | None, seconds: float) -> str:
+        process = start(self._orders(program, cgroup, ports=(), owner_signal=signal.SIGKILL))
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -67,18 +82,25 @@ class Enclosure:
             raise ConfigurationError(f"{Path(program[0]).name} failed: {words}")
         return words
 
-    def _orders(self, program: Sequence[str], *, ports: Sequence[int], owner_signal: int) -> Orders:
+    def _orders(
+        self,
+        program: Sequence[str],
+        cgroup: cgroups.Cgroup | None,
+        *,
+        ports: Sequence[int],
+        owner_signal: int,
+    ) -> Orders:
         return Orders(
             owner_pid=os.getpid(),
             owner_signal=int(owner_signal),
             command=list(program),
             environment={"LC_ALL": "C", "PATH": _PATH},
             work_in="/",
-            cgroup="",
-            confinement=self._confinement(ports),
+            cgroup="" if cgroup is None else str(cgroup.path),
+            confinement=self._confinement(ports, counted=cgroup is not None and "memory" in cgroup.features),
         )
 
-    def _confinement(self, ports: Sequence[int]) -> Confinement:
+    def _confinement(self, ports: Sequence[int], *, counted: bool) -> Confinement:
         self.mount.mkdir(mode=0o700, exist_ok=True)
         places = [shown(str(path)) for path in self.readable if not str(path).startswith(_SYSTEM)]
         places += [shown(str(path), writable=True) for path in self.writable]
@@ -94,7 +116,7 @@ class Enclosure:
             user=(self.account.uid, self.account.gid) if self.account else None,
             bind_ports=list(ports),
             connects=False,
-            memory_counted=False,
+            memory_counted=counted,
             processes=_PROCESSES,
             address_bytes=None,
             file_bytes=None,
@@ -102,6 +124,33 @@ class Enclosure:
             open_files=_OPEN_FILES,
             nice=0,
         )
+
+
+def _make_cgroup() -> cgroups.Cgroup | None:
+    """Return a cgroup with the limits of an instance; None where this process may make none. OSError when the kernel refuses."""
+    owner = cgroups.own()
+    if owner is None:
+        return None
+    made = owner.make()
+    try:
+        made.limit(memory_bytes=MEMORY_BYTES, processes=_PROCESSES, cpu_weight=cgroups.CPU_WEIGHT)
+    except OSError:
+        made.remove()
+        raise
+    return made
+
+
+def _remove(cgroup: cgroups.Cgroup | None, program: Sequence[str]) -> None:
+    if cgroup is None:
+        return
+    if cgroup.ran_out_of_memory:
+        log.warning(
+            "a local database used more memory than its limit and was ended",
+            action="database_out_of_memory",
+            program=Path(program[0]).name,
+            memory_bytes=MEMORY_BYTES,
+        )
+    cgroup.remove()
 
 
 def instance_account(root: Path) -> Account | None:

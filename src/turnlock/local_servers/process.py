@@ -50,10 +50,13 @@ def start_bound(
         os.close(output)
 
 
-def kept_by_a_thread(spawn: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+def kept_by_a_thread(
+    spawn: Callable[[], subprocess.Popen[bytes]], *, ended: Callable[[], None] = lambda: None
+) -> subprocess.Popen[bytes]:
     """Start a child from a thread of its own, which stays until it has ended; OSError as `spawn` raises it.
 
-    The signal that the kernel sends when its owner ends follows the *thread* which started the child.
+    The signal that the kernel sends when its owner ends follows the *thread* which started the child. The thread calls `ended` last,
+    even when nothing was started.
     """
     started: Future[subprocess.Popen[bytes]] = Future()
 
@@ -61,10 +64,12 @@ def kept_by_a_thread(spawn: Callable[[], subprocess.Popen[bytes]]) -> subprocess
         try:
             process = spawn()
         except OSError as error:
+            ended()
             started.set_exception(error)
             return
         started.set_result(process)
         process.wait()
+        ended()
 
     Thread(target=keep, name="keeper of a database server", daemon=True).start()
     return started.result(timeout=30)
