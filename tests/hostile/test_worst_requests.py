@@ -21,9 +21,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from botocore.credentials import Credentials
 
 from tests.iam.calling import TRUST
 from tests.placed import ACCOUNT, REGION, Caller, Placed
+from tests.placed import policy as placed_policy
 from tests.proofs import FULL, SEED, record
 from turnlock.accounts import POLICIES, Identity, Kind, ManagedPolicy, insert_identity
 from turnlock.errors import ApiError, ValidationException
@@ -153,10 +155,15 @@ class World:
     def __init__(self, place: Placed, server: Server) -> None:
         self._place = place
         self._server = server
-        place.user("low")
+        self._low = place.user("low")
         place.put_user_policy("low", {"Effect": "Allow", "Action": "*", "Resource": "*"})
-        place.do("iam", "CreateRole", RoleName="reader", AssumeRolePolicyDocument=TRUST)
+        self._reader = place.do("iam", "CreateRole", RoleName="reader", AssumeRolePolicyDocument=TRUST)[
+            "Role"
+        ]["Arn"]
+        everything = placed_policy({"Effect": "Allow", "Action": "*", "Resource": "*"})
+        place.do("iam", "PutRolePolicy", RoleName="reader", PolicyName="p", PolicyDocument=everything)
         self._me = Caller(server, place.key("low"))
+        self._session: Credentials | None = None
         for number in range(SECRETS):
             place.do(
                 "secretsmanager",
@@ -169,6 +176,8 @@ class World:
             self._read,
             self._read_many,
             self._by_own_policies,
+            self._assume,
+            self._by_session_policies,
             self._validate,
             self._simulate,
             self._context_keys,
@@ -245,6 +254,41 @@ class World:
             self._put("iam", "CreatePolicy", PolicyName=name, PolicyDocument=text)
             self._put("iam", "AttachUserPolicy", UserName="low", PolicyArn=arn)
         return self._json(gene, "DescribeSecret", b'{"SecretId":"s1"}')
+
+    def _assume(self, gene: Gene) -> HttpRequest:
+        text = policy(gene, gene.pick([2_048, 20_000, 300_000]))
+        pairs = [("RoleArn", self._reader), ("RoleSessionName", "s1"), ("Policy", text)]
+        for number in range(1, gene.count(51)):
+            pairs += [(f"Tags.member.{number}.Key", f"k{number}"), (f"Tags.member.{number}.Value", "v" * 200)]
+        return self._query(gene, "sts", "AssumeRole", pairs)
+
+    def _by_session_policies(self, gene: Gene) -> HttpRequest:
+        """Ask as a session that was given the costliest policies that it can have, its own and managed ones."""
+        managed = f"arn:aws:iam::{ACCOUNT}:policy/session"
+        self._put("iam", "DeletePolicy", PolicyArn=managed)
+        self._put("iam", "CreatePolicy", PolicyName="session", PolicyDocument=policy(gene, gene.count(6_144)))
+        made = self._place.outcome(
+            "sts",
+            "AssumeRole",
+            self._low,
+            RoleArn=self._reader,
+            RoleSessionName="s1",
+            Policy=policy(gene, 2_040 - len(managed)),
+            **gene.pick([{}, {"PolicyArns": [{"arn": managed}]}]),
+        )
+        if not isinstance(made, ApiError):
+            given = made["Credentials"]
+            self._session = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        agent = gene.pick(["x", "b" + "a" * 60_000, "ab" * 500])
+        ids = json.dumps([f"s{number}" for number in range(SECRETS)])
+        operation, body = gene.pick(
+            [
+                ("GetSecretValue", '{"SecretId":"s0"}'),
+                ("BatchGetSecretValue", f'{{"SecretIdList":{ids}}}'),
+            ]
+        )
+        caller = self._me if self._session is None else Caller(self._server, self._session)
+        return caller.request("secretsmanager", operation, body.encode(), user_agent=agent)
 
     def _validate(self, gene: Gene) -> HttpRequest:
         text = policy(gene, 20_400, Principal=gene.pick(NAMED))

@@ -236,6 +236,8 @@ def test_session_policies_that_are_none_or_too_long_are_refused(iam: Caller) -> 
     assert refusal(lambda: assume(ann, PolicyArns=long))[0] == "NoSuchEntityException"
     with pytest.raises(PackedPolicyTooLargeException):
         assume(ann, Policy=may("iam:GetRole", f"{ROLE}{'x' * 1900}"), PolicyArns=[{"arn": ADMIN}])
+    with pytest.raises(PackedPolicyTooLargeException):
+        assume(ann, Policy="{" * 2_049)  # it is too long to be read
 
 
 def test_a_session_of_a_deleted_role_may_nothing(iam: Caller) -> None:

@@ -131,6 +131,9 @@ def read_wish(call: Call | None, request: Request, unit: Unit, role: Identity) -
 
     Raises ValidationException, MalformedPolicyDocumentException, PackedPolicyTooLargeException, NoSuchEntityException.
     """
+    # Before anything reads it: a policy can be as long as a body.
+    if len(request.get("Policy", "")) > LONGEST_POLICY:
+        raise PackedPolicyTooLargeException
     tags, transitive = _tags(call, request)
     wish = SessionWish(
         name=request["RoleSessionName"],
