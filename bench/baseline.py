@@ -1,4 +1,4 @@
-"""The bare server: Granian as Turnlock sets it up, reading each body and answering a constant.
+"""The bare server, the yardstick: Granian (RSGI, uvloop, HTTP/1.1), reading each body and answering a constant.
 
 python -m bench.baseline PORT BYTES WORKERS
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from turnlock.config import Config
-from turnlock.shell import server
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer as Granian
 
 
 class Constant:
@@ -39,8 +40,20 @@ def _load(size: int) -> Any:
 
 def main(port: int, size: int, workers: int) -> None:
     """Serve answers of `size` bytes on 127.0.0.1 until SIGINT or SIGTERM."""
-    config = Config(data_dir=Path(), host="127.0.0.1", port=port, regions=frozenset(), workers=workers)
-    server.listener(config).serve(target_loader=partial(_load, size), wrap_loader=False)
+    server = Granian(
+        "bench.baseline",
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=64 * 1024),
+        workers=workers,
+        websockets=False,
+        backlog=1024,
+        log_level=LogLevels.warning,
+    )
+    server.serve(target_loader=partial(_load, size), wrap_loader=False)
 
 
 if __name__ == "__main__":

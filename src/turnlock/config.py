@@ -69,6 +69,11 @@ class Config:
     rotations_per_host: int = 2
     """Rotations that run against one database host at the same time, over all nodes."""
 
+    connections_per_address: int = 512
+    """Connections that each worker keeps for one address (of IPv6, one /64) at once."""
+    proxy_from: tuple[Network, ...] = ()
+    """The proxies: connections from these networks begin with a line of the PROXY protocol, and others must not."""
+
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigurationError("--tls-cert and --tls-key go together.")
@@ -79,6 +84,8 @@ class Config:
             )
         if self.workers < 1:
             raise ConfigurationError("--workers must be at least 1.")
+        if self.connections_per_address < 1:
+            raise ConfigurationError("--connections-per-address must be at least 1.")
         if not 1 <= self.lease_seconds <= 3600:
             raise ConfigurationError("--lease-seconds must be from 1 to 3600.")
 

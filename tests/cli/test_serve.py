@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import signal
 import socket
 import sqlite3
 import stat
@@ -204,3 +205,17 @@ def test_sigterm_while_the_workers_start_ends_it_as_soon(server: ServerProcess, 
     started = time.monotonic()
     server.stop()
     assert time.monotonic() - started < 10, "a signal was lost: the worker was killed after its 15 s"
+
+
+def test_a_worker_that_dies_is_started_again_and_the_others_serve_meanwhile(data_dir: Path) -> None:
+    with ServerProcess(data_dir, options=("--workers", "2")) as server:
+        wait_until(lambda: len(list(server.events("worker_ready"))) == 2, PATIENCE, "two workers")
+        worker = next(one for one in server.servers() if one.parent == server.pid)
+        worker.signal(signal.SIGKILL)
+        answered = 0
+        while len(list(server.events("worker_ready"))) < 3:
+            answered += server.answers()
+        assert answered
+        assert [one["status"] for one in server.events("worker_ended")] == [-signal.SIGKILL]
+        assert len([one for one in server.servers() if one.parent == server.pid]) == 2
+        server.stop()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
@@ -82,6 +86,55 @@ def test_a_client_that_sends_too_large_a_body_reads_why(secure: Served, authorit
         assert (answer.status, answer.headers["connection"]) == (413, "close")
         assert b"RequestEntityTooLargeException" in answer.read()
         connection.close()
+
+
+def shown(port: int) -> bytes:
+    """Return the certificate that the server shows to a new connection."""
+    return ssl.get_server_certificate(("127.0.0.1", port)).encode()
+
+
+def test_a_certificate_that_was_renewed_is_shown_without_a_restart(secure: Served, authority: Path) -> None:
+    before = shown(secure.process.port)
+    kept = {name: (authority / name).read_bytes() for name in ("server.pem", "server.key")}
+    context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+    open_before = HTTPSConnection("127.0.0.1", secure.process.port, timeout=30, context=context)
+    open_before.connect()
+    identity = loopback_identity(datetime.now(UTC))
+    try:
+        (authority / "server.pem").write_bytes(identity.certificate)
+        time.sleep(3)
+        assert shown(secure.process.port) == before, "a certificate without its key was taken"
+        (authority / "server.key").write_bytes(identity.key)
+        os.kill(secure.process.pid, signal.SIGHUP)
+        wait_until(lambda: shown(secure.process.port) != before, START_SECONDS, "the new certificate")
+    finally:
+        for name, content in kept.items():
+            (authority / name).write_bytes(content)
+    wait_until(lambda: shown(secure.process.port) == before, START_SECONDS, "the old certificate")
+    assert list(secure.process.events("certificate_refused"))
+    open_before.close()
+
+
+def test_connections_that_never_shake_hands_are_closed_and_keep_nobody_out(
+    secure: Served, authority: Path
+) -> None:
+    context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+    hello = bytes.fromhex("16030100050100000100")
+    half_open = [socket.create_connection(("127.0.0.1", secure.process.port), 30) for _ in range(600)]
+    try:
+        for line in half_open[::2]:
+            with suppress(OSError):
+                line.sendall(hello)
+        began = time.monotonic()
+        for _ in range(10):
+            assert healthy(secure.process.port, context)
+        assert time.monotonic() - began < 10
+        half_open[-1].settimeout(30)
+        with suppress(ConnectionResetError):
+            assert half_open[-1].recv(1) == b""
+    finally:
+        for line in half_open:
+            line.close()
 
 
 def test_a_rotation_function_verifies_the_server_and_rotates(

@@ -21,7 +21,7 @@ from turnlock.config import Config, parse_listen, parse_regions
 from turnlock.rotation.plan import machine as model
 from turnlock.rotation.plan.states import Step
 from turnlock.rotation.store import PlanRow
-from turnlock.shell import logs, server
+from turnlock.shell import logs, workers
 
 
 def tell(port: int, moment: str, row: PlanRow, step: Step) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
         lease_seconds=options.lease_seconds,
     )
     app.initialise(config)
-    server.serve(config, partial(app.build, config, observe=partial(tell, options.conductor_port)))
+    workers.serve(config, partial(app.build, config, observe=partial(tell, options.conductor_port)))
 
 
 if __name__ == "__main__":

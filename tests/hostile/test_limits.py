@@ -11,9 +11,11 @@ import pytest
 
 from tests.hostile.test_raw_socket import exchange, statuses
 from tests.processes import ServerProcess
-from turnlock.shell.bodies import BODY_SECONDS, HEAD_SECONDS, MAX_HEAD, MAX_REST
+from turnlock.shell.http.limits import MAX_HEAD, MAX_REST, Limits
 
 pytestmark = pytest.mark.slow
+
+HEAD_SECONDS, BODY_SECONDS = Limits().head_seconds, Limits().body_seconds
 
 HEAD = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
 HEALTH = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n"

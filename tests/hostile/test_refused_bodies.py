@@ -17,9 +17,12 @@ from botocore.exceptions import ClientError
 from tests.hostile.test_limits import GRACE
 from tests.hostile.test_raw_socket import statuses
 from tests.processes import ServerProcess
-from turnlock.shell.bodies import BODY_SECONDS, MAX_BODY, MAX_REST, RESTS
+from turnlock.shell.bodies import MAX_BODY
+from turnlock.shell.http.limits import MAX_REST, RESTS, Limits
 
 pytestmark = pytest.mark.slow
+
+BODY_SECONDS = Limits().body_seconds
 
 HEAD = b"POST / HTTP/1.1\r\nhost: a\r\n"
 INNER = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n"

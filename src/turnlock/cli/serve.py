@@ -40,6 +40,20 @@ from turnlock.shell import logs
 )
 @click.option("--insecure-plaintext", is_flag=True, help="Allow addresses other than loopback without TLS.")
 @click.option(
+    "--connections-per-address",
+    default=512,
+    show_default=True,
+    type=click.IntRange(1, 16_384),
+    help="Connections that each worker keeps for one client address (of IPv6, one /64); more behind a proxy that does not"
+    " announce its clients.",
+)
+@click.option(
+    "--proxy-from",
+    metavar="NETWORK,…",
+    help="Networks of proxies: each connection from them must begin with the PROXY protocol (1 or 2), and is its client's."
+    "  [default: none]",
+)
+@click.option(
     "--database-ca-file",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
     help="Certificates (PEM) with which hosted rotation functions verify databases; they see it as SSL_CA_FILE."
@@ -97,6 +111,8 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     insecure_plaintext: bool,
+    connections_per_address: int,
+    proxy_from: str | None,
     database_ca_file: Path | None,
     metrics_from: str | None,
     metrics_token_file: Path | None,
@@ -108,7 +124,7 @@ def serve(
 ) -> None:
     """Run the server until SIGINT or SIGTERM. It is ready when GET /health answers 200."""
     from turnlock import app  # noqa: PLC0415 (heavy; other verbs start without it)
-    from turnlock.shell import server  # noqa: PLC0415 (heavy; other verbs start without it)
+    from turnlock.shell import workers as processes  # noqa: PLC0415 (heavy; other verbs start without it)
 
     logs.configure()
     host, port = parse_listen(listen)
@@ -124,6 +140,8 @@ def serve(
         tls_certificate=tls_cert,
         tls_key=tls_key,
         insecure_plaintext=insecure_plaintext,
+        connections_per_address=connections_per_address,
+        proxy_from=parse_networks("--proxy-from", proxy_from, ()),
         database_ca_file=database_ca_file,
         metrics_from=parse_networks("--metrics-from", metrics_from, LOOPBACK),
         metrics_token_file=metrics_token_file,
@@ -134,4 +152,4 @@ def serve(
         rotations_at_once=rotations_at_once,
     )
     app.initialise(config)
-    server.serve(config, partial(app.build, config))
+    processes.serve(config, partial(app.build, config))

@@ -1,4 +1,4 @@
-"""The server's shell: from bytes on a socket to a call, and from its outcome to bytes; and the processes that listen.
+"""The server's shell: from a request to a call, and from its outcome to an answer.
 
 Asynchronous only here. One request's way: limits → admission (signature, operation, input) → gate → durable record →
 answer. On SQLite a read takes that way inline, on the event loop's thread; on PostgreSQL on a bounded pool of threads.
@@ -7,52 +7,30 @@ answer. On SQLite a read takes that way inline, on the event loop's thread; on P
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
-import multiprocessing
 import os
 import random
-import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.mp import MPServer as Granian
-from msgspec import structs
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from turnlock import policies, wire
-from turnlock.config import Config
-from turnlock.confinement.walls import forbid_cores
 from turnlock.core.action import Answer, Pending
-from turnlock.core.address import peer_address
-from turnlock.errors import AccessDeniedException, ApiError, ConfigurationError, ThrottlingException
-from turnlock.functions import settle_confinement
-from turnlock.root_key_rotation import hold_served
+from turnlock.errors import AccessDeniedException, ApiError, ThrottlingException
 from turnlock.shell import logs, metrics
 from turnlock.shell.admission import READ_AT_ONCE, Admitted, RefusalLog, read_input
 from turnlock.shell.application import Application
-from turnlock.shell.bodies import HEAD_SECONDS, MAX_HEAD, Bodies
-from turnlock.shell.function_listener import FunctionListener
 from turnlock.shell.gate import pass_through, preparation, record_refusal
 from turnlock.shell.metrics_readers import MetricsReaders
 from turnlock.storage import Unit, outbox
 from turnlock.trail import WriteBudget
-from turnlock.wire import Headers, HttpRequest, HttpResponse
+from turnlock.wire import HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
-
-MakeApplication = Callable[[str], Application]
-"""Builds a worker's application; it is given the URL at which functions reach the worker."""
 
 PENDING = 32
 """Threads that wait for functions which were invoked."""
@@ -61,7 +39,6 @@ PREPARING = 2
 """Threads on which the heavy part of a request is done before its unit of work (`Action.prepare`); others wait."""
 
 _HEALTHY = HttpResponse(status=200, headers=(("content-type", "text/plain"),), body=b"ok\n")
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
 class Server:
@@ -74,8 +51,7 @@ class Server:
         self._written = WriteBudget()
         self._metrics = application.metrics
         self._metrics_readers = MetricsReaders(application.config)
-        self.bodies = Bodies(loop)
-        self._readers = application.readers(loop, self.bodies.awaited)
+        self._readers = application.readers(loop, _none_arriving)
         self._pending = ThreadPoolExecutor(PENDING, "pending")
         self._preparing = ThreadPoolExecutor(PREPARING, "preparing")
         self._request_ids = RequestIds()
@@ -118,8 +94,7 @@ class Server:
         """Return the answer to a request whose body was never read whole: the last one on its connection."""
         self._refusals.note(error, request)
         self._metrics.refused(error.code)
-        fault = self._app.admission.refusal(error, request, self._request_ids.draw())
-        return structs.replace(fault, headers=(*fault.headers, ("connection", "close")))
+        return self._app.admission.refusal(error, request, self._request_ids.draw())
 
     def close(self) -> None:
         """Write what waits to be written, then let go of everything."""
@@ -234,6 +209,11 @@ class Server:
         return ThrottlingException()
 
 
+def _none_arriving() -> int:
+    """Return how many requests are on their way to the loop that it could wait for: it reads them itself, all that are ready."""
+    return 0
+
+
 class RequestIds:
     """Draws request ids: unique, in the form of a UUID; nothing hangs on whether they can be guessed."""
 
@@ -263,168 +243,3 @@ def _finish(pending: Pending) -> Answer | ApiError:
         return pending.finish()
     except ApiError as error:
         return error
-
-
-class Worker:
-    """What Granian runs in each process: its RSGI application."""
-
-    def __init__(self, make: MakeApplication, parent_pid: int, *, secure: bool) -> None:
-        self._make = make
-        self._parent_pid = parent_pid
-        self._secure = secure
-        self._server: Server | None = None
-        self._functions: FunctionListener | None = None
-
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        _guard_process(parent_pid=self._parent_pid)
-        with _mortal():
-            self._functions = FunctionListener(secure=self._secure)
-            application = self._make(self._functions.endpoint)
-            self._server = Server(application, loop)
-        self._listening = loop.create_task(self._functions.serve(self._server))
-        application.start()
-        # What is loaded now stays; a collector that walks it again and again would only cost time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
-        config = application.config
-        log.info(
-            "a worker is ready",
-            action="worker_ready",
-            address=f"{config.host}:{config.port}",
-            tls=config.secure,
-            data_dir=str(config.data_dir),
-        )
-
-    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
-        if self._functions is not None:
-            self._functions.close()
-        if self._server is not None:
-            self._server.close()
-
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        server = self._server
-        assert server is not None
-        headers = tuple(scope.headers.items())  # once: Granian copies them each time that it is asked
-        try:
-            body = await server.bodies.read(scope.path, headers, protocol)
-        except ApiError as error:
-            response = server.refuse(error, _http_request(scope, headers, b""))
-            protocol.response_bytes(response.status, list(response.headers), response.body)
-            await server.bodies.take_rest(error, headers, protocol)
-            return
-        response = await server.respond(_http_request(scope, headers, body))
-        protocol.response_bytes(response.status, list(response.headers), response.body)
-
-
-@contextmanager
-def _mortal() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the process at once: the loop, which would heed them, does not run yet."""
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _http_request(scope: Any, headers: Headers, body: bytes) -> HttpRequest:
-    return HttpRequest(
-        method=scope.method,
-        path=scope.path,
-        query=scope.query_string,
-        headers=headers,
-        body=body,
-        source_ip=peer_address(scope.client),
-        secure=scope.scheme == "https",
-    )
-
-
-def serve(config: Config, make: MakeApplication) -> None:
-    """Listen and serve until SIGINT or SIGTERM; each worker is a process with an application of its own.
-
-    `make` builds a worker's application, given the URL at which its functions reach it. ConfigurationError when another
-    process listens at the address, or while the root key is being rotated.
-    """
-    _refuse_taken_address(config)
-    hold_served(config.data_dir)
-    granian = listener(config)
-    _guard_process()
-    _warn_of_swap()
-    settle_confinement()
-    loader = partial(_worker, make, os.getpid(), secure=config.secure)
-    granian.serve(target_loader=loader, wrap_loader=False)
-
-
-def listener(config: Config) -> Granian:
-    """Return the HTTP server as it is set up for a configuration (the benchmark measures it alone, too)."""
-    return _Listener(
-        "turnlock.shell.server",
-        address=config.host,
-        port=config.port,
-        interface=Interfaces.RSGI,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=MAX_HEAD),
-        workers=config.workers,
-        websockets=False,
-        backlog=1024,
-        log_level=LogLevels.warning,
-        ssl_cert=config.tls_certificate,
-        ssl_key=config.tls_key,
-        workers_kill_timeout=15,
-        respawn_failed_workers=True,
-    )
-
-
-class _Listener(Granian):
-    """Granian, whose workers end at once when they are told to while they start."""
-
-    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        # A worker inherits this and has no handler of its own yet; nothing was begun there.
-        if multiprocessing.parent_process() is not None:
-            os._exit(0)
-        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's own gap
-
-
-def _worker(make: MakeApplication, parent_pid: int, *, secure: bool) -> Any:
-    """Return the RSGI application of one worker process; Granian's types know only plain callables."""
-    return Worker(make, parent_pid, secure=secure)
-
-
-def _refuse_taken_address(config: Config) -> None:
-    """Raise ConfigurationError unless the address is free.
-
-    Workers share it (SO_REUSEPORT), and so would another server of this user: each would get a part of the requests.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise ConfigurationError(
-            f"--listen {config.host}:{config.port} cannot be used: {error.strerror}."
-        ) from error
-
-
-def _warn_of_swap() -> None:
-    """Say so when memory may be written to a disk, where a value could be found later."""
-    with suppress(OSError):
-        if len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1:
-            log.warning("swap is in use; encrypt it or turn it off", action="swap_in_use")
-
-
-def _guard_process(*, parent_pid: int | None = None) -> None:
-    """No core dumps, no reading by other processes of this user; a worker ends with the process that started it."""
-    forbid_cores()
-    os.umask(0o077)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if parent_pid is None:
-        return
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before the signal was asked for
-        os.kill(os.getpid(), signal.SIGKILL)

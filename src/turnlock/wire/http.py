@@ -63,7 +63,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     method: str
     path: str
-    """The path, percent-decoded once: no more of it reaches a server behind Granian."""
+    """The path, percent-decoded once."""
     query: str = ""
     """The query string as sent, without the question mark; it may hold a signature."""
     headers: Headers = ()

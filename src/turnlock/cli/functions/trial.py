@@ -19,7 +19,7 @@ from turnlock import app
 from turnlock.config import Config, every_region
 from turnlock.functions import Fault, FaultKind, Invocation, InvocationResult
 from turnlock.rotation.plan import machine as model
-from turnlock.shell import logs, server
+from turnlock.shell import logs, workers
 from turnlock.shell.application import Application
 
 KILLED_AFTER: Final = 0.3
@@ -120,7 +120,7 @@ def main(data_dir: str, port: str, faults: str) -> None:
         return application
 
     app.initialise(config)
-    server.serve(config, make)
+    workers.serve(config, make)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import pytest
 from turnlock.config import Config
 from turnlock.core.arn import Region
 from turnlock.errors import ConfigurationError
-from turnlock.shell import server
+from turnlock.shell import workers
 from turnlock.shell.application import Application
 
 
 def test_a_worker_whose_server_ended_before_it_could_ask_to_end_with_it_ends_at_once() -> None:
-    program = "import os; from turnlock.shell import server; server._guard_process(parent_pid=os.getpid())"
+    program = "import os; from turnlock.shell import workers; workers.guard_process(parent_pid=os.getpid())"
     ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
 
@@ -37,4 +37,4 @@ def test_an_address_where_another_process_listens_is_refused_and_not_shared(tmp_
             data_dir=tmp_path, host="127.0.0.1", port=port, regions=frozenset({Region("eu-central-1")})
         )
         with pytest.raises(ConfigurationError, match=rf"127.0.0.1:{port} cannot be used"):
-            server.serve(config, never)
+            workers.serve(config, never)
