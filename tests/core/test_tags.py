@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from turnlock.core.tags import request_tag_keys, tag_keys
+import pytest
+
+from turnlock.core.tags import TagRules, request_tag_keys, tag_keys
+from turnlock.errors import LimitExceededException, TagException
 
 
 def test_tags_whose_keys_differ_in_case_are_one_condition_key_with_all_their_values() -> None:
@@ -23,3 +26,24 @@ def test_a_tag_that_a_request_gives_twice_has_both_values() -> None:
 
 def test_a_request_without_tags_has_none_of_the_keys() -> None:
     assert request_tag_keys({}) == request_tag_keys([], ()) == {}
+
+
+def test_the_tags_of_a_resource_are_bounded_and_named_as_the_service_says() -> None:
+    rules = TagRules(
+        any_case=True,
+        most=2,
+        too_many=lambda: LimitExceededException("many"),
+        is_reserved=lambda: TagException("reserved"),
+        duplicate=lambda: TagException("twice"),
+    )
+    assert rules.merged({"Env": "a", "b": ""}, {"env": "c"}) == {"b": "", "env": "c"}
+    assert rules.without({"Env": "a", "b": ""}, ["ENV", "x"]) == {"b": ""}
+    assert rules.read({"Tags": [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": ""}]}) == {
+        "a": "b",
+        "c": "",
+    }
+    for keys, refusal in (("Aa", "twice"), (("AWS:x",), "reserved"), (("AWS:x", "b", "B"), "twice")):
+        with pytest.raises(TagException, match=refusal):
+            rules.read({"Tags": [{"Key": key, "Value": ""} for key in keys]})
+    with pytest.raises(LimitExceededException, match="many"):
+        rules.merged({"a": "", "b": ""}, {"c": ""})

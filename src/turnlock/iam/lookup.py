@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from turnlock.accounts import (
     AWS_MANAGED,
@@ -21,7 +21,7 @@ from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Arn
 from turnlock.core.call import Call, PrincipalKind
 from turnlock.core.pages import Pages
-from turnlock.core.tags import request_tag_keys, tag_keys
+from turnlock.core.tags import TagRules, request_tag_keys, resource_tag_keys
 from turnlock.errors import (
     InvalidInputException,
     LimitExceededException,
@@ -41,6 +41,16 @@ PAGES: Final = Pages(
     invalid=lambda: ValidationException("Invalid Marker."),
 )
 """The pages of IAM's lists: IAM "might return fewer than MaxItems" (API reference), and a read holds the event loop for 50 ms at most."""
+RULES: Final = TagRules(
+    any_case=True,
+    most=TAGS,
+    too_many=lambda: LimitExceededException(f"The number of tags has reached the maximum limit: {TAGS}"),
+    is_reserved=lambda: InvalidInputException("Tag keys that begin with aws: are reserved for AWS."),
+    duplicate=lambda: InvalidInputException(
+        "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+    ),
+)
+"""The tags of IAM's entities and of sessions."""
 
 
 def require_identity(unit: Unit, account_id: AccountId, kind: Kind, name: str) -> Identity:
@@ -170,8 +180,7 @@ def conditions(
 ) -> ConditionValues:
     """Return the condition keys of IAM's actions (Service Authorization Reference, "AWS Identity and Access Management")."""
     found: dict[str, Sequence[str]] = {
-        **tag_keys("aws:resourcetag/", tags or {}),
-        **tag_keys("iam:resourcetag/", tags or {}),
+        **resource_tag_keys(tags or {}, "iam:resourcetag/"),
         **request_tag_conditions(request),
     }
     if "PolicyArn" in request:
@@ -184,8 +193,7 @@ def conditions(
 
 def request_tag_conditions(request: Request) -> ConditionValues:
     """Return the keys that tell which tags a request gives or takes."""
-    given = [(tag["Key"], tag["Value"]) for tag in request.get("Tags", ())]
-    return request_tag_keys(given, request.get("TagKeys", ()))
+    return request_tag_keys(RULES.pairs(request), request.get("TagKeys", ()))
 
 
 def tags_in(request: Request, before: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -193,16 +201,4 @@ def tags_in(request: Request, before: Mapping[str, str] | None = None) -> dict[s
 
     Raises InvalidInputException for a key given twice or reserved, LimitExceededException for too many.
     """
-    given: list[dict[str, Any]] = request.get("Tags", [])
-    spoken = [tag["Key"].lower() for tag in given]
-    if len(set(spoken)) != len(spoken):
-        raise InvalidInputException(
-            "Duplicate tag keys found. Please note that Tag keys are case insensitive."
-        )
-    if any(key.startswith("aws:") for key in spoken):
-        raise InvalidInputException("Tag keys that begin with aws: are reserved for AWS.")
-    kept = {key: value for key, value in (before or {}).items() if key.lower() not in spoken}
-    after = {**kept, **{tag["Key"]: tag["Value"] for tag in given}}
-    if len(after) > TAGS:
-        raise LimitExceededException(f"The number of tags has reached the maximum limit: {TAGS}")
-    return after
+    return RULES.merged(before or {}, RULES.read(request))

@@ -10,7 +10,7 @@ from turnlock.accounts import holdings_of
 from turnlock.core.action import Action, Answer, Request, Subject, no_resource
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call
-from turnlock.core.tags import tag_keys
+from turnlock.core.tags import resource_tag_keys
 from turnlock.errors import AccessDeniedException, StoreError
 from turnlock.iam.lookup import find_role
 from turnlock.policies import Denied, Form, NamedPrincipal, PrincipalType, admits, decide
@@ -45,8 +45,7 @@ def require_pass_role(unit: Unit, call: Call, role_arn: str, service: str) -> No
             named=role_arn,
             conditions=lambda: {
                 "iam:passedtoservice": [service],
-                **tag_keys("aws:resourcetag/", tags),
-                **tag_keys("iam:resourcetag/", tags),
+                **resource_tag_keys(tags, "iam:resourcetag/"),
             },
         ),
     )

@@ -13,6 +13,7 @@ from turnlock.core.call import Call
 from turnlock.iam.instance_profiles import PROFILES, profile_subject, require_profile
 from turnlock.iam.lookup import (
     PAGES,
+    RULES,
     Subjects,
     identity_subject,
     named_identity,
@@ -69,9 +70,8 @@ def tag(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
 
 def untag(noun: Noun, call: Call, request: Request, unit: Unit) -> Answer:
     """Untag{User,…}: a key that is not there is no error."""
-    one, gone = noun.require(call, request, unit), {key.lower() for key in request["TagKeys"]}
-    kept = {key: value for key, value in one.tags.items() if key.lower() not in gone}
-    noun.save(unit, one, one.evolve(tags=kept))
+    one = noun.require(call, request, unit)
+    noun.save(unit, one, one.evolve(tags=RULES.without(one.tags, request["TagKeys"])))
     return {}
 
 

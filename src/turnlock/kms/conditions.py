@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from turnlock.core.action import ConditionValues, Request
 from turnlock.core.call import Call
-from turnlock.core.tags import request_tag_keys, tag_keys
+from turnlock.core.tags import TagRules, request_tag_keys, resource_tag_keys, tag_keys
+from turnlock.errors import LimitExceededException, TagException
 from turnlock.kms import store
 from turnlock.kms.model import SYMMETRIC, KmsKey
 from turnlock.storage import Unit
@@ -17,6 +18,22 @@ _CONTEXTS: Final = {
     "ReEncrypt": "DestinationEncryptionContext",
 }
 """Action → the member with its encryption context, where that is not EncryptionContext."""
+
+
+def _refuse_null(key: str, value: str) -> None:
+    if "\0" in key + value:
+        raise TagException("A tag must not contain the null character.")
+
+
+TAGS: Final = TagRules(
+    key="TagKey",
+    value="TagValue",
+    too_many=lambda: LimitExceededException("A key can have at most 50 tags."),
+    is_reserved=lambda: TagException("Tag keys that start with aws: are reserved."),
+    duplicate=lambda: TagException("Duplicate tag keys are not allowed."),
+    check=_refuse_null,
+)
+"""The tags of keys (KMS developer guide, "Tags in AWS KMS")."""
 
 
 def _texts(value: Any) -> Sequence[str]:
@@ -66,7 +83,12 @@ def conditions_of(call: Call, request: Request, unit: Unit, key: KmsKey | None) 
     alias = named.rpartition(":")[2]
     if alias.startswith("alias/"):
         found["kms:requestalias"] = [alias]
-    return {**found, **_context(call, request), **_tags(request), **_of_key(unit, key, request)}
+    return {
+        **found,
+        **_context(call, request),
+        **request_tag_keys(TAGS.pairs(request), request.get("TagKeys", ())),
+        **_of_key(unit, key, request),
+    }
 
 
 def context_of(action: str, request: Request) -> Mapping[str, str]:
@@ -85,11 +107,6 @@ def _context(call: Call, request: Request) -> ConditionValues:
     }
 
 
-def _tags(request: Request) -> ConditionValues:
-    given = [(tag["TagKey"], tag["TagValue"]) for tag in request.get("Tags", ())]
-    return request_tag_keys(given, request.get("TagKeys", ()))
-
-
 def _of_key(unit: Unit, key: KmsKey | None, request: Request) -> ConditionValues:
     """Return the condition keys of an existing key, or of one that is being made."""
     if key is None:
@@ -105,5 +122,5 @@ def _of_key(unit: Unit, key: KmsKey | None, request: Request) -> ConditionValues
         "kms:keyorigin": ["AWS_KMS"],
         "kms:multiregion": ["false"],
         "kms:resourcealiases": [alias.name for alias in aliases],
-        **tag_keys("aws:resourcetag/", key.tags),
+        **resource_tag_keys(key.tags),
     }

@@ -9,7 +9,7 @@ from turnlock.core.action import Answer, Request, Subject
 from turnlock.core.call import Call
 from turnlock.errors import UnsupportedOperationException, ValidationException
 from turnlock.kms import store
-from turnlock.kms.conditions import conditions_of
+from turnlock.kms.conditions import TAGS, conditions_of
 from turnlock.kms.cryptography.materials import (
     draw_material,
     draw_pair,
@@ -21,7 +21,6 @@ from turnlock.kms.cryptography.specs import SPECS, KeySpec, spec_of, usage_of
 from turnlock.kms.key_policies.api import Principals, put_checked_policy
 from turnlock.kms.lookup import PAGES, USED
 from turnlock.kms.model import SYMMETRIC, KeyOwner, KeyState, KeyUsage, KmsKey
-from turnlock.kms.tagging import tags_in
 from turnlock.storage import Unit
 
 _ELSEWHERE: Final = {
@@ -55,7 +54,7 @@ def create_key(principals: Principals, call: Call, request: Request, unit: Unit)
         description=request.get("Description", ""),
         usage=usage_of(spec, request.get("KeyUsage")),
         spec=spec.name,
-        tags=tags_in(request),
+        tags=TAGS.read(request),
     )
     _refuse_null(key.description)
     material: bytes = call.gate.prepared() if spec.asymmetric else draw_material(spec, unit.entropy)

@@ -12,7 +12,7 @@ from turnlock.errors import (
 from turnlock.rds import master, store
 from turnlock.rds.describing import describe_db_clusters, describe_global_clusters, described
 from turnlock.rds.instances import change_master, new_resource_id
-from turnlock.rds.lookup import require_cluster, subject_of, tags_in
+from turnlock.rds.lookup import TAGS, require_cluster, subject_of
 from turnlock.rds.model import (
     DbResource,
     Kind,
@@ -102,7 +102,7 @@ def _insert(call: Call, unit: Unit, cluster: DbResource, request: Request) -> An
     if store.find(unit, cluster.account_id, cluster.region, Kind.CLUSTER, cluster.identifier) is not None:
         raise DBClusterAlreadyExistsFault
     cluster = master.with_password(call, unit, cluster, request)
-    if not store.insert(unit, cluster, tags_in(request)):
+    if not store.insert(unit, cluster, TAGS.read(request)):
         raise DBClusterAlreadyExistsFault
     return {"DBCluster": described(unit, cluster)}
 

@@ -23,7 +23,7 @@ from turnlock.local_servers import programs
 from turnlock.rds import master, store
 from turnlock.rds.changes import ServerWanted
 from turnlock.rds.describing import describe_db_instances, described
-from turnlock.rds.lookup import require_cluster, require_instance, subject_of, tags_in
+from turnlock.rds.lookup import TAGS, require_cluster, require_instance, subject_of
 from turnlock.rds.model import (
     INTERNAL_USER,
     MOST_LOCAL,
@@ -240,7 +240,7 @@ def _insert(call: Call, unit: Unit, instance: DbResource, request: Request) -> A
         raise DBInstanceAlreadyExistsFault
     if instance.cluster_id is None:
         instance = master.with_password(call, unit, instance, request)
-    if not store.insert(unit, instance, tags_in(request)):
+    if not store.insert(unit, instance, TAGS.read(request)):
         raise DBInstanceAlreadyExistsFault
     return {"DBInstance": described(unit, instance)}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.call import Call
-from turnlock.core.tags import request_tag_keys, tag_keys
+from turnlock.core.tags import TagRules, request_tag_keys, resource_tag_keys
 from turnlock.errors import (
     ApiError,
     DBClusterNotFoundFault,
@@ -67,29 +68,19 @@ def require_cluster(call: Call, unit: Unit, text: str) -> DbResource:
     return cluster
 
 
-def tags_in(request: Request) -> dict[str, str]:
-    """Return the tags of a request. Raises InvalidParameterValue for what no resource can have."""
-    tags: dict[str, str] = {}
-    for tag in request.get("Tags", ()):
-        key, value = tag.get("Key", ""), tag.get("Value", "")
-        if not 1 <= len(key) <= 128 or len(value) > 256 or "\0" in key + value:
-            raise InvalidParameterValue("A tag has a Key of 1 to 128 characters and a Value of up to 256.")
-        refuse_reserved(key)
-        tags[key] = value
-    check_tag_count(tags)
-    return tags
+def _check_tag(key: str, value: str) -> None:
+    if not 1 <= len(key) <= 128 or len(value) > 256 or "\0" in key + value:
+        raise InvalidParameterValue("A tag has a Key of 1 to 128 characters and a Value of up to 256.")
 
 
-def refuse_reserved(tag_key: str) -> None:
-    """Raise InvalidParameterValue for a tag key that only AWS's services may write or remove."""
-    if tag_key.lower().startswith(("aws:", "rds:")):
-        raise InvalidParameterValue("Tag keys that start with aws: or rds: are reserved.")
-
-
-def check_tag_count(tags: Mapping[str, str]) -> None:
-    """Raise InvalidParameterValue beyond the quota."""
-    if len(tags) > MOST_TAGS:
-        raise InvalidParameterValue(f"A resource can have at most {MOST_TAGS} tags.")
+TAGS: Final = TagRules(
+    most=MOST_TAGS,
+    too_many=lambda: InvalidParameterValue(f"A resource can have at most {MOST_TAGS} tags."),
+    reserved=("aws:", "rds:"),
+    is_reserved=lambda: InvalidParameterValue("Tag keys that start with aws: or rds: are reserved."),
+    check=_check_tag,
+)
+"""The tags of instances and clusters; of several tags with one key the last counts."""
 
 
 def _subject(call: Call, request: Request, unit: Unit, kind: Kind, named: str) -> Subject:
@@ -110,9 +101,8 @@ def _conditions(call: Call, request: Request, unit: Unit, kind: Kind, identifier
     if resource is not None:
         values["rds:databaseengine"] = [resource.engine]
         tags = tags_of(unit, [resource]).get(identifier, {})
-        values |= {**tag_keys("aws:resourcetag/", tags), **tag_keys(_TAG_KEYS[kind], tags)}
-    requested = [(tag.get("Key", ""), tag.get("Value", "")) for tag in request.get("Tags", ())]
-    values |= request_tag_keys(requested, request.get("TagKeys", ()), "rds:req-tag/")
+        values |= resource_tag_keys(tags, _TAG_KEYS[kind])
+    values |= request_tag_keys(TAGS.pairs(request), request.get("TagKeys", ()), "rds:req-tag/")
     for member, key in _REQUESTED.items():
         if member in request:
             values[key] = [_spelled(request[member])]

@@ -7,12 +7,10 @@ from turnlock.core.call import Call
 from turnlock.rds import store
 from turnlock.rds.answers import tag_list
 from turnlock.rds.lookup import (
-    check_tag_count,
-    refuse_reserved,
+    TAGS,
     require_cluster,
     require_instance,
     tagged_subject,
-    tags_in,
 )
 from turnlock.rds.model import DbResource, Kind, read_arn
 from turnlock.storage import Unit
@@ -23,8 +21,8 @@ _REQUIRE = {Kind.INSTANCE: require_instance, Kind.CLUSTER: require_cluster}
 def add_tags_to_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """AddTagsToResource: add tags, or give those that are there another value; 50 at most."""
     resource = _resource(call, request, unit)
-    given = tags_in(request)
-    check_tag_count({**store.tags_of(unit, [resource]).get(resource.identifier, {}), **given})
+    given = TAGS.read(request)
+    TAGS.merged(store.tags_of(unit, [resource]).get(resource.identifier, {}), given)  # raises for too many
     store.add_tags(unit, resource, given)
     return {}
 
@@ -37,8 +35,7 @@ def list_tags_for_resource(call: Call, request: Request, unit: Unit) -> Answer:
 
 def remove_tags_from_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """RemoveTagsFromResource: by their keys; one that is not there is no error."""
-    for key in request["TagKeys"]:
-        refuse_reserved(key)
+    TAGS.refuse_reserved(*request["TagKeys"])
     store.remove_tags(unit, _resource(call, request, unit), request["TagKeys"])
     return {}
 

@@ -19,7 +19,7 @@ from turnlock.secrets.listing.api import describe, list_secrets
 from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
 from turnlock.secrets.model import AWSCURRENT, Secret, SecretReference, Version, check_text
 from turnlock.secrets.ownership import refuse_default_key, refuse_managed
-from turnlock.secrets.parameters import customer_key, refuse_members, require_token, tags_in
+from turnlock.secrets.parameters import TAGS, customer_key, refuse_members, require_token
 from turnlock.secrets.policy import api as policies
 from turnlock.secrets.replication.api import (
     add_replicas,
@@ -49,7 +49,7 @@ def create_secret(call: Call, request: Request, unit: Unit) -> Answer:
     check_text("Description", request.get("Description", ""))
     value = value_in(request)
     version_id = None if value is None else require_token(request)
-    tags = tags_in(request)
+    tags = TAGS.read(request)
     for member, operation in _FURTHER_RIGHTS.items():
         if member in request:
             further = {"SecretId": new_arn(call, request["Name"]), member: request[member]}

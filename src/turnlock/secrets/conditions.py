@@ -13,9 +13,10 @@ from turnlock import kms
 from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import partition_of
 from turnlock.core.call import Call
-from turnlock.core.tags import Pairs, request_tag_keys, tag_keys
+from turnlock.core.tags import Pairs, request_tag_keys, resource_tag_keys
 from turnlock.errors import ApiError
 from turnlock.secrets.model import Secret, check_name
+from turnlock.secrets.parameters import TAGS
 from turnlock.secrets.policy.store import find_policy
 from turnlock.secrets.tags.store import find_tags
 from turnlock.storage import Unit
@@ -114,12 +115,11 @@ def _of_request(call: Call, request: Request, unit: Unit) -> ConditionValues:
 
 
 def _resource_tags(tags: Mapping[str, str] | Pairs) -> dict[str, Sequence[str]]:
-    pairs = list(tags.items() if isinstance(tags, Mapping) else tags)
-    return {**tag_keys("aws:resourcetag/", pairs), **tag_keys("secretsmanager:resourcetag/", pairs)}
+    return resource_tag_keys(tags, "secretsmanager:resourcetag/")
 
 
-def _tags(request: Request) -> Sequence[tuple[str, str]]:
-    return [(tag["Key"], tag.get("Value", "")) for tag in request.get("Tags", ()) if "Key" in tag]
+def _tags(request: Request) -> Pairs:
+    return [pair for pair in TAGS.pairs(request) if pair[0]]
 
 
 def _key_arn(call: Call, unit: Unit, given: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import Final
 from turnlock import kms
 from turnlock.core.action import Request
 from turnlock.core.call import Call
+from turnlock.core.tags import TagRules
 from turnlock.errors import InvalidParameterException, InvalidRequestException
 from turnlock.secrets.model import MOST_TAGS, check_text
 from turnlock.storage import Unit
@@ -55,29 +56,17 @@ def customer_key(call: Call, request: Request, unit: Unit) -> str | None:
     return None if key.owner is kms.KeyOwner.AWS else str(given)
 
 
-def tags_in(request: Request) -> dict[str, str]:
-    """Return the tags of a request. Raises InvalidParameterException for what no secret can have."""
-    tags: dict[str, str] = {}
-    for tag in request.get("Tags", ()):
-        key, value = tag.get("Key"), tag.get("Value", "")
-        if key is None:
-            raise InvalidParameterException("A tag must have a Key.")
-        if key in tags:
-            raise InvalidParameterException("Duplicate tag keys are not allowed.")
-        refuse_reserved(key)
-        check_text("Tags", key + value)
-        tags[key] = value
-    check_tag_count(len(tags))
-    return tags
+def _check_tag(key: str, value: str) -> None:
+    if not key:
+        raise InvalidParameterException("A tag must have a Key.")
+    check_text("Tags", key + value)
 
 
-def refuse_reserved(tag_key: str) -> None:
-    """Raise InvalidParameterException for a tag key that only AWS's services may write or remove."""
-    if tag_key.lower().startswith("aws:"):
-        raise InvalidParameterException("Tag keys that start with aws: are reserved.")
-
-
-def check_tag_count(count: int) -> None:
-    """Raise InvalidParameterException beyond the quota."""
-    if count > MOST_TAGS:
-        raise InvalidParameterException(f"A secret can have at most {MOST_TAGS} tags.")
+TAGS: Final = TagRules(
+    most=MOST_TAGS,
+    too_many=lambda: InvalidParameterException(f"A secret can have at most {MOST_TAGS} tags."),
+    is_reserved=lambda: InvalidParameterException("Tag keys that start with aws: are reserved."),
+    duplicate=lambda: InvalidParameterException("Duplicate tag keys are not allowed."),
+    check=_check_tag,
+)
+"""The tags of secrets."""

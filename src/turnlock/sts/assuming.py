@@ -19,7 +19,7 @@ from turnlock.core.action import Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId
 from turnlock.core.call import Call, Fence, Principal, PrincipalKind
 from turnlock.core.credentials import TemporaryCredentials
-from turnlock.core.tags import tag_keys
+from turnlock.core.tags import resource_tag_keys
 from turnlock.errors import AccessDeniedException, PackedPolicyTooLargeException, ValidationException
 from turnlock.iam import (
     check_identity_policy,
@@ -254,4 +254,4 @@ def _conditions(call: Call, request: Request, role: Identity | None) -> Conditio
     if call.code_was_right:
         found |= {"aws:multifactorauthpresent": ["true"], "aws:multifactorauthage": ["0"]}
     tags = {} if role is None else role.tags
-    return {**found, **tag_keys("aws:resourcetag/", tags), **tag_keys("iam:resourcetag/", tags)}
+    return {**found, **resource_tag_keys(tags, "iam:resourcetag/")}

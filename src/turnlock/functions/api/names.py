@@ -10,7 +10,7 @@ from turnlock.core.action import ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.call import Call
 from turnlock.core.pages import Pages
-from turnlock.core.tags import request_tag_keys, tag_keys
+from turnlock.core.tags import request_tag_keys, resource_tag_keys
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
 from turnlock.functions.api import store
 from turnlock.functions.api.model import LATEST, Alias, FunctionVersion, OwnFunction, function_arn
@@ -132,7 +132,7 @@ def _conditions(request: Request, function: OwnFunction | None) -> ConditionValu
     """Return Lambda's condition keys (Service Authorization Reference, "AWS Lambda")."""
     found: dict[str, Any] = {}
     if function is not None:
-        found |= tag_keys("aws:resourcetag/", function.tags)
+        found |= resource_tag_keys(function.tags)
         found["lambda:functionarn"] = [function.arn]
     given = request.get("Tags")
     if isinstance(given, dict):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from turnlock.core.action import Action, Answer, Request, no_resource
 from turnlock.core.call import Call
+from turnlock.core.tags import TagRules
 from turnlock.errors import InvalidParameterValueException, ResourceNotFoundException
 from turnlock.functions.api import store
 from turnlock.functions.api.answers import configuration
@@ -15,9 +16,15 @@ from turnlock.functions.api.model import LATEST, FunctionVersion, OwnFunction
 from turnlock.functions.api.names import PAGES, function_subject, named, require_function, require_version
 from turnlock.storage import Unit
 
-MOST_TAGS = 50
 CONCURRENCY = 1000
 """What an account may run at once on Lambda; here the pool of processes is the limit."""
+
+
+def _too_many_tags() -> InvalidParameterValueException:
+    return InvalidParameterValueException("A function can have 50 tags.")
+
+
+TAGS: Final = TagRules(too_many=_too_many_tags, reserved=(), is_reserved=_too_many_tags)
 
 
 _RECURSION = {"RecursiveLoop": "Allow"}
@@ -77,18 +84,14 @@ def list_tags(call: Call, request: Request, unit: Unit) -> Answer:
 def tag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """TagResource."""
     function = require_function(call, request, unit)
-    tags = {**function.tags, **request["Tags"]}
-    if len(tags) > MOST_TAGS:
-        raise InvalidParameterValueException(f"A function can have {MOST_TAGS} tags.")
-    _save(unit, function, function.evolve(tags=tags))
+    _save(unit, function, function.evolve(tags=TAGS.merged(function.tags, request["Tags"])))
     return {}
 
 
 def untag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """UntagResource; keys that are not there are no error."""
     function = require_function(call, request, unit)
-    tags = {key: value for key, value in function.tags.items() if key not in request["TagKeys"]}
-    _save(unit, function, function.evolve(tags=tags))
+    _save(unit, function, function.evolve(tags=TAGS.without(function.tags, request["TagKeys"])))
     return {}
 
 

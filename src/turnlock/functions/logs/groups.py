@@ -16,7 +16,7 @@ from sqlalchemy import Column, LargeBinary, String, Table, Text, delete, func, s
 from turnlock.core.action import Action, Answer, ConditionValues, Request, Subject
 from turnlock.core.arn import AccountId, Region, partition_of
 from turnlock.core.call import Call
-from turnlock.core.tags import request_tag_keys, tag_keys
+from turnlock.core.tags import TagRules, request_tag_keys, resource_tag_keys
 from turnlock.errors import (
     InvalidParameterException,
     LimitExceededException,
@@ -30,12 +30,18 @@ from turnlock.storage import Unit, metadata, micros
 
 MOST_GROUPS: Final = 10_000
 """Log groups made in one account and Region."""
-MOST_TAGS: Final = 50
 RETENTIONS: Final = frozenset(
     {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731}
     | {1096, 1827, 2192, 2557, 2922, 3288, 3653}
 )
 """Days that PutRetentionPolicy takes (API reference)."""
+
+
+def _tags_refused() -> InvalidParameterException:
+    return InvalidParameterException("A log group has 50 tags at most, and none that begins with aws:.")
+
+
+TAGS: Final = TagRules(too_many=_tags_refused, is_reserved=_tags_refused)
 
 _GROUP_ARN = re.compile(r"arn:aws[a-z-]*:logs:[a-z0-9-]+:[0-9]{12}:log-group:([^:*]+)(:\*)?")
 
@@ -90,7 +96,7 @@ def create_log_group(call: Call, request: Request, unit: Unit) -> Answer:
         region=call.region,
         name=name,
         created_at=unit.now,
-        tags=_checked(request.get("tags", {})),
+        tags=_tagged({}, request.get("tags", {})),
         log_class=request.get("logGroupClass", "STANDARD"),
     )
     GROUPS.insert(unit, group, taken=taken)
@@ -129,15 +135,14 @@ def delete_retention_policy(call: Call, request: Request, unit: Unit) -> Answer:
 def tag(call: Call, request: Request, unit: Unit) -> Answer:
     """TagResource and TagLogGroup."""
     group = require_group(unit, call, group_of(call, request))
-    return _changed(unit, call, group.name, tags=_checked({**group.tags, **request["tags"]}))
+    return _changed(unit, call, group.name, tags=_tagged(group.tags, request["tags"]))
 
 
 def untag(call: Call, request: Request, unit: Unit) -> Answer:
     """UntagResource and UntagLogGroup; keys that are not there are no error."""
     group = require_group(unit, call, group_of(call, request))
     gone = request["tagKeys"] if "tagKeys" in request else request["tags"]
-    kept = {key: value for key, value in group.tags.items() if key not in gone}
-    return _changed(unit, call, group.name, tags=kept)
+    return _changed(unit, call, group.name, tags=TAGS.without(group.tags, gone))
 
 
 def list_tags(call: Call, request: Request, unit: Unit) -> Answer:
@@ -225,7 +230,7 @@ def group_subject(call: Call, request: Request, unit: Unit) -> Subject:
         # UntagLogGroup calls the keys that go `tags`.
         gone = given if isinstance(given, list) else request.get("tagKeys", ())
         asked = request_tag_keys({} if isinstance(given, list) else given, gone)
-        return {**tag_keys("aws:resourcetag/", tags), **asked}
+        return {**resource_tag_keys(tags), **asked}
 
     return Subject(arn=arn, named=arn, conditions=conditions)
 
@@ -256,12 +261,9 @@ def _changed(unit: Unit, call: Call, name: str, **changes: Any) -> Answer:
     return {}
 
 
-def _checked(tags: Mapping[str, str]) -> Mapping[str, str]:
-    if len(tags) > MOST_TAGS or any(key.lower().startswith("aws:") for key in tags):
-        raise InvalidParameterException(
-            f"A log group has {MOST_TAGS} tags at most, and none that begins with aws:."
-        )
-    return tags
+def _tagged(before: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
+    TAGS.refuse_reserved(*given)
+    return TAGS.merged(before, given)
 
 
 def _writes(name: str, handler: Any) -> Action:

@@ -14,7 +14,7 @@ from turnlock.errors import (
     LimitExceededException,
     NoSuchEntityException,
 )
-from turnlock.iam.lookup import PAGES, conditions, tags_in
+from turnlock.iam.lookup import PAGES, RULES, conditions, tags_in
 from turnlock.iam.providers.store import PROVIDERS, KeysWanted, OidcProvider, find_provider, providers_of
 from turnlock.iam.shown import tag_members
 from turnlock.storage import Unit
@@ -105,9 +105,8 @@ def tag_provider(call: Call, request: Request, unit: Unit) -> Answer:
 
 def untag_provider(call: Call, request: Request, unit: Unit) -> Answer:
     """UntagOpenIDConnectProvider."""
-    provider, gone = _provider(call, request, unit), {key.lower() for key in request["TagKeys"]}
-    kept = {key: value for key, value in provider.tags.items() if key.lower() not in gone}
-    _save(unit, provider, tags=kept)
+    provider = _provider(call, request, unit)
+    _save(unit, provider, tags=RULES.without(provider.tags, request["TagKeys"]))
     return {}
 
 

@@ -8,7 +8,7 @@ from turnlock.core.action import Action, Answer, Request
 from turnlock.core.call import Call
 from turnlock.secrets.lookup import require_writable, secret_subject
 from turnlock.secrets.model import Secret
-from turnlock.secrets.parameters import check_tag_count, refuse_reserved, tags_in
+from turnlock.secrets.parameters import TAGS
 from turnlock.secrets.tags.store import find_tags, save_tags
 from turnlock.secrets.values.changes import update_secret
 from turnlock.storage import Unit
@@ -17,20 +17,16 @@ from turnlock.storage import Unit
 def tag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """TagResource: add tags, or give those that are there another value; 50 at most."""
     secret = require_writable(call, request, unit)
-    given = tags_in(request)
-    after = {**find_tags(unit, secret), **given}
-    check_tag_count(len(after))
-    _change(call, request, unit, secret, after)
+    given = TAGS.read(request)
+    _change(call, request, unit, secret, TAGS.merged(find_tags(unit, secret), given))
     return {}
 
 
 def untag_resource(call: Call, request: Request, unit: Unit) -> Answer:
     """UntagResource: remove tags by their keys; a key that is not there is no error."""
     secret = require_writable(call, request, unit)
-    for key in request["TagKeys"]:
-        refuse_reserved(key)
-    kept = {key: value for key, value in find_tags(unit, secret).items() if key not in request["TagKeys"]}
-    _change(call, request, unit, secret, kept)
+    TAGS.refuse_reserved(*request["TagKeys"])
+    _change(call, request, unit, secret, TAGS.without(find_tags(unit, secret), request["TagKeys"]))
     return {}
 
 
