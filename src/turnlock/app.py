@@ -27,7 +27,6 @@ from turnlock.core.ports import Clock, RootKeyring, SystemClock, SystemEntropy
 from turnlock.egress import Egress
 from turnlock.errors import ApiError, ConfigurationError
 from turnlock.functions import ACTIONS_AT_REST, LOGS_ACTIONS, LambdaService, PoolLimits, refuse_in_sight
-from turnlock.root_key_rotation import MACS
 from turnlock.shell.admission import Admission, Service
 from turnlock.shell.application import Application
 from turnlock.shell.background import Loop
@@ -384,10 +383,6 @@ def _open(
     database = opened(root_keys.open_root_key(provider, store_holds_keys))
     try:
         database.read(kms.settle_macs)
-        if database.read(secrets.lacks_macs):
-            database.write(secrets.adopt)
-        if database.read(kms.lacks_row_macs):
-            database.write(lambda unit: kms.seal_former(unit, MACS))
     except ConfigurationError:
         database.close()
         raise

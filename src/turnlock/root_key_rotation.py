@@ -71,11 +71,6 @@ def rotate(
             target = root_keys.root_key_provider(wanted, data_dir, clock=clock, entropy=entropy)
             new = target.load() or target.create()
         with _store(data_dir, database_url, old) as database:
-            if database.read(lambda unit: secrets.lacks_macs(unit) or kms.lacks_row_macs(unit)):
-                raise ConfigurationError(
-                    "Rows are there without a MAC. A store of a former release gets them when its server is started once; in"
-                    " any other they were taken away."
-                )
             kms.rewrap(database, old, new, MACS, report, wraps=WRAPS)
         with _store(data_dir, database_url, new) as database:
             proof = kms.prove(database, new, MACS, WRAPS)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from tests.calling import ACCOUNT, REGION, Client, token
-from tests.support import NOON, SettableClock
-from turnlock import kms
+from tests.calling import ACCOUNT, REGION
+from tests.support import NOON
 from turnlock.errors import SealBroken
-from turnlock.kms.rewrapping import FORMER
-from turnlock.kms.tables import KEY_ROWS, kms_keys
-from turnlock.root_key_rotation import MACS
-from turnlock.secrets.tables import REPLICA_ROWS, VERSION_ROWS, secret_versions
+from turnlock.secrets.tables import REPLICA_ROWS, VERSION_ROWS
 from turnlock.storage import Database, Unit
 from turnlock.storage.leases import LEASE_ROWS, claim, leases, release, require_current
 
@@ -86,47 +81,3 @@ def test_a_fencing_number_that_was_put_back_is_no_authority(database: Database) 
         database.read(lambda unit: require_current(unit, old))
     with capture_logs(), pytest.raises(SealBroken):
         database.write(lease)
-
-
-def _former(unit: Unit) -> None:
-    """Make of the store what a release would have left in which these rows had no MAC."""
-    for one in MACS:
-        if one.sealed_rows is not None and one.table.c.mac.nullable:
-            unit.connection.execute(update(one.table).values(mac=None))
-    for row in unit.connection.execute(select(kms_keys)).mappings().all():
-        mac = KEY_ROWS.mac(unit.keyring, row, FORMER)
-        unit.connection.execute(update(kms_keys).where(kms_keys.c.key_id == row["key_id"]).values(mac=mac))
-
-
-def test_a_store_from_before_is_sealed_once_and_never_again(database: Database) -> None:
-    client = Client(database=database, clock=SettableClock(NOON + timedelta(days=1)))
-    client("CreateSecret", Name="a", SecretString="value", ClientRequestToken=token())
-    assert not database.read(kms.lacks_row_macs)
-    database.write(_former)
-    with capture_logs(), pytest.raises(Exception, match="server side"):
-        client("GetSecretValue", SecretId="a")
-    assert database.read(kms.lacks_row_macs)
-    with capture_logs() as logged:
-        assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 2  # the key and the version
-        assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 0
-    assert [line["action"] for line in logged] == ["rows_sealed"]
-    assert client("GetSecretValue", SecretId="a")["SecretString"] == "value"
-    database.write(lambda unit: unit.connection.execute(update(secret_versions).values(mac=None)))
-    assert database.write(lambda unit: kms.seal_former(unit, MACS)) == 0
-    with capture_logs(), pytest.raises(Exception, match="server side"):
-        client("GetSecretValue", SecretId="a")
-
-
-def test_a_former_key_that_was_forged_gets_no_mac(database: Database) -> None:
-    client = Client(database=database, clock=SettableClock())
-    client("CreateSecret", Name="a", SecretString="value", ClientRequestToken=token())
-
-    def work(unit: Unit) -> None:
-        _former(unit)
-        row = unit.connection.execute(select(kms_keys)).mappings().one()
-        unit.connection.execute(insert(kms_keys).values({**row, "key_id": "forged"}))
-        kms.seal_former(unit, MACS)
-        rows = unit.connection.execute(select(kms_keys)).mappings().all()
-        assert [KEY_ROWS.fits(unit.keyring, one) for one in rows if one["key_id"] == "forged"] == [False]
-
-    database.write(work)

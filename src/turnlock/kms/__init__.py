@@ -32,10 +32,8 @@ from turnlock.kms.rewrapping import (
     Progress,
     Proof,
     Report,
-    lacks_row_macs,
     prove,
     rewrap,
-    seal_former,
     settle_macs,
 )
 from turnlock.kms.rotation import ROTATE, rotate_due
@@ -57,7 +55,6 @@ __all__ = [
     "destroy",
     "holds_keys",
     "kms_actions",
-    "lacks_row_macs",
     "managed_key",
     "prove",
     "resolve_key",
@@ -65,7 +62,6 @@ __all__ = [
     "rotate_due",
     "seal",
     "seal_field",
-    "seal_former",
     "seal_under",
     "settle_macs",
     "taken_apart",

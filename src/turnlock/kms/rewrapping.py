@@ -20,7 +20,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 from sqlalchemy import Select, Table, bindparam, func, select, update
 
 from turnlock.core.ports import RootKeyring
@@ -30,17 +29,12 @@ from turnlock.kms.tables import ALIAS_ROWS, GRANT_ROWS, KEY_ROWS, POLICY_ROWS, k
 from turnlock.root_keys import RootMacs, RootWraps, row_macs
 from turnlock.storage import Database, Unit
 
-log = structlog.get_logger(__name__)
-
 _BATCH: Final = 1_000
 """Rows that are read and written at a time."""
 
 
 MACS: Final = row_macs(KEY_ROWS, ALIAS_ROWS, POLICY_ROWS, GRANT_ROWS)
 """KMS's own tables with MACs."""
-
-FORMER: Final = "kms-row"
-"""The purpose of KMS's MACs in a store from before the rows of other rooms had one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,43 +113,7 @@ def _fits_some_row(unit: Unit) -> bool:
     One row is enough: a single forged row must be reported as forged, and must not keep the whole store from opening.
     """
     rows = unit.connection.execute(select(KEY_ROWS.table).limit(100)).mappings().all()
-    return not rows or any(KEY_ROWS.fits(unit.keyring, row) for row in rows) or lacks_row_macs(unit)
-
-
-def lacks_row_macs(unit: Unit) -> bool:
-    """Tell whether a store is old, so that `seal_former` gives its rows their MACs.
-
-    It is when no key's row has a MAC of today's purpose and one has a MAC of the old purpose. A newer store never had
-    one of the old purpose. So a forger would need each key's row from a backup of that time. Removing MACs is not
-    enough.
-    """
-    rows = unit.connection.execute(select(KEY_ROWS.table)).mappings().all()
-    return not any(KEY_ROWS.fits(unit.keyring, row) for row in rows) and any(
-        KEY_ROWS.fits(unit.keyring, row, FORMER) for row in rows
-    )
-
-
-def seal_former(unit: Unit, macs: Sequence[RootMacs]) -> int:
-    """Give the rows of an old store their MACs, once, as they are; return how many.
-
-    Harmless when another node was first. KMS's rows had MACs of the old purpose: one that does not fit gets no new MAC.
-    The others are believed.
-    """
-    if not lacks_row_macs(unit):
-        return 0
-    count = 0
-    for rows in [one.sealed_rows for one in macs if one.sealed_rows is not None]:
-        had = any(one.sealed_rows is rows for one in MACS)
-        for batch in _batches(unit, select(rows.table)):
-            good = [row for row in batch if not had or rows.fits(unit.keyring, row, FORMER)]
-            _write(
-                unit,
-                rows.table,
-                [{**_key(rows.table, row), "mac": rows.mac(unit.keyring, row)} for row in good],
-            )
-            count += len(good)
-    log.warning("rows of a former release were sealed", action="rows_sealed", count=count)
-    return count
+    return not rows or any(KEY_ROWS.fits(unit.keyring, row) for row in rows)
 
 
 def _rewrap(unit: Unit, old: RootKeyring, new: RootKeyring, wraps: RootWraps, report: Report) -> None:

@@ -20,8 +20,6 @@ class RootMacs:
     """Returns the MAC that a row of `rows` must have, by the unit's keyring."""
     rows: Select[Any] | None = None
     """Reads every row with its key, its MAC, and what `mac_of` needs; None for the table's own columns."""
-    sealed_rows: SealedRows | None = None
-    """What makes and checks the MACs, where it is the one mechanism for whole rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,4 +37,4 @@ def row_macs(*sealed: SealedRows) -> tuple[RootMacs, ...]:
 
 
 def _row_macs(rows: SealedRows) -> RootMacs:
-    return RootMacs(table=rows.table, mac_of=lambda unit, row: rows.mac(unit.keyring, row), sealed_rows=rows)
+    return RootMacs(table=rows.table, mac_of=lambda unit, row: rows.mac(unit.keyring, row))

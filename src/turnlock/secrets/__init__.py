@@ -7,7 +7,6 @@ by anything but its primary; rotate anything (the `rotation` room subscribes to 
 """
 
 from turnlock.secrets.accesses import AccessNotes, ReadsAsked, VersionRead
-from turnlock.secrets.adoption import adopt, lacks_macs
 from turnlock.secrets.api import ACTIONS
 from turnlock.secrets.deletion import PURGE, delete_now, purge
 from turnlock.secrets.lookup import require_living, require_secret, require_writable, secret_subject
@@ -72,7 +71,6 @@ __all__ = [
     "SecretRestored",
     "Version",
     "VersionRead",
-    "adopt",
     "copy_value",
     "delete_now",
     "drop_version",
@@ -81,7 +79,6 @@ __all__ = [
     "find_tags",
     "find_version",
     "hand_over",
-    "lacks_macs",
     "move_labels",
     "open_value",
     "parse_secret_id",

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    text,
 )
 
 from turnlock.core.arn import AccountId, Region
@@ -67,14 +66,6 @@ secrets = Table(
     Index("ix_secrets_created", "account_id", "region", "created_at", "name"),
     Index("ix_secrets_changed", "account_id", "region", "last_changed_at", "name"),
     Index("ix_secrets_accessed", "account_id", "region", "last_accessed_at", "name"),
-    Index(
-        "ix_secrets_unsealed",
-        "account_id",
-        "region",
-        "name",
-        sqlite_where=text("mac IS NULL"),
-        postgresql_where=text("mac IS NULL"),
-    ),
 )
 
 SECRET_COLUMNS = tuple(column for column in secrets.c if column.name not in {"terms", "holds", "mac"})

@@ -38,16 +38,14 @@ class SealedRows:
         self.table = table
         self._covered = tuple(column.name for column in table.c if column.name not in {"mac", *free})
 
-    def mac(self, keyring: RootKeyring, row: Row, purpose: str = PURPOSE) -> bytes:
+    def mac(self, keyring: RootKeyring, row: Row) -> bytes:
         """Return the MAC that a row must have; values as either store's driver or SQLAlchemy gives them or takes them."""
         values = [_plain(row[name]) for name in self._covered]
-        return keyring.mac(purpose, msgspec.json.encode([str(self.table.name), *values]))
+        return keyring.mac(PURPOSE, msgspec.json.encode([str(self.table.name), *values]))
 
-    def fits(self, keyring: RootKeyring, row: Row, purpose: str = PURPOSE) -> bool:
+    def fits(self, keyring: RootKeyring, row: Row) -> bool:
         """Tell whether a row has the MAC that it must have."""
-        return row["mac"] is not None and hmac.compare_digest(
-            self.mac(keyring, row, purpose), bytes(row["mac"])
-        )
+        return row["mac"] is not None and hmac.compare_digest(self.mac(keyring, row), bytes(row["mac"]))
 
     def check(self, unit: Unit, row: Row) -> None:
         """Raise SealBroken, with a line in the log, unless a row is as this server wrote it."""

@@ -28,24 +28,8 @@ _OF_NAMES: Final = f"{string.ascii_letters}{string.digits}_$-"
 _GLOBAL_RIGHTS: Final = "RELOAD, PROCESS, SHOW DATABASES, REPLICATION SLAVE, CREATE USER"
 """What a master user may do that is about no database (RDS user guide, "Master user account privileges")."""
 
-_MASK: Final = 1 << 6 | 1 << 8 | 1 << 10 | 1 << 14 | 1 << 19 | 1 << 25
-"""_GLOBAL_RIGHTS and GRANT OPTION as mysql.global_priv has them (the server's privilege.h)."""
-
-_WRITING: Final = "Insert|Update|Delete|Create|Drop|Alter|Index|Trigger|Event"
-_WRITING_COLUMNS: Final = (
-    "Insert_priv", "Update_priv", "Delete_priv", "Create_priv", "Drop_priv", "Alter_priv", "Index_priv", "Trigger_priv",
-    "Create_routine_priv", "Alter_routine_priv", "Event_priv",
-)  # fmt: skip
-_ACCESS: Final = "JSON_VALUE(Priv, '$.access')"
-_FORMER_WAYS_UP: Final = (
-    "DELETE FROM mysql.proxies_priv",
-    f"UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.access', {_ACCESS} & {_MASK}) WHERE {_ACCESS} & ~{_MASK} <> 0",  # noqa: S608
-    f"DELETE FROM mysql.db WHERE '{_GUARDED}' LIKE Db AND 'Y' IN ({', '.join(_WRITING_COLUMNS)})",  # noqa: S608
-    f"DELETE FROM mysql.tables_priv WHERE Db = '{_GUARDED}' AND User <> 'mariadb.sys' AND Table_priv REGEXP '{_WRITING}'",  # noqa: S608
-    "FLUSH PRIVILEGES",
-)
-"""Takes away what no account is to have: the right of proxying that the installation leaves to root's name, and what the
-master user of an older data directory could give itself."""
+_NO_PROXIES: Final = ("DELETE FROM mysql.proxies_priv", "FLUSH PRIVILEGES")
+"""Takes away the right of proxying, which the installation gives root's name and no account is to have."""
 
 
 def guarded_patterns() -> Iterator[str]:
@@ -120,7 +104,7 @@ class LocalMariaDB(EmbeddedMariaDB):
         account = f"{quoted(self.user)}@'%'"
         return (
             *(() if self._laid_out.initialised else self._root_goes),
-            *_FORMER_WAYS_UP,
+            *_NO_PROXIES,
             f"CREATE OR REPLACE USER {account} IDENTIFIED BY {quoted(self.password)}",
             *rights_of(self.user),
         )

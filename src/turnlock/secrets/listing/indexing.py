@@ -81,7 +81,7 @@ def _present(unit: Unit, secret: Secret) -> frozenset[Term]:
 
 
 def _insert(unit: Unit, secret: Secret, terms: Iterable[Term]) -> None:
-    """Insert terms, ignoring those that exist: a node of an older release does not delete terms."""
+    """Insert terms, ignoring those that exist."""
     rows = [{**owner_of(secret), "kind": term.kind, "term": term.text} for term in sorted(terms)]
     if rows:
         unit.connection.execute(_INSERT_TERMS[unit.dialect], rows)

@@ -254,8 +254,6 @@ def _secrets() -> None:
     _index("ix_secrets_changed", "secrets", "account_id", "region", "last_changed_at", "name")
     _index("ix_secrets_created", "secrets", "account_id", "region", "created_at", "name")
     _index("ix_secrets_rotation_starts_at", "secrets", "rotation_starts_at")
-    # Of the rows without a MAC, so that a start need not read all rows to know that there is none.
-    _index("ix_secrets_unsealed", "secrets", *_SECRET, where="mac IS NULL")
     _table(
         "secret_tags",
         *_key(account_id=12, region=32, name=512, tag_key=128),
