@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, select, update
+from structlog.testing import capture_logs
 
 from tests.placed import Placed
 from tests.sampling import examples
-from tests.support import NOON, StorePlace, fresh_keyring
+from tests.support import NOON, SettableClock, StorePlace, fresh_keyring
 from tests.trail.test_chain import KEY
 from turnlock import accounts, kms
 from turnlock.core.arn import AccountId, Region
 from turnlock.core.record import TrailEntry
 from turnlock.root_key_rotation import MACS, WRAPS
-from turnlock.storage import Database, Unit
-from turnlock.trail import SegmentHeads, SegmentWriter, TrailTable, key_of_unit, verify
+from turnlock.storage import Database, Unit, metadata
+from turnlock.trail import SegmentHeads, SegmentWriter, TrailTable, key_context, key_of_unit, verify
 from turnlock.trail.heads import trail_heads, trail_keys
 from turnlock.trail.store import trail_records
 
@@ -93,6 +96,90 @@ def test_a_trail_that_was_taken_away_whole_is_missed(database: Database, segment
     for path in segments.iterdir():
         path.unlink()
     assert found(database, segments) == found(database) == [("", 0)]
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def begun(store_place: StorePlace, clock: SettableClock) -> Database:
+    """A store as after its first start: its first account, the trail's key, and a record of each of two processes."""
+    nodes = [store_place.open(clock=clock, sink=partial(TrailTable, name)) for name in ("one", "two")]
+
+    def first(unit: Unit) -> None:
+        key_of_unit(unit)
+        accounts.create_account(unit, ACCOUNT)
+        unit.record(entry())
+
+    nodes[0].write(first)
+    nodes[1].write(lambda unit: unit.record(entry()))
+    clock.advance(timedelta(seconds=1))
+    return nodes[0]
+
+
+def recorded_anew(store_place: StorePlace, clock: SettableClock) -> Database:
+    """Return another process's store, in which something was recorded."""
+    node = store_place.open(clock=clock, sink=lambda: TrailTable("later"))
+    node.write(lambda unit: unit.record(entry()))
+    return node
+
+
+def test_a_trail_that_was_taken_away_whole_and_begun_anew_is_seen(
+    begun: Database, store_place: StorePlace, clock: SettableClock
+) -> None:
+    assert found(begun) == []
+    run(begun, *(delete(table) for table in (trail_records, trail_heads, trail_keys)))
+    node = recorded_anew(store_place, clock)
+    (finding,) = node.read(verify)
+    assert finding.words.endswith("an earlier trail was taken away")
+    clock.advance(timedelta(days=1))
+    node.write(lambda unit: unit.record(entry()))
+    assert found(node) == [("", 0)], "for good"
+
+
+def test_it_is_seen_though_the_accounts_were_away_while_the_new_key_was_drawn(
+    begun: Database, store_place: StorePlace, clock: SettableClock
+) -> None:
+    here = metadata.tables["accounts"]
+    rows = begun.read(lambda unit: [dict(row) for row in unit.connection.execute(select(here)).mappings()])
+    run(begun, *(delete(table) for table in (trail_records, trail_heads, trail_keys, here)))
+    node = recorded_anew(store_place, clock)
+    assert found(node) == []
+    run(node, insert(here).values(rows))
+    assert found(node) == [("", 0)]
+
+
+def test_it_is_seen_by_what_is_older_where_the_account_was_made_anew(
+    begun: Database, store_place: StorePlace, clock: SettableClock
+) -> None:
+    run(begun, *(delete(table) for table in (trail_records, trail_heads, trail_keys)))
+    run(begun, delete(metadata.tables["accounts"]))
+    clock.advance(timedelta(minutes=6))
+    assert found(recorded_anew(store_place, clock)) == [("", 0)], "the root user's access key is older"
+
+
+def test_records_and_heads_that_were_taken_away_are_missed_though_the_key_stays(
+    begun: Database, store_place: StorePlace, clock: SettableClock
+) -> None:
+    run(begun, delete(trail_records), delete(trail_heads))
+    assert found(begun) == [("", 0)]
+    with capture_logs() as logged:
+        node = recorded_anew(store_place, clock)
+    assert found(node) == [("", 0)]
+    assert [line["action"] for line in logged] == ["seal_broken"]
+
+
+def test_a_key_of_a_former_version_has_no_moment_and_verifies(
+    store_place: StorePlace, clock: SettableClock
+) -> None:
+    sealed = store_place.keyring.wrap(KEY, context=key_context("1"))
+    node = store_place.open(clock=clock)
+    node.write(lambda unit: accounts.create_account(unit, ACCOUNT))
+    run(node, insert(trail_keys).values(key_id="1", sealed=sealed))
+    assert node.write(key_of_unit) == KEY
+    assert [one.words for one in node.read(verify)] == ["chains are missing or too many: 0 heads, 0 counted"]
 
 
 def test_the_trail_of_a_store_that_was_only_started_verifies(tmp_path: Path) -> None:

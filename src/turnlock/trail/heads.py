@@ -1,11 +1,12 @@
 """The trail's key, and where each chain ends: so that nobody makes, cuts or removes a chain unseen.
 
-    1. The key is drawn once, and lies in the store sealed under the root key. A rotation of the root key seals it anew, and every
-       chain still verifies.
+    1. The key is drawn once, and lies in the store sealed under the root key, with the moment at which the trail began: what is older
+       than its trail had another one, which was taken away. A rotation of the root key seals it anew, and every chain still verifies.
     2. Each chain has a head in the store, under a MAC: of rows in the transaction that wrote them, of a segment when it ends. While a
        segment grows, its head is in a file beside it, under a MAC and written every few seconds, and the store only says that it is
        there: a commit to the store every few seconds would make each process forget the rows that it remembers.
-    3. Heads are numbered, and one row more says how many there are: a chain that is gone with its head is missed.
+    3. Heads are numbered, and one row more says how many there are: a chain that is gone with its head is missed. That row is written
+       with the key, never later.
 
 What this does not tell: that a head was put back as it once was, together with the records behind it; only a copy of the heads
 elsewhere could. Of a segment that a crash ended, the records of the last HEAD_SECONDS can be cut unseen.
@@ -15,16 +16,17 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table, func, select, update
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, String, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from turnlock.core.ports import Entropy, RootKeyring
 from turnlock.root_keys import write_private
-from turnlock.storage import Database, Unit, metadata
+from turnlock.storage import Database, Unit, metadata, micros, moment
 from turnlock.storage.alarms import alarm
 from turnlock.trail.chain import Ends, Link
 
@@ -32,6 +34,7 @@ HEAD_SECONDS: Final = 10.0
 """How often the head of a segment that grows is written down."""
 
 _KEY_BYTES: Final = 32
+_MOMENT_BYTES: Final = 8
 _KEY_ID: Final = "1"
 _IN_FILE: Final = Link(0, b"")
 """The head of a segment whose end is in a file beside it."""
@@ -62,29 +65,39 @@ def key_context(key_id: str) -> bytes:
     return f"trail-key/{key_id}".encode()
 
 
-def find_key(connection: Connection, keyring: RootKeyring) -> bytes | None:
-    """Return the trail's key; None where nothing was recorded yet. Raises SealBroken for one that was not sealed by the root key."""
+def find_key(connection: Connection, keyring: RootKeyring) -> tuple[bytes, datetime] | None:
+    """Return the trail's key and when it was drawn; None where nothing was recorded yet.
+
+    Raises SealBroken for one that was not sealed by the root key.
+    """
     here = select(trail_keys.c.sealed).where(trail_keys.c.key_id == _KEY_ID)
     sealed = connection.execute(here).scalar()
-    return None if sealed is None else keyring.unwrap(bytes(sealed), context=key_context(_KEY_ID))
+    if sealed is None:
+        return None
+    drawn = keyring.unwrap(bytes(sealed), context=key_context(_KEY_ID))
+    # A key of 0.2.0 has no moment: it was drawn in 1970, before all that there is.
+    return drawn[:_KEY_BYTES], moment(int.from_bytes(drawn[_KEY_BYTES:]))
 
 
-def held_key(connection: Connection, keyring: RootKeyring, entropy: Entropy) -> bytes:
-    """Return the trail's key, drawn where there is none; for a transaction that writes."""
+def held_key(connection: Connection, keyring: RootKeyring, entropy: Entropy, now: datetime) -> bytes:
+    """Return the trail's key, drawn `now` where there is none; for a transaction that writes."""
     found = find_key(connection, keyring)
     if found is not None:
-        return found
-    drawn = entropy.bytes(_KEY_BYTES)
+        return found[0]
+    key = entropy.bytes(_KEY_BYTES)
+    drawn = key + micros(now).to_bytes(_MOMENT_BYTES)
+    row = {"key_id": _KEY_ID, "sealed": keyring.wrap(drawn, context=key_context(_KEY_ID))}
     # Where another node's transaction drew it meanwhile, PostgreSQL reports a conflict, and the unit runs again.
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    row = {"key_id": _KEY_ID, "sealed": keyring.wrap(drawn, context=key_context(_KEY_ID))}
     connection.execute(insert(trail_keys).values(row).on_conflict_do_nothing())
-    return drawn
+    count = _row(key, _COUNT, 0, Link(0, b""))
+    connection.execute(insert(trail_heads).values(count).on_conflict_do_nothing())
+    return key
 
 
 def key_of_unit(unit: Unit) -> bytes:
     """Return the trail's key to whoever writes segments, drawn where there is none."""
-    return held_key(unit.connection, unit.keyring, unit.entropy)
+    return held_key(unit.connection, unit.keyring, unit.entropy, unit.now)
 
 
 def save_head(connection: Connection, key: bytes, writer: str, link: Link) -> None:
@@ -185,19 +198,12 @@ def _save_all(unit: Unit, key: bytes, heads: Mapping[str, Link]) -> None:
 def _next_number(connection: Connection, key: bytes) -> int:
     """Return the number of a new head, and count it. A count that was forged stays as it is, for `verify` to tell of."""
     row = connection.execute(select(trail_heads).where(trail_heads.c.writer == _COUNT)).mappings().first()
-    none = Link(0, b"")
-    if row is None:
-        if connection.execute(select(func.count()).select_from(trail_heads)).scalar():
-            alarm("The count of the trail's chains", table=trail_heads.name)
-            return 0
-        connection.execute(trail_heads.insert().values(_row(key, _COUNT, 1, none)))
-        return 1
-    if not head_fits(key, row):
+    if row is None or not head_fits(key, row):
         alarm("The count of the trail's chains", table=trail_heads.name)
         return 0
     number = int(row["number"]) + 1
     counted = update(trail_heads).where(trail_heads.c.writer == _COUNT)
-    connection.execute(counted.values(_row(key, _COUNT, number, none)))
+    connection.execute(counted.values(_row(key, _COUNT, number, Link(0, b""))))
     return number
 
 

@@ -58,7 +58,7 @@ class TrailTable:
         if not entries:
             return _nothing
         if self._begun is None:
-            key = held_key(connection, around.keyring, around.entropy)
+            key = held_key(connection, around.keyring, around.entropy, around.clock.now())
             begun = key, Chain(self._writer, key)
         else:
             begun = self._begun

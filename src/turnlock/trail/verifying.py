@@ -5,15 +5,16 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import literal, select, table
+from sqlalchemy import func, literal, select, table
 
 from turnlock.errors import SealBroken
-from turnlock.storage import Unit
+from turnlock.storage import Unit, metadata
 from turnlock.trail.chain import Chain
 from turnlock.trail.heads import find_key, head_fits, is_count, is_in_file, read_file, trail_heads
 from turnlock.trail.store import covered_bytes, trail_records
@@ -32,6 +33,9 @@ class Finding(msgspec.Struct, frozen=True):
 _LINE: Final = re.compile(rb"([1-9]\d*) ([0-9a-f]{64}) (.*)", re.DOTALL)
 """Of a segment: sequence, digest, record."""
 
+_CLOCKS: Final = timedelta(minutes=5)
+"""How far the clocks of nodes may differ: what another node made soon after the first start may look older than that."""
+
 Record = tuple[int, bytes, bytes]
 """(sequence, digest, covered bytes)."""
 
@@ -44,17 +48,18 @@ def verify(unit: Unit, directory: Path | None = None) -> list[Finding]:
     directory is given: without one nobody can tell a segment's head from another's.
     """
     try:
-        key = find_key(unit.connection, unit.keyring)
+        found = find_key(unit.connection, unit.keyring)
     except SealBroken:
         return [Finding("", 0, "the trail's key was not sealed by this root key")]
     heads = [dict(row) for row in unit.connection.execute(select(trail_heads)).mappings()]
-    if key is None:
+    if found is None:
         some = unit.connection.execute(select(trail_records.c.event_id).limit(1)).first()
         # The first start draws the key together with the first account.
         used = unit.connection.execute(select(literal(1)).select_from(table("accounts")).limit(1)).first()
         lost = some is not None or used is not None or heads or any(_segments(directory))
         return [Finding("", 0, "the trail's key is gone")] if lost else []
-    findings = list(_judge_heads(key, heads))
+    key, drawn = found
+    findings = [*_older(unit, drawn), *_judge_heads(key, heads)]
     ends = {row["writer"]: row for row in heads if not is_count(row)}
     seen: set[str] = set()
     for writer, records in _rows(unit):
@@ -78,13 +83,26 @@ def verify(unit: Unit, directory: Path | None = None) -> list[Finding]:
     return findings
 
 
+def _older(unit: Unit, drawn: datetime) -> Iterator[Finding]:
+    """Tell of what was there before the trail began: the first start draws the trail's key together with the first account."""
+    for one in metadata.sorted_tables:
+        if "created_at" not in one.c:
+            continue
+        first = unit.connection.execute(select(func.min(one.c.created_at))).scalar()
+        tolerated = timedelta(0) if one.name == "accounts" else _CLOCKS
+        if first is not None and first < drawn - tolerated:
+            words = f"the trail began at {drawn:%Y-%m-%dT%H:%M:%SZ}, but {one.name} has something of {first:%Y-%m-%dT%H:%M:%SZ}"
+            yield Finding("", 0, f"{words}: an earlier trail was taken away")
+            return
+
+
 def _judge_heads(key: bytes, heads: list[dict[str, Any]]) -> Iterator[Finding]:
     for row in heads:
         if not head_fits(key, row):
             yield Finding(row["writer"], 0, "the head was not written by this server")
     counted = [int(row["number"]) for row in heads if is_count(row)]
     numbers = sorted(int(row["number"]) for row in heads if not is_count(row))
-    if numbers != list(range(1, sum(counted) + 1)):
+    if len(counted) != 1 or numbers != list(range(1, counted[0] + 1)):
         yield Finding("", 0, f"chains are missing or too many: {len(numbers)} heads, {sum(counted)} counted")
 
 
