@@ -320,7 +320,11 @@ def test_a_message_in_pieces_is_read_as_in_one() -> None:
             400,
         ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: something\r\n\r\n", 417),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", None),
+        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"PROXY TCP4 192.0.2.7 192.0.2.1 4096 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\n", None),
     ],
 )
 def test_what_is_not_accepted(head: bytes, status: int | None) -> None:

@@ -85,9 +85,10 @@ class Shared:
 
 
 class Turns:
-    """The order in which large bodies are read: a few pieces in each turn of the loop, the requests that are ready in between.
+    """The order in which large bodies are read, and requests taken up that came behind others of their connections.
 
-    Without it, libuv reads as much as 32 pieces of each connection before anything else is done.
+    A few in each turn of the loop, and what has come alone in between: else libuv reads as much as 32 pieces of each connection
+    before anything else is done, and 500 connections that pipeline are given a request each.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,14 +96,14 @@ class Turns:
         self._waiting: deque[Connection] = deque()
 
     def wait(self, connection: Connection) -> None:
-        """Have a connection read its next piece when its turn comes."""
+        """Have a connection go on when its turn comes."""
         if not self._waiting:
             self._loop.call_soon(self._give)
         self._waiting.append(connection)
 
     def _give(self) -> None:
         for _ in range(min(PIECES_AT_ONCE, len(self._waiting))):
-            self._waiting.popleft().read_on()
+            self._waiting.popleft().take_turn()
         if self._waiting:
             self._loop.call_soon(self._give)
 
@@ -143,8 +144,8 @@ class Connection(asyncio.BufferedProtocol):
         """Whether a byte of the next request has come, or is to come as the first of the connection."""
         self._head: Head | None = None
         self._large = False
-        self._paused = self._blocked = self._ended = False
-        """Not read from; not to be written to; the peer sends no more."""
+        self._paused = self._blocked = self._ended = self._queued = False
+        """Not read from; not to be written to; the peer sends no more; a request that has come waits for its turn."""
         self._carried = 0
         self._left = 0
         self._task: asyncio.Task[None] | None = None
@@ -193,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
             self._throw_away(nbytes)
         elif state is not _State.CLOSED:
             self._received += self._shared.piece[:nbytes]
-            if state is _State.WORKING or self._blocked:
+            if state is _State.WORKING or self._blocked or self._queued:
                 self._pause()
                 self._account()
             else:
@@ -204,7 +205,12 @@ class Connection(asyncio.BufferedProtocol):
         self._ended = True
         if self._state is _State.BODY:
             self._refuse(SerializationException("The request body did not arrive whole."))
-        stays = self._state is _State.WORKING or self._blocked or self._transport.get_write_buffer_size() > 0
+        stays = (
+            self._state is _State.WORKING
+            or self._blocked
+            or self._queued
+            or self._transport.get_write_buffer_size() > 0
+        )
         return stays and bool(self._transport.can_write_eof())
 
     def pause_writing(self) -> None:
@@ -226,9 +232,14 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the listener does.
 
-    def read_on(self) -> None:
-        """Read the next piece of a body."""
-        if self._paused and (self._state is _State.REST or self._state is _State.BODY):
+    def take_turn(self) -> None:
+        """Read the next piece of a body, or take up the request that came behind another."""
+        if self._queued:
+            self._queued = False
+            if self._state is _State.HEAD:
+                self._read_again()
+                self._advance()
+        elif self._paused and (self._state is _State.REST or self._state is _State.BODY):
             self._paused = False
             self._transport.resume_reading()
 
@@ -387,13 +398,20 @@ class Connection(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         """Take up the next request, or wait for it."""
         self.deadline = self._loop.time() + self._shared.limits.idle_seconds
+        if self._received:
+            self._queued = True
+            self._shared.turns.wait(self)
+            return
+        self._read_again()
+        if self._ended:
+            self._close()
+        elif self.held:
+            self._account()
+
+    def _read_again(self) -> None:
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._received or self._ended:
-            self._advance()
-        elif self.held:
-            self._account()
 
     def _request(self, head: Head, body: bytes) -> HttpRequest:
         return HttpRequest(
@@ -409,7 +427,7 @@ class Connection(asyncio.BufferedProtocol):
     # Ends.
 
     def _reject(self, status: int | None) -> None:
-        """End a connection whose peer sends no clear message; without an answer where it does not speak HTTP/1."""
+        """End a connection whose peer sends no clear message; without an answer where it speaks TLS or HTTP/2."""
         self._head = None
         if status is None:
             self._close()

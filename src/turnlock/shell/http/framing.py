@@ -24,13 +24,15 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PLAIN: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _IN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 _DIGITS: Final = 20
+_TLS_HANDSHAKE: Final = 0x16
+_HTTP_2: Final = b"PRI * HTTP/2.0"
 _FRAMING: Final = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 _BODILESS: Final = frozenset({204, 304})
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Unclear(Exception):
-    """A message that is not read: the connection ends with this status; without any where the peer does not speak HTTP/1."""
+    """A message that is not read: the connection ends with this status; without any where the peer speaks TLS or HTTP/2."""
 
     def __init__(self, status: int | None = 400) -> None:
         super().__init__(status)
@@ -129,8 +131,8 @@ class _Message:
 
 def check_beginning(received: bytearray) -> None:
     """Raise Unclear for the beginning of a head that will be none, or of one that is too long."""
-    if not 65 <= received[0] <= 90:  # methods are in capitals; TLS and HTTP/2 over TLS are not
-        raise Unclear(None)
+    if not 65 <= received[0] <= 90:  # methods are in capitals
+        raise Unclear(None if received[0] == _TLS_HANDSHAKE else 400)
     if len(received) > MAX_HEAD:
         raise Unclear(431 if b"\r\n" in received else 414)
 
@@ -140,8 +142,9 @@ def read_head(data: bytes) -> Head:
     lines = data.count(b"\r\n") - 2
     if len(data) > MAX_HEAD or lines > MAX_HEADERS:
         raise Unclear(414 if data.find(b"\r\n") > MAX_HEAD - 64 else 431)
-    if b" HTTP/1." not in data[: data.find(b"\r\n")]:
-        raise Unclear(None)
+    line = data[: data.find(b"\r\n")]
+    if b" HTTP/1." not in line:
+        raise Unclear(None if line == _HTTP_2 else 400)
     message = _Message()
     parser = HttpRequestParser(message)
     try:
@@ -158,6 +161,9 @@ def read_head(data: bytes) -> Head:
     ):
         raise Unclear
     version = parser.get_http_version()
+    # llhttp takes more than one blank.
+    if line != b"%s %s HTTP/%s" % (parser.get_method(), message.target, version.encode()):
+        raise Unclear
     if version not in {"1.1", "1.0"}:
         raise Unclear(505)
     path, query = _read_target(message.target)
