@@ -44,7 +44,7 @@ from turnlock.storage.database import NoRecords, Surroundings
 from turnlock.storage.leases import claim, renew, require_current
 from turnlock.storage.outbox import claim_due, outbox
 from turnlock.storage.unit import joined
-from turnlock.trail import TrailTable, verify
+from turnlock.trail import TrailTable, key_of_unit, verify
 
 AWAY = Region("us-east-1")
 HOSTED = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:SecretsManagerRDSPostgreSQLRotation"
@@ -146,7 +146,9 @@ def ask(
 
 
 def _fill(estate: Estate) -> None:
-    made = accounts.create_account(estate.unit(), ACCOUNT)
+    unit = estate.unit()
+    key_of_unit(unit)  # as the first start does
+    made = accounts.create_account(unit, ACCOUNT)
     estate.facts["root key"] = made.access_key_id
     for fill in (_fill_iam, _fill_kms, _fill_secrets, _fill_functions, _fill_databases, _fill_work):
         fill(estate, estate.facts)
