@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test quick check bench mutants proof lock clean
+.PHONY: run test retest quick check bench mutants proof lock clean
 
 run: $(STAMP)
 	$(BIN)/turnlock demo
@@ -14,6 +14,10 @@ test: $(STAMP)
 	tools/mysql.sh
 	tools/postgresql.sh
 	$(BIN)/pytest -q -n 2 --dist loadfile --durations 20 --junit-xml build/tests.xml
+
+# Only what failed in the last run.
+retest: $(STAMP)
+	$(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
 # The embedded store only, few examples, and no other processes: no databases, functions, servers.
 quick: $(STAMP)
