@@ -92,6 +92,8 @@ class RedisServer:
         with self.client(username, password) as client:
             try:
                 client.ping()
+            except redis.exceptions.NoPermissionError:
+                return True  # it has logged in; PING is what it may not do
             except redis.exceptions.AuthenticationError:
                 return False
         return True
