@@ -32,7 +32,7 @@ def test_records_are_kept_where_the_kernel_syncs_by_itself_and_where_it_does_not
         return "done"
 
     async def main() -> None:
-        readers = application.readers(asyncio.get_running_loop(), arriving=lambda: 0)
+        readers = application.readers(asyncio.get_running_loop())
         assert await asyncio.wait_for(readers.run(work), 20) == "done"
         readers.close()
 

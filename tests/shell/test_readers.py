@@ -60,22 +60,14 @@ def silent(_unit: Unit) -> str:
     return "silent"
 
 
-def nobody() -> int:
-    return 0
-
-
-def run(
-    database: Database,
-    test: Callable[[Readers, Recorder], Awaitable[None]],
-    arriving: Callable[[], int] = nobody,
-) -> Recorder:
+def run(database: Database, test: Callable[[Readers, Recorder], Awaitable[None]]) -> Recorder:
     """Run a test on an event loop, with what the store's reads are carried out by."""
     recorder = Recorder()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         carried_out = (
-            InlineReaders(database, BlockingJournal(recorder), loop, arriving)
+            InlineReaders(database, BlockingJournal(recorder), loop)
             if database.reads_inline
             else PooledReaders(database, recorder, loop)
         )
@@ -204,81 +196,6 @@ def test_a_store_that_cannot_be_read_is_told_to_each_caller(
     run(inline, test)
 
 
-class Sending:
-    """Clients whose requests are on their way: each pause of the readers brings as many of them as the script says."""
-
-    def __init__(self, arriving: int, brings: Sequence[int] = ()) -> None:
-        self.arriving = arriving
-        self.brings = list(brings)
-        self.pauses = 0
-        self.bring: Callable[[], object] = lambda: None
-
-    def pause(self, _seconds: float) -> None:
-        self.pauses += 1
-        for _ in range(self.brings.pop(0) if self.brings else 0):
-            self.arriving -= 1
-            self.bring()
-
-
-def groups_beside(inline: Database, monkeypatch: pytest.MonkeyPatch, sending: Sending) -> list[int]:
-    """Return the sizes of the groups that one read, and what comes during its pauses, are carried out in."""
-    monkeypatch.setattr(readers, "sleep", sending.pause)
-
-    async def test(carried_out: Readers, _recorder: Recorder) -> None:
-        reads: list[Awaitable[str]] = []
-        sending.bring = lambda: reads.append(carried_out.run(reading("joined")))
-        sending.bring()
-        done = 0
-        while done < len(reads):
-            assert await reads[done] == "joined"
-            done += 1
-
-    recorder = run(inline, test, lambda: sending.arriving)
-    return [len(group) for group in recorder.groups]
-
-
-def test_a_read_beside_which_nothing_is_on_its_way_is_not_held_back(
-    inline: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sending = Sending(arriving=0)
-    assert groups_beside(inline, monkeypatch, sending) == [1]
-    assert sending.pauses == 0
-
-
-@pytest.mark.parametrize(
-    ("arriving", "brings", "pauses"), [(4, [4], 1), (4, [3, 1], 2), (6, [2, 2, 2], 3), (5, [1, 0], 2)]
-)
-def test_what_is_on_its_way_joins_the_group(
-    inline: Database, monkeypatch: pytest.MonkeyPatch, arriving: int, brings: list[int], pauses: int
-) -> None:
-    sending = Sending(arriving, brings)
-    assert groups_beside(inline, monkeypatch, sending) == [1 + sum(brings)]
-    assert sending.pauses == pauses
-
-
-def test_clients_that_do_not_send_their_bodies_hold_a_read_back_for_one_pause_only(
-    inline: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sending = Sending(arriving=1000)
-    assert groups_beside(inline, monkeypatch, sending) == [1]
-    assert sending.pauses == 1
-
-
-def test_a_stream_of_requests_that_does_not_end_holds_a_read_back_for_a_few_pauses_only(
-    inline: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sending = Sending(arriving=1000, brings=[1] * (2 * readers.PAUSES))
-    assert groups_beside(inline, monkeypatch, sending) == [1 + readers.PAUSES]
-    assert sending.pauses == readers.PAUSES
-
-
-def test_a_full_group_does_not_wait(inline: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "GROUP_LIMIT", 3)
-    sending = Sending(arriving=1000, brings=[2])
-    assert groups_beside(inline, monkeypatch, sending) == [3]
-    assert sending.pauses == 1
-
-
 class HeldJournal:
     """A journal whose groups are durable when the test says so."""
 
@@ -306,7 +223,7 @@ def test_answers_leave_before_the_next_group_is_worked_off(inline: Database) -> 
         happened.append(f"{name} is answered")
 
     async def main() -> None:
-        carried_out = InlineReaders(inline, journal, asyncio.get_running_loop(), nobody)
+        carried_out = InlineReaders(inline, journal, asyncio.get_running_loop())
         asked = [asyncio.create_task(ask(carried_out, name)) for name in ("a", "b")]
         while not journal.told:
             await asyncio.sleep(0)
@@ -322,18 +239,14 @@ def test_answers_leave_before_the_next_group_is_worked_off(inline: Database) -> 
     assert happened == ["a is answered", "b is answered", "second is read"]
 
 
-def test_what_is_closed_while_a_group_gathers_is_carried_out_once(
-    inline: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readers, "sleep", lambda _seconds: None)
-
+def test_what_is_closed_while_a_group_gathers_is_carried_out_once(inline: Database) -> None:
     async def test(carried_out: Readers, recorder: Recorder) -> None:
         waiting = carried_out.run(reading("a"))
         carried_out.close()
         with capture_logs() as logged:
-            for _ in range(2 * readers.PAUSES):
+            for _ in range(6):
                 await asyncio.sleep(0)
         assert await waiting == "a"
         assert (recorder.groups, logged) == ([["a"]], [])
 
-    run(inline, test, lambda: 1)
+    run(inline, test)

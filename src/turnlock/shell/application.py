@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from turnlock import rds, rotation
@@ -42,16 +41,13 @@ class Application:
     heads: SegmentHeads = field(repr=False)
     loops: tuple[Loop, ...] = field(repr=False)
 
-    def readers(self, loop: asyncio.AbstractEventLoop, arriving: Callable[[], int]) -> Readers:
-        """Return what carries out the reads of one event loop on this store, and makes their records durable.
-
-        `arriving` says how many requests are on their way to the loop.
-        """
+    def readers(self, loop: asyncio.AbstractEventLoop) -> Readers:
+        """Return what carries out the reads of one event loop on this store, and makes their records durable."""
         if self.database.reads_inline:
             key = self.database.write(key_of_unit)
             segments = SegmentWriter(self.config.data_dir / "trail", self.writer, key)
             self.heads.watch(key, self.config.data_dir / "trail", segments.ends)
-            return InlineReaders(self.database, self._journal(segments, loop), loop, arriving)
+            return InlineReaders(self.database, self._journal(segments, loop), loop)
         return PooledReaders(self.database, self.metrics.watching(StoreWriter(self.database)), loop)
 
     def _journal(self, segments: SegmentWriter, loop: asyncio.AbstractEventLoop) -> GroupJournal:

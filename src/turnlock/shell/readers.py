@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from time import sleep
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -25,12 +24,6 @@ log = structlog.get_logger(__name__)
 
 GROUP_LIMIT = 64
 """The most reads in one group: the first of them waits for the last."""
-
-PAUSES = 3
-"""How often a group waits for reads that are on their way."""
-
-PAUSE_SECONDS = 50e-6
-"""How long each time; the kernel adds its timer slack, another 50 µs (prctl(2), PR_SET_TIMERSLACK)."""
 
 THREADS = 16
 """Threads for reads on a store that is not inline."""
@@ -57,26 +50,14 @@ class Readers(Protocol):
 class InlineReaders:
     """Runs reads on the event loop's own thread, when the loop has worked off what is ready.
 
-    No thread is woken for each group: with the interpreter's lock that cost more than it gained. Nor is the lock let go of
-    between the reads of a group, for the HTTP server's thread to take it and hand it back (docs/decisions/0021-hot-path.md).
+    No thread is woken for each group: with the interpreter's lock that cost more than it gained (docs/decisions/0021-hot-path.md).
     """
 
-    def __init__(
-        self,
-        database: Database,
-        journal: GroupJournal,
-        loop: asyncio.AbstractEventLoop,
-        arriving: Callable[[], int],
-    ) -> None:
-        """`arriving` says how many requests are on their way that may be reads."""
+    def __init__(self, database: Database, journal: GroupJournal, loop: asyncio.AbstractEventLoop) -> None:
         self._database = database
         self._journal = journal
         self._loop = loop
-        self._arriving = arriving
         self._waiting: list[tuple[Callable[[Unit], Any], asyncio.Future[Any]]] = []
-        self._pauses = 0
-        self._seen = (0, 0)
-        """How many reads were waiting and how many requests on their way, before the last pause."""
         self._released = False
         """Whether outcomes were released whose callers may not have run yet."""
         self._closed = False
@@ -88,7 +69,6 @@ class InlineReaders:
             done.set_exception(CommitFailed("The trail is closed."))
             return done
         if not self._waiting:
-            self._pauses, self._seen = 0, (0, 0)
             self._loop.call_soon(self._gather)
         self._waiting.append((work, done))
         return done
@@ -101,27 +81,14 @@ class InlineReaders:
         self._journal.close()
 
     def _gather(self) -> None:
-        """Work off what waits: at once when nothing more is on its way, else after pauses, for as long as they bring something.
-
-        The HTTP server's thread needs the interpreter's lock to hand a request over, and again for its body. It gets the lock for
-        one at each turn of the loop, and each time both threads wait for each other; while this one sleeps it hands over
-        all that it has (docs/decisions/0026-pauses.md).
-        """
+        """Work off what waits, behind answers that were released: a group takes a millisecond, they take a turn of the loop."""
         if not self._waiting:  # closed meanwhile
             return
-        if (
-            self._released
-        ):  # their answers go first: a group takes a millisecond, they take a turn of the loop
+        if self._released:
             self._released = False
             self._loop.call_soon(self._gather)
-            return
-        waiting, arriving = seen = len(self._waiting), self._arriving()
-        if not arriving or seen == self._seen or self._pauses == PAUSES or waiting >= GROUP_LIMIT:
+        else:
             self._work_off()
-            return
-        self._seen, self._pauses = seen, self._pauses + 1
-        sleep(PAUSE_SECONDS)
-        self._loop.call_soon(self._gather)
 
     def _work_off(self) -> None:
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]

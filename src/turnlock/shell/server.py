@@ -51,7 +51,7 @@ class Server:
         self._written = WriteBudget()
         self._metrics = application.metrics
         self._metrics_readers = MetricsReaders(application.config)
-        self._readers = application.readers(loop, _none_arriving)
+        self._readers = application.readers(loop)
         self._pending = ThreadPoolExecutor(PENDING, "pending")
         self._preparing = ThreadPoolExecutor(PREPARING, "preparing")
         self._request_ids = RequestIds()
@@ -207,11 +207,6 @@ class Server:
         if unit.writes and not isinstance(outcome, ApiError):
             raise ThrottlingException
         return ThrottlingException()
-
-
-def _none_arriving() -> int:
-    """Return how many requests are on their way to the loop that it could wait for: it reads them itself, all that are ready."""
-    return 0
 
 
 class RequestIds:
