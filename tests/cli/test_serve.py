@@ -219,3 +219,19 @@ def test_a_worker_that_dies_is_started_again_and_the_others_serve_meanwhile(data
         assert [one["status"] for one in server.events("worker_ended")] == [-signal.SIGKILL]
         assert len([one for one in server.servers() if one.parent == server.pid]) == 2
         server.stop()
+
+
+def test_a_server_that_was_stopped_longer_than_it_waits_for_signals_goes_on(
+    server: ServerProcess,
+) -> None:
+    """SIGSTOP and SIGCONT, as a debugger, a shell or a frozen machine sends them."""
+    family = server.servers()
+    for one in family:
+        one.signal(signal.SIGSTOP)
+    time.sleep(6)  # the main process waits 5 s
+    for one in family:
+        one.signal(signal.SIGCONT)
+    time.sleep(1)
+    assert server.answers()
+    assert list(server.events("worker_ended")) == []
+    assert {one.pid for one in server.servers()} == {one.pid for one in family}

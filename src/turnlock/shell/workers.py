@@ -94,7 +94,8 @@ class Workers:
             while self._killed_at is None or self._running:
                 self._start_due()
                 told = signal.sigtimedwait(_TOLD, self._patience())
-                if told is not None:
+                # Stopped (SIGSTOP) past the time-out, CPython 3.11 returns a siginfo that nobody has filled in.
+                if told is not None and told.si_signo in _TOLD:
                     self._heed(signal.Signals(told.si_signo))
                 self._reap()
                 if self._killed_at is not None and time.monotonic() > self._killed_at:
