@@ -64,11 +64,6 @@ class FunctionListener:
         )
         self._listener.start()
 
-    async def drain(self, seconds: float) -> None:
-        """See `Listener`."""
-        if self._listener is not None:
-            await self._listener.drain(seconds)
-
     def close(self) -> None:
         """Accept no connection any more, and end those that are open."""
         if self._listener is not None:

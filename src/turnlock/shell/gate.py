@@ -59,10 +59,6 @@ class Passage:
     """The passages of every service by full name, such as `kms:Decrypt`: where nested calls go."""
 
 
-Passages = Mapping[tuple[str, str], Passage]
-"""By (signing name, operation name)."""
-
-
 def pass_through(
     passage: Passage,
     call: Call,
